@@ -1,0 +1,30 @@
+"""Bavos: objects of a video from what a Vision Transformer attends to, without labels.
+
+A thin library for the method of "Betrayed by Attention" (Ding et al., ECCV 2024).
+
+>>> import bavos_core
+>>> analysis = bavos_core.analyse("clip.mp4", bavos_core.Settings(backbone="builtin"))
+>>> labels = analysis.segment(tau=1.0).labels  # (T, h, w)
+>>> heat = analysis.attend(frame=0, y=120, x=200)  # (T, h, w)
+"""
+
+from .analysis import Analysis, analyse
+from .errors import BackboneUnavailable, Cancelled, InputError
+from .hierarchy import ClusterTree
+from .masks import Segmentation
+from .settings import Settings
+from .video import open_clip
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Analysis",
+    "BackboneUnavailable",
+    "Cancelled",
+    "ClusterTree",
+    "InputError",
+    "Segmentation",
+    "Settings",
+    "analyse",
+    "open_clip",
+]

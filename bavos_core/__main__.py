@@ -1,0 +1,5 @@
+"""`python -m bavos_core`."""
+
+from .cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,443 @@
+"""Two phases: `analyse(clip)` once, at a cost; then `segment` and `attend` in milliseconds.
+
+F frames in the clip, T of them analysed, h×w patch grid, N = h·w, H heads of d channels, C = H·d,
+L leaves of the hierarchy.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import backbones
+from .attention import AttentionRows, centred_unit, key_frames, perplexity_scale
+from .backbones import Backbone, Features
+from .backbones.weights import correlator_tensors, load_checked, read_tensors
+from .correlator import TemporalCorrelator, untrained
+from .errors import InputError
+from .hierarchy import ClusterTree, grow
+from .masks import Segmentation, background_clusters, soft_membership
+from .settings import (
+    FRAMES_ON_CPU,
+    FRAMES_ON_CUDA,
+    SOURCES,
+    Compute,
+    Settings,
+    Sources,
+    grid_size,
+)
+from .video import ArrayClip, Clip, open_clip, sample_indices
+
+Progress = Callable[[str, float], None]  # stage name, share of the stage done 0 … 1
+FORMAT = 1  # of the analysis file
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Queries and keys of one source of attention for all analysed frames."""
+
+    queries: Tensor  # (T, H, N, d) float32
+    keys: Tensor  # (T, H, N, d) float32
+    scale: float
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What `analyse` found in one clip. Immutable, so threads may share it."""
+
+    settings: Settings
+    clip_name: str
+    times: np.ndarray  # (F,) float64 seconds of all frames of the clip
+    frame_names: tuple[str, ...]  # (F,)
+    analysed: np.ndarray  # (T,) int64: which frames were analysed
+    frames: np.ndarray  # (T, H, W, 3) uint8: those frames
+    grid: tuple[int, int]  # (h, w)
+    queries: Tensor  # (T, H, N, d) float16 on the CPU: the backbone's own
+    keys: Tensor  # (T, H, N, d) float16
+    framewise_scale: float
+    source: Sources  # of the attention that was clustered: "keys", "learned" or "untrained"
+    block: TemporalCorrelator | None  # the trained block, if there is one
+    tree: ClusterTree
+    nearest: np.ndarray  # (T, h, w, k) int32: nearest leaves of every patch
+    distance: np.ndarray  # (T, h, w, k) float16: their symmetric KL
+    notes: tuple[str, ...] = ()  # sentences that a user should see beside the result
+    timings: dict[str, float] = field(default_factory=dict)  # seconds a stage
+    peak_memory_mib: float | None = None  # of the process, where the system tells
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) pixels of the clip."""
+        return self.frames.shape[1], self.frames.shape[2]
+
+    # ---- objects -------------------------------------------------------------------------------
+
+    def segment(self, tau: float | None = None, *, clusters: int | None = None) -> Segmentation:
+        """Cut the hierarchy at symmetric KL `tau`, or into a number of clusters.
+
+        Without either, at the settings' τ. Takes milliseconds. Raises InputError for τ ≤ 0.
+        """
+        if clusters is None:
+            height = self.settings.tau if tau is None else tau
+            if not height > 0:
+                raise InputError(f"Tau is {height}; it must be above 0.")
+            leaf_cluster = self.tree.cut(height)
+        else:
+            leaf_cluster = self.tree.cut_into(clusters)
+            usual = self.tree.clusters_at(self.settings.tau) == clusters
+            height = self.settings.tau if usual else self.tree.height_of(clusters)
+        count = int(leaf_cluster.max()) + 1
+        labels = leaf_cluster[self.nearest[..., 0]]
+        soft = soft_membership(self.nearest, self.distance, leaf_cluster, count)
+        return Segmentation(height, leaf_cluster, labels, soft, background_clusters(labels, count))
+
+    # ---- attention -----------------------------------------------------------------------------
+
+    def sources(self) -> tuple[Sources, ...]:
+        """Sources that `attend` can show: `learned` only with a trained block."""
+        return tuple(s for s in SOURCES if s != "learned" or self.block is not None)
+
+    def heads(self, source: Sources | None = None) -> int:
+        """Number of heads of a source."""
+        return self._projection(source).queries.shape[1]
+
+    def attend(
+        self,
+        frame: int,
+        y: float,
+        x: float,
+        *,
+        head: int | None = None,
+        source: Sources | None = None,
+    ) -> np.ndarray:
+        """Where the patch at pixel (y, x) of an analysed frame attends: (T, h, w) float32, sum 1.
+
+        frame: position among the analysed frames, 0 … T-1. y, x: pixels of the clip, fractions
+        allowed: queries between patch centres are interpolated. head: one head, or None for the
+        mean of all. source: None for the one that was clustered.
+        `framewise` compares, in every frame, that frame's own query at (y, x) with its own patches
+        (paper, Fig. 1b); the others compare the query with all patches of all frames.
+        Raises InputError for a frame, point, head or source that does not exist.
+        """
+        projection = self._projection(source)
+        self._check_query(frame, y, x, head, projection.queries.shape[1])
+        queries, keys = projection.queries, projection.keys
+        if head is not None:
+            queries, keys = queries[:, head : head + 1], keys[:, head : head + 1]
+        at = (y / self.size[0], x / self.size[1])
+        if source == "framewise":
+            query = _interpolate(queries, at, self.grid)  # (T, H, d): each frame has its own
+            logits = torch.einsum("thd,thnd->htn", query, keys) * projection.scale
+            row = logits.softmax(-1) / len(keys)
+        else:
+            query = _interpolate(queries[frame : frame + 1], at, self.grid)[0]  # (H, d)
+            logits = torch.einsum("hd,thnd->htn", query, keys) * projection.scale
+            row = logits.flatten(1).softmax(-1).view_as(logits)
+        return np.asarray(row.mean(0).unflatten(1, self.grid).numpy())
+
+    def _check_query(self, frame: int, y: float, x: float, head: int | None, heads: int) -> None:
+        height, width = self.size
+        if not 0 <= frame < len(self.frames):
+            raise InputError(
+                f"There is no analysed frame {frame}; give 0 to {len(self.frames) - 1}."
+            )
+        if not (0 <= y <= height and 0 <= x <= width):
+            raise InputError(
+                f"The point x={x:g}, y={y:g} lies outside the {width}×{height} picture."
+            )
+        if head is not None and not 0 <= head < heads:
+            raise InputError(f"There is no head {head}; this source has heads 0 to {heads - 1}.")
+
+    def _projection(self, source: Sources | None) -> Projection:
+        match source or self.source:
+            case "framewise":
+                return Projection(self.queries.float(), self.keys.float(), self.framewise_scale)
+            case "keys":
+                return self._by_keys
+            case "untrained":
+                return self._by_untrained
+            case "learned" if self.block is not None:
+                return self._by_learned
+            case "learned":
+                raise InputError(
+                    "There is no trained block for this backbone; give one with --correlator FILE."
+                )
+            case unknown:
+                raise InputError(f"Unknown source {unknown!r}; choose {', '.join(SOURCES)}.")
+
+    @property
+    def tokens(self) -> Tensor:
+        """Frame features (T, N, C) float32: keys with heads concatenated."""
+        return self.keys.float().transpose(1, 2).flatten(2)
+
+    @cached_property
+    def _by_keys(self) -> Projection:
+        return project_keys(self.tokens, self.settings)
+
+    @cached_property
+    def _by_untrained(self) -> Projection:
+        return project(untrained(self.keys.shape[1] * self.keys.shape[3], seed=self.settings.seed),
+                       self.tokens)  # fmt: skip
+
+    @cached_property
+    def _by_learned(self) -> Projection:
+        assert self.block is not None
+        return project(self.block, self.tokens)
+
+    # ---- file ----------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Write everything to one .npz file, which holds plain arrays and no code."""
+        arrays = {
+            "times": self.times, "analysed": self.analysed, "frames": self.frames,
+            "queries": self.queries.numpy(), "keys": self.keys.numpy(),
+            "merges": self.tree.merges, "sizes": self.tree.sizes,
+            "nearest": self.nearest, "distance": self.distance,
+        }  # fmt: skip
+        if self.block is not None:
+            arrays |= {f"block.{k}": v.numpy() for k, v in self.block.state_dict().items()}
+        meta = {
+            "format": FORMAT, "settings": self.settings.to_dict(), "clip_name": self.clip_name,
+            "frame_names": self.frame_names, "grid": self.grid, "source": self.source,
+            "framewise_scale": self.framewise_scale, "notes": self.notes,
+            "timings": self.timings, "peak_memory_mib": self.peak_memory_mib,
+        }  # fmt: skip
+        arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        part = path.with_name(f".{path.name}.part")
+        try:
+            part.write_bytes(buffer.getvalue())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Analysis:
+        """Read a file made by `save`. Raises InputError for anything else."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+            meta: dict[str, Any] = json.loads(arrays.pop("meta").tobytes())
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise InputError(f"{path.name!r} is no analysis file of Bavos.") from error
+        if meta.pop("format") != FORMAT:
+            raise InputError(f"{path.name!r} was made by another version; analyse the clip again.")
+        weights = {
+            k.removeprefix("block."): torch.from_numpy(arrays.pop(k))
+            for k in list(arrays)
+            if k.startswith("block.")
+        }
+        tree = ClusterTree(arrays.pop("merges"), arrays.pop("sizes"))
+        queries, keys = (torch.from_numpy(arrays.pop(name)) for name in ("queries", "keys"))
+        return cls(
+            **{
+                **meta,
+                "settings": Settings.from_dict(meta["settings"]),
+                "frame_names": tuple(meta["frame_names"]),
+                "notes": tuple(meta["notes"]),
+                "grid": tuple(meta["grid"]),
+            },
+            queries=queries,
+            keys=keys,
+            block=_block_from(weights, path.name) if weights else None,
+            tree=tree,
+            **arrays,
+        )
+
+
+def analyse(
+    clip: str | Path | np.ndarray | Clip,
+    settings: Settings | None = None,
+    *,
+    backbone: Backbone | None = None,
+    also: int | None = None,
+    progress: Progress | None = None,
+) -> Analysis:
+    """Find the objects of a clip: the costly call.
+
+    clip: a video file, a folder or zip of frames, (F, H, W, 3) uint8 RGB, or an open clip.
+    backbone: one that is loaded already; None to load the one that the settings name.
+    also: a frame that must be among the analysed ones.
+    progress: called with a stage name and the share done; what it raises stops the work.
+    Raises InputError for clips and settings that cannot be used.
+    """
+    settings = settings or Settings()
+    report = progress or (lambda stage, share: None)
+    clock = _Clock(report)
+    compute = Compute.choose(settings)
+    opened = _opened(clip)
+    with clock.stage("decode"):
+        analysed, frames = read_sample(opened, settings, compute, also)
+    with clock.stage("features"):
+        backbone = backbone or backbones.load(
+            settings.backbone,
+            weights=settings.weights,
+            layer=settings.layer,
+            device=compute.device,
+        )
+        grid = grid_size(opened.size, backbone.patch, settings)
+        features = backbone.encode(backbones.to_images(frames, grid, backbone.patch), compute)
+    with clock.stage("attention and clustering"):
+        source, block = choose_source(settings, features.channels)
+        rows = attention_rows(features, source, block, settings)
+        tree, assignment = grow(
+            rows,
+            settings,
+            dtype=compute.dtype,
+            progress=lambda share: report("attention and clustering", share),
+        )
+    shape = (len(frames), *grid, -1)
+    return Analysis(
+        settings=settings,
+        clip_name=opened.name,
+        times=opened.times,
+        frame_names=opened.frame_names,
+        analysed=analysed,
+        frames=frames,
+        grid=grid,
+        queries=features.queries.half().cpu(),
+        keys=features.keys.half().cpu(),
+        framewise_scale=features.scale,
+        source=source,
+        block=block and block.cpu(),
+        tree=tree,
+        nearest=assignment.index.cpu().numpy().astype(np.int32).reshape(shape),
+        distance=assignment.distance.cpu().numpy().astype(np.float16).reshape(shape),
+        notes=_notes(opened, analysed, backbone),
+        timings=clock.seconds,
+        peak_memory_mib=_peak_memory_mib(),
+    )
+
+
+def read_sample(
+    clip: Clip, settings: Settings, compute: Compute, also: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frames to analyse: which they are (T,) int64, and they themselves (T, H, W, 3) uint8."""
+    wanted = settings.frames or (FRAMES_ON_CUDA if compute.on_cuda else FRAMES_ON_CPU)
+    analysed = sample_indices(len(clip.times), wanted)
+    if also is not None:  # it takes the place of the nearest one, so the number stays
+        analysed[abs(analysed - also).argmin()] = also
+    frames = np.stack(list(clip.read(analysed.tolist())))
+    return analysed[: len(frames)], frames  # a damaged tail may have cost some
+
+
+def choose_source(settings: Settings, channels: int) -> tuple[Sources, TemporalCorrelator | None]:
+    """The attention to cluster, and the trained block if one is used.
+
+    Raises InputError for a correlator file that does not fit the backbone.
+    """
+    match settings.correlator:
+        case "auto" | "keys":
+            return "keys", None
+        case "untrained":
+            return "untrained", None
+        case file:
+            path = Path(file)
+            tensors = correlator_tensors(read_tensors(path))
+            block = TemporalCorrelator(channels)
+            load_checked(block, tensors, path.name)
+            return "learned", block.eval().requires_grad_(False)
+
+
+def attention_rows(
+    features: Features, source: Sources, block: TemporalCorrelator | None, settings: Settings
+) -> AttentionRows:
+    """The rows to cluster: every patch against the patches of the key frames."""
+    tokens = features.tokens
+    if source == "keys":
+        found = project_keys(tokens, settings)
+    else:
+        block = block or untrained(features.channels, seed=settings.seed)
+        found = project(block.to(tokens.device), tokens)
+    chosen = key_frames(len(tokens), settings.key_every)
+    return AttentionRows(found.queries, found.keys[chosen], found.scale)
+
+
+def project(block: TemporalCorrelator, tokens: Tensor) -> Projection:
+    """Queries and keys of a correlator for tokens (T, N, C)."""
+    queries, keys = block.queries_keys(tokens)
+    return Projection(queries, keys, block.scale)
+
+
+def project_keys(tokens: Tensor, settings: Settings) -> Projection:
+    """Training-free attention: mean-free, unit-length keys at the clip's own temperature."""
+    unit = centred_unit(tokens)
+    chosen = key_frames(len(tokens), settings.key_every)
+    return Projection(unit, unit, perplexity_scale(unit, unit[chosen]))
+
+
+def _opened(clip: str | Path | np.ndarray | Clip) -> Clip:
+    if isinstance(clip, np.ndarray):
+        return ArrayClip.of(clip)
+    return open_clip(clip) if isinstance(clip, str | Path) else clip
+
+
+def _notes(clip: Clip, analysed: np.ndarray, backbone: Backbone) -> tuple[str, ...]:
+    notes = [backbone.note] if backbone.note else []
+    if len(analysed) < len(clip.times):
+        notes.append(
+            f"{len(analysed)} of {len(clip.times)} frames were analysed, spread evenly; "
+            "masks in between follow their neighbours in time."
+        )
+    return tuple(notes)
+
+
+def _interpolate(values: Tensor, at: tuple[float, float], grid: tuple[int, int]) -> Tensor:
+    """Values (T, H, N, d) at a relative place (y, x) in 0 … 1, bilinear: (T, H, d)."""
+    found: Tensor = values.new_zeros(*values.shape[:2], values.shape[3])
+    spots = [_neighbours(part * side - 0.5, side) for part, side in zip(at, grid, strict=True)]
+    for row, row_weight in spots[0]:
+        for column, column_weight in spots[1]:
+            found = found + row_weight * column_weight * values[:, :, row * grid[1] + column]
+    return found
+
+
+def _neighbours(position: float, side: int) -> tuple[tuple[int, float], tuple[int, float]]:
+    """The two whole positions around one, and their weights."""
+    position = min(max(position, 0.0), side - 1.0)
+    low = int(position)
+    return (low, 1 - (position - low)), (min(low + 1, side - 1), position - low)
+
+
+def _block_from(weights: dict[str, Tensor], source: str) -> TemporalCorrelator:
+    block = TemporalCorrelator(weights["norm1.weight"].numel())
+    load_checked(block, weights, source)
+    return block.eval().requires_grad_(False)
+
+
+class _Clock:
+    """Seconds per stage, and the news that a stage begins and ends."""
+
+    def __init__(self, report: Progress):
+        self.seconds: dict[str, float] = {}
+        self._report = report
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what happens inside."""
+        self._report(name, 0.0)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+        self._report(name, 1.0)
+
+
+def _peak_memory_mib() -> float | None:
+    if sys.platform == "win32":
+        return None
+    import resource  # absent on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1024 if sys.platform == "linux" else peak / 1024**2

@@ -1,0 +1,63 @@
+"""What every backbone gives, and the images it takes.
+
+T frames, h×w patch grid, N = h·w patches, H heads of d channels, C = H·d.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..settings import Compute
+
+
+@dataclass(frozen=True)
+class Features:
+    """Queries and keys of the chosen block for every patch of every frame."""
+
+    queries: Tensor  # (T, H, N, d) float32
+    keys: Tensor  # (T, H, N, d) float32
+    grid: tuple[int, int]  # (h, w)
+    scale: float  # softmax scale of the backbone's own attention
+
+    @property
+    def tokens(self) -> Tensor:
+        """The keys with heads concatenated, (T, N, C): the frame feature of the paper."""
+        return self.keys.transpose(1, 2).flatten(2)
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.keys.shape[1] * self.keys.shape[3]
+
+
+class Backbone(Protocol):
+    """A frozen, frame-wise feature extractor."""
+
+    @property
+    def patch(self) -> int:
+        """Side of one patch in pixels."""
+
+    @property
+    def note(self) -> str:
+        """A sentence to show beside its results, or ""."""
+
+    def encode(self, images: Tensor, compute: Compute) -> Features:
+        """images (T, 3, h·patch, w·patch) float32 RGB in 0 … 1 → Features on compute.device."""
+
+
+def to_images(frames: np.ndarray, grid: tuple[int, int], patch: int) -> Tensor:
+    """Frames (T, H, W, 3) uint8 RGB → (T, 3, h·patch, w·patch) float32 in 0 … 1.
+
+    Antialiased bilinear: frames are usually made much smaller.
+    """
+    images = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
+    size = (grid[0] * patch, grid[1] * patch)
+    if images.shape[-2:] == size:
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True).clamp(0, 1)

@@ -1,0 +1,175 @@
+"""Hand-made patch descriptors: colour, texture and gradients at several scales. No weights.
+
+T frames, h×w patch grid, N = h·w patches, C channels. Computed for the whole clip at once, since
+channels are weighed by how much they vary over it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..settings import Compute
+from .base import Features
+
+_ORIENTATIONS = 8
+_TEXTURE_SIGMAS = (0.7, 1.4, 2.8, 5.6)  # pixels
+_COLOUR_CONTEXT = (0.0, 1.0, 2.0)  # patches: a patch's own colour and its surroundings'
+_TEXTURE_CONTEXT = (0.7, 1.5)  # patches
+_COMPONENTS = 16  # principal components kept
+_CONTRAST_WEIGHT = 0.5  # of the border contrast, beside components of unit length in all
+_PLACE_WEIGHT = 0.3  # of the position in the picture
+_BORDER = 2  # patches: what counts as the picture's border
+_NEIGHBOURS = 20  # border patches that a patch is compared with
+_FRAMEWISE_SCALE = 4.0  # there is no trained softmax scale; this one shows compact regions
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """The embedded backbone. Its results are a demonstration, not the paper's accuracy."""
+
+    patch: int = 8
+    note: str = (
+        "Made with the built-in hand-made descriptors, which need no download. "
+        "They do not reach the paper's accuracy; choose a DINO backbone for that."
+    )
+
+    @torch.inference_mode()
+    def encode(self, images: Tensor, compute: Compute) -> Features:
+        """images (T, 3, h·8, w·8) float32 RGB in 0 … 1 → one head of C = 24 channels."""
+        groups = descriptor_groups(images.to(compute.device), self.patch)
+        tokens = combine(torch.cat(groups, 1))  # (T, C, h, w)
+        grid = (tokens.shape[2], tokens.shape[3])
+        keys = tokens.flatten(2).mT.unsqueeze(1)  # (T, 1, N, C)
+        return Features(keys, keys, grid, scale=_FRAMEWISE_SCALE)
+
+
+def descriptor_groups(images: Tensor, patch: int) -> list[Tensor]:
+    """Colour, texture and gradient maps on the patch grid, each (T, ·, h, w) with total variance 1.
+
+    images (T, 3, H, W) float32 RGB in 0 … 1.
+    """
+    lab = rgb_to_lab(images)
+    lightness = lab[:, :1]
+    colour = _with_context(F.avg_pool2d(lab, patch), _COLOUR_CONTEXT)
+    bands = F.avg_pool2d(_texture_bands(lightness), patch).clamp_min(1e-4).log()
+    gradients = F.avg_pool2d(_oriented_gradients(lightness), patch)
+    gradients = _with_context(gradients, _TEXTURE_CONTEXT).clamp_min(0).sqrt()
+    return [
+        _standardised(colour),
+        0.5 * _standardised(_with_context(bands, _TEXTURE_CONTEXT)),
+        0.5 * _standardised(gradients),
+    ]
+
+
+def combine(maps: Tensor) -> Tensor:
+    """Descriptor maps (T, ·, h, w) → half-whitened components, border contrast, place and padding.
+
+    Half whitening (components divided by the square root of their deviation) keeps a few strong
+    channels, mostly colour, from deciding alone. Contrast with the picture's border is the classic
+    cue for what is an object rather than scenery.
+    """
+    components = _half_whitened(maps)
+    components = components / components.pow(2).sum(1).mean().sqrt().clamp_min(1e-6)
+    contrast = blur(border_contrast(components).clamp_min(1e-4).log(), 1.0)
+    contrast = (contrast - contrast.mean()) / contrast.std(correction=0).clamp_min(1e-6)
+    place = _places(maps)
+    used = components.shape[1] + contrast.shape[1] + place.shape[1]
+    padding = maps.new_zeros(len(maps), -used % 8, *maps.shape[2:])  # the correlator has 8 heads
+    return torch.cat(
+        [components, _CONTRAST_WEIGHT * contrast, _PLACE_WEIGHT * place, padding], dim=1
+    )
+
+
+def border_contrast(maps: Tensor) -> Tensor:
+    """Mean distance of every patch to the nearest border patches of its frame, (T, 1, h, w)."""
+    height, width = maps.shape[2:]
+    inner = torch.zeros(height, width, dtype=torch.bool, device=maps.device)
+    inner[_BORDER : height - _BORDER, _BORDER : width - _BORDER] = True
+    patches = maps.flatten(2).mT  # (T, N, C)
+    border = patches[:, ~inner.flatten()]
+    nearest = torch.cdist(patches, border).topk(
+        min(_NEIGHBOURS, border.shape[1]), dim=2, largest=False
+    )
+    return nearest.values.mean(2).unflatten(1, (1, height, width))
+
+
+def rgb_to_lab(images: Tensor) -> Tensor:
+    """sRGB (T, 3, H, W) in 0 … 1 → CIE L*a*b* under D65, all channels divided by 100."""
+    linear = torch.where(images > 0.04045, ((images + 0.055) / 1.055) ** 2.4, images / 12.92)
+    to_xyz = images.new_tensor(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
+    white = to_xyz.sum(1, keepdim=True)
+    xyz = torch.einsum("ij,tjhw->tihw", to_xyz / white, linear)
+    f = torch.where(xyz > 0.008856, xyz.clamp_min(1e-8) ** (1 / 3), 7.787 * xyz + 16 / 116)
+    x, y, z = f.unbind(1)
+    return torch.stack([1.16 * y - 0.16, 5 * (x - y), 2 * (y - z)], dim=1)
+
+
+def blur(maps: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of (T, C, H, W) with edges repeated; sigma in pixels of the map, 0 for none."""
+    if sigma == 0:
+        return maps
+    radius = max(1, round(3 * sigma))
+    offsets = torch.arange(-radius, radius + 1, device=maps.device)
+    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).expand(maps.shape[1], 1, -1)
+    maps = F.pad(maps, (radius,) * 4, mode="replicate")
+    maps = F.conv2d(maps, kernel.unsqueeze(2), groups=maps.shape[1])
+    return F.conv2d(maps, kernel.unsqueeze(3), groups=maps.shape[1])
+
+
+def _texture_bands(lightness: Tensor) -> Tensor:
+    """Energy of the lightness in octaves of fineness, (T, 4, H, W)."""
+    levels = [lightness, *(blur(lightness, sigma) for sigma in _TEXTURE_SIGMAS)]
+    fine, coarse = torch.cat(levels[:-1], 1), torch.cat(levels[1:], 1)
+    return (fine - coarse).abs()
+
+
+def _oriented_gradients(lightness: Tensor) -> Tensor:
+    """Gradient magnitude spread over eight unsigned orientations, (T, 8, H, W)."""
+    across = F.pad(lightness[..., 2:] - lightness[..., :-2], (1, 1))
+    down = F.pad(lightness[..., 2:, :] - lightness[..., :-2, :], (0, 0, 1, 1))
+    angle = torch.atan2(down, across) % math.pi
+    centres = torch.arange(_ORIENTATIONS, device=angle.device) * (math.pi / _ORIENTATIONS)
+    apart = (angle - centres.view(-1, 1, 1)).abs()
+    apart = torch.minimum(apart, math.pi - apart)
+    share = F.relu(1 - apart * _ORIENTATIONS / math.pi)
+    return torch.hypot(across, down) * share
+
+
+def _with_context(maps: Tensor, sigmas: tuple[float, ...]) -> Tensor:
+    return torch.cat([blur(maps, sigma) for sigma in sigmas], dim=1)
+
+
+def _standardised(maps: Tensor) -> Tensor:
+    """Every channel mean-free and of equal variance over the clip, the sum of variances 1."""
+    centred = maps - maps.mean((0, 2, 3), keepdim=True)
+    deviation = centred.pow(2).mean((0, 2, 3), keepdim=True).sqrt()
+    return centred / (deviation + 1e-3) / maps.shape[1] ** 0.5
+
+
+def _half_whitened(maps: Tensor) -> Tensor:
+    """Principal components (T, 16, h, w), each divided by the square root of its deviation."""
+    patches = maps.flatten(2).mT  # (T, N, ·)
+    flat = patches.flatten(0, 1)
+    variances, axes = torch.linalg.eigh(flat.T @ flat / len(flat))
+    order = torch.arange(len(variances), device=maps.device).flip(0)[:_COMPONENTS]
+    scaled = patches @ axes[:, order] / variances[order].clamp_min(1e-8) ** 0.25
+    return scaled.mT.unflatten(2, maps.shape[2:])
+
+
+def _places(maps: Tensor) -> Tensor:
+    """Vertical and horizontal position of every patch, -1 … 1: (T, 2, h, w)."""
+    height, width = maps.shape[2:]
+    down, across = torch.meshgrid(
+        torch.linspace(-1, 1, height, device=maps.device),
+        torch.linspace(-1, 1, width, device=maps.device),
+        indexing="ij",
+    )
+    return torch.stack([down, across]).expand(len(maps), -1, -1, -1)

@@ -1,0 +1,104 @@
+"""State dicts from files: read without unpickling code, renamed, and checked tensor by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..errors import InputError
+
+_PREFIXES = ("module.", "backbone.", "encoder.")
+_CORRELATOR = "temporal_transformer.0."
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load found. Missing tensors are an error, so there are none to report."""
+
+    source: str  # where the tensors came from
+    loaded: int  # tensors copied into the model
+    unexpected: tuple[str, ...]  # in the file, not in the model: heads, other parts
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a .safetensors file or a PyTorch file of plain tensors, under their own names.
+
+    Checkpoints are unwrapped: the reference's `model_state_dict`, DINO's `teacher`, `state_dict`.
+    Raises InputError when the file is absent, damaged or holds anything but data.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no weights file {path}; check the path given to --weights.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        raise InputError(f"{path.name} is no readable weights file; download it again.") from error
+    except Exception as error:  # pickle raises whatever the bytes make it raise
+        raise InputError(
+            f"{path.name} holds more than tensors and is not loaded; "
+            "save its state dict with torch.save or safetensors."
+        ) from error
+    return _unwrap(checkpoint, path)
+
+
+def _unwrap(checkpoint: Any, path: Path) -> dict[str, Tensor]:
+    for key in ("model_state_dict", "teacher", "state_dict", "model"):
+        if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(key), Mapping):
+            checkpoint = checkpoint[key]
+    if not isinstance(checkpoint, Mapping):
+        raise InputError(f"{path.name} holds no state dict; save one with safetensors.")
+    return {str(k): v for k, v in checkpoint.items() if isinstance(v, Tensor)}
+
+
+def encoder_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's tensors under timm's names, from any of the known layouts."""
+    kept = {k: v for k, v in tensors.items() if not k.startswith(_CORRELATOR)}
+    return {_strip(name): tensor for name, tensor in kept.items()}
+
+
+def correlator_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The correlator's tensors: the reference checkpoint's part, or the whole file."""
+    part = {k.removeprefix(_CORRELATOR): v for k, v in tensors.items() if k.startswith(_CORRELATOR)}
+    return part or dict(tensors)
+
+
+def _strip(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def load_checked(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> LoadReport:
+    """Copy tensors into the model. Raises InputError naming the first missing or misshapen ones."""
+    wanted = model.state_dict()
+    missing = [name for name in wanted if name not in tensors]
+    if missing:
+        raise InputError(
+            f"{source} does not fit: {len(missing)} of {len(wanted)} tensors are missing "
+            f"({_first(missing)}); choose the backbone that it was made for."
+        )
+    misshapen = [
+        f"{name} is {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if tensors[name].shape != tensor.shape
+    ]
+    if misshapen:
+        raise InputError(
+            f"{source} does not fit: {_first(misshapen)}; choose the backbone that it was made for."
+        )
+    model.load_state_dict({name: tensors[name].float() for name in wanted})
+    unexpected = tuple(name for name in tensors if name not in wanted)
+    return LoadReport(source, len(wanted), unexpected)
+
+
+def _first(names: list[str], count: int = 3) -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more

@@ -1,0 +1,212 @@
+"""The command line: `segment` and `attend` (design, command line).
+
+Exit status 0: done. 2: bad usage or bad input, with one line on stderr that says what was wrong and
+what to do. 130: stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from . import __version__, backbones
+from .analysis import Analysis, analyse
+from .errors import InputError
+from .export import write_all, write_heatmap
+from .settings import SOURCES, Settings
+from .video import Clip, open_clip
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what was wrong in one line, instead of the usage and then what was wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except InputError as error:
+        print(f"bavos_core: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("bavos_core: stopped; nothing was written.", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = _Parser(prog="bavos_core", description="Objects from attention, without labels.")
+    parser.add_argument("--version", action="version", version=f"bavos_core {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    segment = commands.add_parser("segment", help="find, follow and colour the objects of a clip")
+    _add_common(segment)
+    segment.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill")
+    segment.set_defaults(run=run_segment)
+
+    attend = commands.add_parser("attend", help="show where one patch attends, over space and time")
+    _add_common(attend)
+    attend.add_argument("--frame", type=int, required=True, metavar="T", help="frame, from 0")
+    attend.add_argument("--point", type=_point, required=True, metavar="X,Y", help="pixel")
+    attend.add_argument("--out", type=Path, required=True, metavar="FILE.mp4")
+    attend.add_argument("--head", type=int, metavar="H", help="one head; default: mean of all")
+    attend.add_argument("--source", choices=SOURCES, help="default: what segment clusters")
+    attend.set_defaults(run=run_attend)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    default = Settings()
+    parser.add_argument("clip", type=Path, metavar="CLIP", help="video, folder or zip of frames")
+    parser.add_argument(
+        "--backbone", default=default.backbone, metavar="NAME",
+        help=f"{', '.join(backbones.names())}, or any ViT of timm (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of the backbone")
+    parser.add_argument("--layer", type=int, metavar="L", help="block whose keys are used, from 0")
+    parser.add_argument(
+        "--correlator", default=default.correlator, metavar="FILE|keys|untrained",
+        help="trained block; default: one for the backbone if there is one, else keys",
+    )  # fmt: skip
+    parser.add_argument("--tau", type=float, default=default.tau, help="granularity (%(default)s)")
+    parser.add_argument("--exact", action="store_true", help="the paper's procedure to the letter")
+    parser.add_argument("--frames", type=int, metavar="N", help="analysed (24 on CPU, 80 on CUDA)")
+    parser.add_argument("--size", type=_size, metavar="HxW", help="pixels fed to the backbone")
+    parser.add_argument("--key-ratio", type=int, metavar="R", help="every R-th is a key frame")
+    parser.add_argument("--refine", action=argparse.BooleanOptionalAction, help="edge-refine masks")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--precision", choices=("fp32", "bf16"))
+
+
+def run_segment(options: argparse.Namespace) -> int:
+    """`segment CLIP --out DIR`."""
+    if options.out.exists() and not options.out.is_dir():
+        raise InputError(f"{options.out} is a file; give --out a folder.")
+    clip = open_clip(options.clip)
+    analysis = _analyse(clip, options)
+    with _Bar("masks and video") as bar:
+        document = write_all(
+            options.out, analysis, analysis.segment(), clip, progress=bar.update_to
+        )
+    shown = ("clusters", "objects", "frames", "frames_analysed", "seconds")
+    print(json.dumps({key: document[key] for key in shown}))
+    for warning in document["warnings"]:
+        print(f"Note: {warning}", file=sys.stderr)
+    return 0
+
+
+def run_attend(options: argparse.Namespace) -> int:
+    """`attend CLIP --frame T --point X,Y --out FILE.mp4`."""
+    clip = open_clip(options.clip)
+    x, y = options.point
+    _check_attend(options, clip)
+    analysis = _analyse(clip, options, also=options.frame)
+    position = int(abs(analysis.analysed - options.frame).argmin())
+    row = analysis.attend(position, y, x, head=options.head, source=options.source)
+    with _Bar("heatmap video") as bar:
+        write_heatmap(
+            options.out, analysis, row, clip, query=(position, y, x), progress=bar.update_to
+        )
+    share = row.sum((1, 2))
+    print(
+        json.dumps(
+            {
+                "frame": int(analysis.analysed[position]),
+                "heads": analysis.heads(options.source),
+                "share_of_attention_per_frame": {
+                    int(i): round(float(s), 4)
+                    for i, s in zip(analysis.analysed, share, strict=True)
+                },
+            }
+        )
+    )
+    return 0
+
+
+def _check_attend(options: argparse.Namespace, clip: Clip) -> None:
+    """What can be known to be wrong before the costly call."""
+    frames, (height, width) = len(clip.times), clip.size
+    if not 0 <= options.frame < frames:
+        raise InputError(f"There is no frame {options.frame}; the clip has 0 to {frames - 1}.")
+    x, y = options.point
+    if not (0 <= x <= width and 0 <= y <= height):
+        raise InputError(f"The point {x:g},{y:g} lies outside the {width}×{height} picture.")
+    if options.out.suffix.lower() != ".mp4":
+        raise InputError(f"{options.out.name!r} must end in .mp4.")
+    if not options.out.absolute().parent.is_dir():
+        raise InputError(f"There is no folder {options.out.absolute().parent}; make it first.")
+
+
+def _analyse(clip: Clip, options: argparse.Namespace, *, also: int | None = None) -> Analysis:
+    settings = Settings(
+        backbone=options.backbone,
+        weights=options.weights,
+        layer=options.layer,
+        correlator=options.correlator,
+        frames=options.frames,
+        size=options.size,
+        key_ratio=options.key_ratio,
+        tau=options.tau,
+        exact=options.exact,
+        refine=options.refine,
+        device=options.device,
+        precision=options.precision,
+    )
+    with _Bar("decode") as bar:
+
+        def progress(stage: str, share: float) -> None:
+            bar.update_to(share, stage)
+
+        return analyse(clip, settings, also=also, progress=progress)
+
+
+class _Bar:
+    """A progress bar on a terminal, silence elsewhere."""
+
+    def __init__(self, stage: str):
+        self._bar = tqdm(
+            total=100,
+            desc=stage,
+            bar_format="{desc:<24} {bar} {n:.0f} %",
+            disable=None,  # on when stderr is a terminal
+            leave=False,
+        )
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def update_to(self, share: float, stage: str | None = None) -> None:
+        """Show that `share` (0 … 1) of a stage is done."""
+        if stage is not None:
+            self._bar.set_description_str(stage, refresh=False)
+        self._bar.n = 100 * share
+        self._bar.refresh()
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        height, width = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 192x384") from None
+    return height, width
+
+
+def _point(text: str) -> tuple[float, float]:
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no point; write X,Y") from None
+    return x, y

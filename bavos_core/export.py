@@ -1,0 +1,495 @@
+"""Results on disk: overlay and heatmap videos, palette PNGs, COCO RLE, NPZ, hierarchy, summary.
+
+F frames in the clip, T of them analysed, H×W pixels, C clusters. Masks exist for every frame of the
+clip: between two analysed frames, membership is blended by time and refined on the frame itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from . import drawing
+from .analysis import Analysis
+from .errors import InputError
+from .masks import Segmentation, nearest_pixels, refined_membership, refined_pixels
+from .video import ArrayClip, Clip, VideoWriter, playback
+
+OPACITY = 0.55  # of painted objects
+MAX_PNG_CLUSTERS = 255  # value 0 is background
+
+Report = Callable[[float], None]  # share done, 0 … 1
+
+
+@dataclass(frozen=True)
+class FrameMask:
+    """The masks of one frame of the clip, worked out when they are asked for."""
+
+    index: int  # in the clip
+    frame: np.ndarray  # (H, W, 3) uint8
+    soft: Tensor  # (C, h, w)
+    refined: bool
+
+    @cached_property
+    def _membership(self) -> tuple[Tensor, Tensor]:
+        return refined_membership(self.soft, self.frame)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Cluster of every pixel (H, W) int64."""
+        size = self.frame.shape[:2]
+        if self.refined:
+            return refined_pixels(*self._membership, size)
+        return nearest_pixels(self.soft.argmax(0).numpy(), size)
+
+    def painted(self, colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+        """The frame with every cluster in its colour (H, W, 3) uint8."""
+        if self.refined:
+            return drawing.paint(self.frame, *self._membership, colours, alpha)
+        pixels = F.interpolate(self.soft[None], size=self.frame.shape[:2], mode="nearest")[0]
+        return drawing.paint(self.frame, torch.arange(len(self.soft)), pixels, colours, alpha)
+
+
+def analysed_mask(analysis: Analysis, segmentation: Segmentation, position: int) -> FrameMask:
+    """Masks of one analysed frame, by its position 0 … T-1."""
+    return FrameMask(
+        int(analysis.analysed[position]),
+        analysis.frames[position],
+        _soft(analysis, segmentation)[position],
+        analysis.settings.refined,
+    )
+
+
+def all_masks(
+    analysis: Analysis, segmentation: Segmentation, clip: Clip | None
+) -> Iterator[FrameMask]:
+    """Masks of every frame of the clip; without the clip, of the analysed frames only."""
+    soft = _soft(analysis, segmentation)
+    shown = clip or analysed_clip(analysis)
+    numbers = range(len(shown.times)) if clip else analysis.analysed.tolist()
+    for index, frame in zip(numbers, shown.read(), strict=False):  # a damaged tail is shorter
+        yield FrameMask(index, frame, _blend(soft, analysis, index), analysis.settings.refined)
+
+
+def analysed_clip(analysis: Analysis) -> Clip:
+    """The analysed frames as a clip of their own."""
+    names = tuple(analysis.frame_names[i] for i in analysis.analysed)
+    times = analysis.times[analysis.analysed]
+    return ArrayClip(analysis.frames, times - times[0], names, analysis.clip_name)
+
+
+def _soft(analysis: Analysis, segmentation: Segmentation) -> Tensor:
+    """Membership (T, C, h, w); hard where masks are not refined, so that labels are the paper's."""
+    if analysis.settings.refined:
+        return segmentation.soft
+    hard = F.one_hot(torch.from_numpy(segmentation.labels), segmentation.clusters)
+    return hard.permute(0, 3, 1, 2).float()
+
+
+def _blend(values: Tensor, analysis: Analysis, index: int) -> Tensor:
+    """Values (T, ...) of analysed frames, blended by time for frame `index` of the clip."""
+    before = int(np.searchsorted(analysis.analysed, index, side="right")) - 1
+    after = min(before + 1, len(values) - 1)
+    if before < 0 or before == after:
+        return values[after]
+    start, stop = analysis.times[analysis.analysed[[before, after]]]
+    share = float((analysis.times[index] - start) / max(stop - start, 1e-9))
+    if not analysis.settings.refined:
+        share = round(share)  # whole labels are carried from the nearest analysed frame
+    return torch.lerp(values[before], values[after], share)
+
+
+# ---- videos ------------------------------------------------------------------------------------
+
+
+def write_overlay(
+    path: Path,
+    analysis: Analysis,
+    segmentation: Segmentation,
+    clip: Clip | None,
+    *,
+    opacity: float = OPACITY,
+    show_background: bool = False,
+    progress: Report | None = None,
+) -> None:
+    """The clip with every object in its colour, at the clip's own size and times."""
+    colours, alpha = drawing.cluster_paint(
+        segmentation.background, opacity=opacity, show_background=show_background
+    )
+    masks = all_masks(analysis, segmentation, clip)
+    _write(path, clip or analysed_clip(analysis), (m.painted(colours, alpha) for m in masks),
+           progress)  # fmt: skip
+
+
+def write_heatmap(
+    path: Path,
+    analysis: Analysis,
+    row: np.ndarray,
+    clip: Clip | None,
+    *,
+    query: tuple[int, float, float] | None = None,
+    progress: Report | None = None,
+) -> None:
+    """The clip under the heatmap of one attention row (T, h, w); colours mean the same throughout.
+
+    query: analysed frame, y and x of the point to mark.
+    """
+    shown = clip or analysed_clip(analysis)
+    numbers = range(len(shown.times)) if clip else analysis.analysed.tolist()
+    heat = torch.from_numpy(row / drawing.heat_scale(row))
+
+    def frames() -> Iterator[np.ndarray]:
+        for index, frame in zip(numbers, shown.read(), strict=False):
+            over = drawing.heat_overlay(frame, _blend(heat, analysis, index).numpy())
+            if query and index == analysis.analysed[query[0]]:
+                over = drawing.mark_point(over, query[1], query[2])
+            yield over
+
+    _write(path, shown, frames(), progress)
+
+
+def _write(path: Path, clip: Clip, frames: Iterator[np.ndarray], progress: Report | None) -> None:
+    """Write frames at the clip's times."""
+    fps, order = playback(clip.times)
+    repeats = np.bincount(order, minlength=len(clip.times))
+    with VideoWriter(path, size=clip.size, fps=fps) as video:
+        for i, frame in enumerate(frames):
+            for _ in range(repeats[i]):
+                video.write(frame)
+            if progress:
+                progress((i + 1) / len(repeats))
+
+
+# ---- masks -------------------------------------------------------------------------------------
+
+
+def png_values(segmentation: Segmentation) -> np.ndarray:
+    """Value of each cluster in the PNG masks (C,) uint8: 0 for background, else its number + 1."""
+    values = np.arange(1, segmentation.clusters + 1)
+    values[segmentation.background | (values > MAX_PNG_CLUSTERS)] = 0
+    return values.astype(np.uint8)
+
+
+def mask_png(mask: FrameMask, values: np.ndarray) -> bytes:
+    """One frame's masks as an 8-bit palette PNG in DAVIS colours."""
+    image = Image.fromarray(values[mask.labels], mode="P")
+    image.putpalette(drawing.davis_palette().tobytes())
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def mask_annotations(mask: FrameMask, name: str) -> list[dict[str, Any]]:
+    """COCO annotations of one frame: one run-length-coded mask per cluster in it."""
+    starts, values = label_runs(mask.labels)
+    height = mask.labels.shape[0]
+    annotations = []
+    for cluster in np.unique(values).tolist():
+        chosen = values == cluster
+        begin, end = starts[:-1][chosen], starts[1:][chosen]
+        columns = begin // height, (end - 1) // height
+        spans = columns[0] != columns[1]  # a run over several columns reaches top and bottom
+        top = 0 if spans.any() else int((begin % height).min())
+        bottom = height - 1 if spans.any() else int(((end - 1) % height).max())
+        left, right = int(columns[0].min()), int(columns[1].max())
+        annotations.append(
+            {
+                "frame": mask.index,
+                "file_name": name,
+                "cluster": cluster,
+                "area": int((end - begin).sum()),
+                "bbox": [left, top, right - left + 1, bottom - top + 1],
+                "segmentation": {
+                    "size": [int(side) for side in mask.labels.shape],
+                    "counts": rle_counts(begin, end, mask.labels.size),
+                },
+            }
+        )
+    return annotations
+
+
+def label_runs(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Runs of equal labels down the columns of (H, W): starts (R+1,) with the end, values (R,)."""
+    flat = labels.T.ravel()
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(flat)) + 1])
+    return np.append(starts, flat.size), flat[starts]
+
+
+def rle_counts(begin: np.ndarray, end: np.ndarray, total: int) -> str:
+    """COCO's compressed run-length code of a mask whose ones are at begin … end-1 (both (R,)).
+
+    Run lengths alternate between zeros and ones and begin with zeros. Each is written as its
+    difference to the run two before, from the third on, five bits a character from the low end,
+    with bit 5 for "more" (as pycocotools does).
+    """
+    edges = np.stack([begin, end], axis=1).ravel()
+    runs = np.diff(np.concatenate([[0], edges, [total]]))
+    if runs[-1] == 0:
+        runs = runs[:-1]
+    differences = runs.copy()
+    differences[3:] -= runs[1:-2]
+    return "".join(_rle_characters(int(value)) for value in differences)
+
+
+def _rle_characters(value: int) -> str:
+    characters = ""
+    while True:
+        low, value = value & 0x1F, value >> 5
+        done = value == (-1 if low & 0x10 else 0)
+        characters += chr(48 + (low if done else low | 0x20))
+        if done:
+            return characters
+
+
+def masks_document(
+    analysis: Analysis, segmentation: Segmentation, annotations: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The COCO-style document that holds all annotations."""
+    return {
+        "clip": analysis.clip_name,
+        "size": list(analysis.size),
+        "frames": list(analysis.frame_names),
+        "clusters": [
+            {
+                "id": i,
+                "background": bool(segmentation.background[i]),
+                "png_value": int(value),
+                "colour": list(drawing.object_colour(i)),
+            }
+            for i, value in enumerate(png_values(segmentation))
+        ],
+        "annotations": annotations,
+    }
+
+
+def write_masks_zip(
+    path: Path,
+    analysis: Analysis,
+    segmentation: Segmentation,
+    clip: Clip | None,
+    *,
+    progress: Report | None = None,
+) -> None:
+    """All PNG masks in one zip."""
+    values = png_values(segmentation)
+    with _replacing(path) as part, zipfile.ZipFile(part, "w") as archive:
+        for i, mask in enumerate(all_masks(analysis, segmentation, clip)):
+            name = f"masks/{analysis.frame_names[mask.index]}.png"
+            archive.writestr(name, mask_png(mask, values))
+            if progress:
+                progress((i + 1) / len(analysis.times))
+
+
+def write_masks_json(
+    path: Path,
+    analysis: Analysis,
+    segmentation: Segmentation,
+    clip: Clip | None,
+    *,
+    progress: Report | None = None,
+) -> None:
+    """All masks as COCO RLE."""
+    annotations: list[dict[str, Any]] = []
+    for i, mask in enumerate(all_masks(analysis, segmentation, clip)):
+        annotations += mask_annotations(mask, analysis.frame_names[mask.index])
+        if progress:
+            progress((i + 1) / len(analysis.times))
+    with _replacing(path) as part:
+        part.write_text(json.dumps(masks_document(analysis, segmentation, annotations)))
+
+
+def write_labels(path: Path, analysis: Analysis, segmentation: Segmentation) -> None:
+    """Patch labels and what they refer to, as NPZ."""
+    with _replacing(path) as part, part.open("wb") as file:
+        np.savez_compressed(
+            file,
+            labels=segmentation.labels.astype(np.int16),  # (T, h, w)
+            analysed=analysis.analysed,  # (T,) frame numbers
+            times=analysis.times,  # (F,) seconds
+            background=segmentation.background,  # (C,)
+            tau=segmentation.tau,
+            size=np.array(analysis.size),
+        )
+
+
+# ---- hierarchy and summary ---------------------------------------------------------------------
+
+
+def hierarchy_document(analysis: Analysis, segmentation: Segmentation) -> dict[str, Any]:
+    """The whole tree, node by node, and the present cut."""
+    tree = analysis.tree
+    leaves = analysis.nearest[..., 0]  # (T, h, w)
+    in_frame = np.stack([np.bincount(f.ravel(), minlength=tree.leaves) > 0 for f in leaves])
+    present = [in_frame[:, leaf] for leaf in range(tree.leaves)]
+    nodes: list[dict[str, Any]] = []
+    slots, cluster = tree.slots(), tree.node_clusters(segmentation.leaf_cluster)
+    for node in range(2 * tree.leaves - 1):
+        inner = tree.merges[node - tree.leaves] if node >= tree.leaves else None
+        children = [] if inner is None else [int(inner[0]), int(inner[1])]
+        if children:
+            present.append(present[children[0]] | present[children[1]])
+        nodes.append(
+            {
+                "id": node,
+                "children": children,
+                "distance": 0.0 if inner is None else float(inner[2]),
+                "patches": int(tree.sizes[node] if inner is None else inner[3]),
+                "frames": analysis.analysed[present[node]].tolist(),
+                "number": int(slots[node]),
+                "cluster": int(cluster[node]),
+            }
+        )
+    return {
+        "clip": analysis.clip_name,
+        "tau": segmentation.tau,
+        "clusters": segmentation.clusters,
+        "background": np.flatnonzero(segmentation.background).tolist(),
+        "leaves": tree.leaves,
+        "nodes": nodes,
+    }
+
+
+def write_hierarchy(folder: Path, analysis: Analysis, segmentation: Segmentation) -> None:
+    """hierarchy.json and hierarchy.svg."""
+    with _replacing(folder / "hierarchy.json") as part:
+        part.write_text(json.dumps(hierarchy_document(analysis, segmentation)))
+    with _replacing(folder / "hierarchy.svg") as part:
+        svg = drawing.hierarchy_svg(analysis.tree, segmentation.tau, segmentation.background)
+        part.write_text(svg, encoding="utf-8")
+
+
+def summary(
+    analysis: Analysis, segmentation: Segmentation, extra_seconds: dict[str, float]
+) -> dict[str, Any]:
+    """What was run, how long it took and what came out."""
+    seconds = {**analysis.timings, **extra_seconds}
+    return {
+        "clip": analysis.clip_name,
+        "size": list(analysis.size),
+        "frames": len(analysis.times),
+        "frames_analysed": len(analysis.analysed),
+        "grid": list(analysis.grid),
+        "source": analysis.source,
+        "tau": segmentation.tau,
+        "clusters": segmentation.clusters,
+        "objects": int((~segmentation.background).sum()),
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "frames_per_second": round(len(analysis.analysed) / max(sum(seconds.values()), 1e-9), 2),
+        "peak_memory_mib": analysis.peak_memory_mib,
+        "settings": analysis.settings.to_dict(),
+        "warnings": [*analysis.notes, *_overflow(segmentation)],
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "timm", "numpy")},
+        },
+    }
+
+
+def write_summary(path: Path, analysis: Analysis, segmentation: Segmentation) -> None:
+    """summary.json."""
+    with _replacing(path) as part:
+        part.write_text(json.dumps(summary(analysis, segmentation, {}), indent=1))
+
+
+def _overflow(segmentation: Segmentation) -> list[str]:
+    extra = segmentation.clusters - MAX_PNG_CLUSTERS
+    if extra <= 0:
+        return []
+    return [f"{extra} clusters do not fit into 8-bit masks; they are in masks.json only."]
+
+
+def write_all(
+    out: Path,
+    analysis: Analysis,
+    segmentation: Segmentation,
+    clip: Clip | None,
+    *,
+    progress: Report | None = None,
+) -> dict[str, Any]:
+    """Every result of `segment` in one folder (design, command line), in one pass over the clip.
+
+    The folder is filled under another name first, so an interrupted run leaves nothing half-made.
+    Returns the summary.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=".bavos-", dir=out))
+    except OSError as error:
+        raise InputError(f"The folder {out} cannot be written to; choose another.") from error
+    try:
+        document = _fill(stage, analysis, segmentation, clip, progress)
+        for item in stage.iterdir():
+            target = out / item.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            item.replace(target)
+        return document
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _fill(
+    folder: Path,
+    analysis: Analysis,
+    segmentation: Segmentation,
+    clip: Clip | None,
+    progress: Report | None,
+) -> dict[str, Any]:
+    (folder / "masks").mkdir()
+    seconds = {"masks": 0.0, "encode": 0.0}
+    colours, alpha = drawing.cluster_paint(
+        segmentation.background, opacity=OPACITY, show_background=False
+    )
+    values = png_values(segmentation)
+    annotations: list[dict[str, Any]] = []
+
+    def painted() -> Iterator[np.ndarray]:
+        for mask in all_masks(analysis, segmentation, clip):
+            start = time.perf_counter()
+            name = analysis.frame_names[mask.index]
+            (folder / "masks" / f"{name}.png").write_bytes(mask_png(mask, values))
+            annotations.extend(mask_annotations(mask, name))
+            frame = mask.painted(colours, alpha)
+            seconds["masks"] += time.perf_counter() - start
+            yield frame
+
+    start = time.perf_counter()
+    _write(folder / "overlay.mp4", clip or analysed_clip(analysis), painted(), progress)
+    seconds["encode"] = time.perf_counter() - start - seconds["masks"]
+    (folder / "masks.json").write_text(
+        json.dumps(masks_document(analysis, segmentation, annotations))
+    )
+    write_labels(folder / "labels.npz", analysis, segmentation)
+    write_hierarchy(folder, analysis, segmentation)
+    document = summary(analysis, segmentation, seconds)
+    (folder / "summary.json").write_text(json.dumps(document, indent=1))
+    return document
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary name that becomes `path` when all went well, and vanishes otherwise."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,168 @@
+"""From patch labels to pixel masks (paper, 3.3), and which clusters are background.
+
+T analysed frames, h×w patch grid, L leaves, C clusters, H×W pixels of the clip.
+The paper copies each patch label to its pixels. By default we up-sample how much each patch
+belongs to each cluster, let a guided filter (He et al., ECCV 2010) pull the borders to the edges of
+the picture, and take the strongest cluster of every pixel.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+_SOFTNESS = 0.3  # symmetric KL over which membership falls by e
+_GUIDE_SIDE = 432  # pixels: longest side at which borders are refined
+_RADIUS = 3  # pixels of the guide at half its size
+_EPSILON = 2e-3  # below this variance (of 0 … 1 grey) the guide counts as flat
+_BORDER_SHARE = 0.05  # of the border patches: more makes a cluster background
+_LEAN = 0.6  # border share over picture share from which a cluster leans on the border
+_FAINT = 0.02  # clusters that nowhere in a frame exceed this membership are left out of it
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """One cut of the hierarchy."""
+
+    tau: float  # height of the cut
+    leaf_cluster: np.ndarray  # (L,) int64: cluster of every leaf
+    labels: np.ndarray  # (T, h, w) int64: cluster of every patch
+    soft: Tensor  # (T, C, h, w) float32: membership, sums to 1 over C
+    background: np.ndarray  # (C,) bool
+
+    @property
+    def clusters(self) -> int:
+        """C."""
+        return len(self.background)
+
+
+def soft_membership(
+    index: np.ndarray, distance: np.ndarray, leaf_cluster: np.ndarray, clusters: int
+) -> Tensor:
+    """How much each patch belongs to each cluster, from its nearest leaves.
+
+    index and distance (T, h, w, k), leaf_cluster (L,) → (T, C, h, w) float32: a softmax of the
+    negative distances, summed over the leaves of each cluster.
+    """
+    weight = (-torch.from_numpy(distance.astype(np.float32)) / _SOFTNESS).softmax(-1)
+    cluster = torch.from_numpy(leaf_cluster[index])  # (T, h, w, k)
+    soft = weight.new_zeros(*index.shape[:3], clusters).scatter_add_(3, cluster, weight)
+    return soft.permute(0, 3, 1, 2).contiguous()
+
+
+def background_clusters(labels: np.ndarray, clusters: int) -> np.ndarray:
+    """Which clusters are scenery: (T, h, w) → (C,) bool.
+
+    A cluster is background when it is bound to the picture's border: it holds more than 5 % of
+    the border patches; or it reaches the border in most frames where it is present, and its share
+    of the border is at least 0.6 of its share of the picture. If that leaves no object and there
+    are several clusters, the one least bound to the border is an object.
+    """
+    frames, height, width = labels.shape
+    inner = np.zeros((height, width), bool)
+    inner[1:-1, 1:-1] = True
+    counts = np.stack([np.bincount(frame.ravel(), minlength=clusters) for frame in labels])
+    rim = np.stack([np.bincount(frame[~inner], minlength=clusters) for frame in labels])
+    area = counts.sum(0) / counts.sum()
+    border = rim.sum(0) / max(rim.sum(), 1)
+    present = (counts > 0).sum(0)
+    touching = (rim > 0).sum(0) / np.maximum(present, 1)
+    lean = border / np.maximum(area, 1e-9)
+    background: np.ndarray = (border > _BORDER_SHARE) | ((lean >= _LEAN) & (touching > 0.5))
+    if background.all() and clusters > 1:
+        background[np.where(present > 0, lean, np.inf).argmin()] = False
+    return background
+
+
+def nearest_pixels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The paper's masks: patch labels (h, w) copied to pixels (H, W)."""
+    rows = np.arange(size[0]) * labels.shape[0] // size[0]
+    columns = np.arange(size[1]) * labels.shape[1] // size[1]
+    return labels[rows[:, None], columns]
+
+
+def refined_membership(soft: Tensor, frame: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Membership (C, h, w) refined along the edges of a frame (H, W, 3) uint8.
+
+    Returns the clusters that appear (C',) int64 and their membership (C', gh, gw), where gh×gw is
+    the frame's shape with its longer side at most 432 pixels. The filter's coefficients are found
+    at half that size, where they cost a quarter (He and Sun, "Fast Guided Filter", 2015).
+    """
+    guide = _guide(frame)
+    present = (soft.flatten(1).amax(1) > _FAINT).nonzero().flatten()
+    half = [(side + 1) // 2 for side in guide.shape]
+    small = _resize(guide[None], half)[0]
+    maps = F.interpolate(soft[present][None], size=half, mode="bicubic")[0].clamp(0, 1)
+    slope, offset = guided_coefficients(small, maps, radius=_RADIUS, epsilon=_EPSILON)
+    return present, _resize(slope, guide.shape) * guide + _resize(offset, guide.shape)
+
+
+def refined_pixels(clusters: Tensor, membership: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """Strongest cluster of every pixel (H, W) int64, from what `refined_membership` returns."""
+    maps = membership[None].contiguous(memory_format=torch.channels_last)  # up-sampled 3× faster
+    return np.asarray(clusters[strongest(_resize(maps[0], size))].numpy())
+
+
+def strongest(maps: Tensor) -> Tensor:
+    """Index of the largest of C maps at every pixel, (C, H, W) → (H, W) int64."""
+    return maps.max(0).indices  # argmax(0) gives the same ten times slower
+
+
+def guided_filter(guide: Tensor, maps: Tensor, *, radius: int, epsilon: float) -> Tensor:
+    """Edge-preserving smoothing: each map becomes locally linear in the guide.
+
+    guide (H, W) float32 in 0 … 1, maps (C, H, W) → (C, H, W). He, Sun and Tang, ECCV 2010, eq. 8.
+    """
+    slope, offset = guided_coefficients(guide, maps, radius=radius, epsilon=epsilon)
+    return slope * guide + offset
+
+
+def guided_coefficients(
+    guide: Tensor, maps: Tensor, *, radius: int, epsilon: float
+) -> tuple[Tensor, Tensor]:
+    """Slope and offset (C, H, W) of the linear maps, averaged over windows (eq. 5, 6 and 8)."""
+    mean_guide = box_mean(guide[None], radius)
+    variance = box_mean((guide * guide)[None], radius) - mean_guide**2
+    mean_maps = box_mean(maps, radius)
+    covariance = box_mean(guide * maps, radius) - mean_guide * mean_maps
+    slope = covariance / (variance + epsilon)
+    offset = mean_maps - slope * mean_guide
+    return box_mean(slope, radius), box_mean(offset, radius)
+
+
+def box_mean(maps: Tensor, radius: int) -> Tensor:
+    """Mean over squares of side 2·radius+1 within the picture, (C, H, W) → (C, H, W).
+
+    Two products with band matrices: five times as fast as average pooling, which has no
+    vectorised kernel for long thin windows.
+    """
+    height, width = maps.shape[1:]
+    return _band(height, radius) @ maps @ _band(width, radius).T
+
+
+@functools.lru_cache(maxsize=16)
+def _band(length: int, radius: int) -> Tensor:
+    """Matrix (length, length) that replaces each value by the mean of those within the radius."""
+    places = torch.arange(length)
+    near = ((places[:, None] - places).abs() <= radius).float()
+    return near / near.sum(1, keepdim=True)
+
+
+def _guide(frame: np.ndarray) -> Tensor:
+    """Grey frame (gh, gw) float32 in 0 … 1, longest side at most 432."""
+    shrink = min(1.0, _GUIDE_SIDE / max(frame.shape[:2]))
+    size = [max(1, round(side * shrink)) for side in frame.shape[:2]]
+    grey = Image.fromarray(frame).convert("L").resize((size[1], size[0]), Image.Resampling.BOX)
+    return torch.from_numpy(np.array(grey, np.float32) / 255)
+
+
+def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """(C, H, W) → (C, *size), bilinear."""
+    return F.interpolate(maps[None], size=tuple(size), mode="bilinear", align_corners=False)[0]

@@ -1,0 +1,144 @@
+"""Everything that decides a result, in one frozen object.
+
+The paper's constants stand here once (paper, section 3 and appendix; reference code).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from .errors import InputError
+
+PAPER_SIZE = (320, 480)  # pixels fed to the encoder, height × width
+PAPER_KEY_RATIO = 10  # every 10th frame is a key frame
+PAPER_TAU = 1.0  # symmetric KL below which two rows are one cluster
+WINDOW = 3  # frames that are merged together first
+
+SAMPLED_KEY_RATIO = 5  # analysed frames of a sampled clip lie further apart than the paper's
+FRAMES_ON_CPU = 24
+FRAMES_ON_CUDA = 80
+GRID_PATCHES = 1152  # patches a frame when no size is given: 24×48, shaped like the clip
+
+Precision = Literal["fp32", "bf16"]
+Sources = Literal["framewise", "untrained", "learned", "keys"]
+SOURCES: tuple[Sources, ...] = ("framewise", "untrained", "learned", "keys")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to run and how. Every field has a default; invalid values raise InputError."""
+
+    backbone: str = "dino-vits8"  # a name from bavos_core.backbones.names(), or timm's
+    weights: Path | None = None  # local state dict; None: local cache, then hub
+    layer: int | None = None  # block whose keys are used, from 0; None: the backbone's own choice
+    correlator: str = "auto"  # "auto", "keys", "untrained", or a file with a trained block
+    frames: int | None = None  # frames analysed, spread evenly; None: 24 on CPU, 80 on CUDA
+    size: tuple[int, int] | None = None  # (height, width) fed to the backbone; None: see grid_size
+    key_ratio: int | None = None  # every r-th analysed frame is a key frame; None: 5, exact 10
+    tau: float = PAPER_TAU  # where the hierarchy is cut, symmetric KL
+    exact: bool = False  # the paper's procedure to the letter: float32, nearest-neighbour masks
+    refine: bool | None = None  # edge-refine the masks; None: unless exact
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision | None = None  # None: bf16 where the processor multiplies it natively
+    seed: int = 0  # of the untrained block
+
+    def __post_init__(self) -> None:
+        _check(0 < self.tau < float("inf"), f"tau is {self.tau}; it must be a number above 0")
+        _check(self.frames is None or self.frames >= 1, f"frames is {self.frames}; give 1 or more")
+        _check(
+            self.key_ratio is None or self.key_ratio >= 1,
+            f"the key ratio is {self.key_ratio}; give 1 or more",
+        )
+        _check(
+            self.size is None or min(self.size) >= 1,
+            f"the size is {self.size}; give height and width in pixels, such as 192x384",
+        )
+        _check(self.device in ("auto", "cpu", "cuda"), f"unknown device {self.device!r}")
+        _check(self.precision in (None, "fp32", "bf16"), f"unknown precision {self.precision!r}")
+
+    @property
+    def refined(self) -> bool:
+        """Whether masks are up-sampled softly and refined along image edges."""
+        return not self.exact if self.refine is None else self.refine
+
+    @property
+    def key_every(self) -> int:
+        """The key ratio r in force."""
+        return self.key_ratio or (PAPER_KEY_RATIO if self.exact else SAMPLED_KEY_RATIO)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON-ready values."""
+        return {**asdict(self), "weights": str(self.weights) if self.weights else None}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Settings:
+        """Settings from `to_dict`; unknown names raise InputError."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        _check(not unknown, f"unknown settings: {', '.join(sorted(unknown))}")
+        weights, size = values.get("weights"), values.get("size")
+        return cls(
+            **{
+                **values,
+                "weights": Path(weights) if weights else None,
+                "size": (int(size[0]), int(size[1])) if size else None,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how precisely to compute, decided once per run."""
+
+    device: torch.device
+    precision: Precision
+    on_cuda: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "on_cuda", self.device.type == "cuda")
+
+    @classmethod
+    def choose(cls, settings: Settings) -> Compute:
+        """Resolve "auto". Raises InputError when CUDA is asked for and there is none."""
+        has_cuda = torch.cuda.is_available()
+        _check(
+            settings.device != "cuda" or has_cuda,
+            "this machine has no CUDA device; choose --device cpu or auto",
+        )
+        device = torch.device("cuda" if has_cuda and settings.device != "cpu" else "cpu")
+        native_bf16 = device.type == "cuda" or _cpu_multiplies_bf16()
+        default: Precision = "bf16" if native_bf16 and not settings.exact else "fp32"
+        return cls(device, settings.precision or default)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the large matrix products."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+
+def grid_size(clip_size: tuple[int, int], patch: int, settings: Settings) -> tuple[int, int]:
+    """Patch grid (h, w) for a clip of (height, width) pixels.
+
+    A given size is rounded to whole patches. Otherwise the exact mode takes the paper's 320×480,
+    and the default a grid of about 1152 patches in the clip's own shape, so that a portrait clip
+    is not squashed and the cost does not depend on the clip.
+    """
+    size = settings.size or (PAPER_SIZE if settings.exact else None)
+    if size:
+        return max(1, round(size[0] / patch)), max(1, round(size[1] / patch))
+    height, width = clip_size
+    h = max(1, round((GRID_PATCHES * height / width) ** 0.5))
+    return h, max(1, round(GRID_PATCHES / h))
+
+
+def _cpu_multiplies_bf16() -> bool:
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch < 2.10 lacks it
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def _check(valid: bool, message: str) -> None:
+    if not valid:
+        raise InputError(message[0].upper() + message[1:] + ".")
