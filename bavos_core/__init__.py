@@ -8,6 +8,13 @@ A thin library for the method of "Betrayed by Attention" (Ding et al., ECCV 2024
 >>> heat = analysis.attend(frame=0, y=120, x=200)  # (T, h, w)
 """
 
+import os
+
+# Before torch: its threads wait for each other by spinning, which starves whatever shares the
+# cores (the video encoder, a web server, a second user). Beside one busy process on two cores,
+# clustering took 35 s spinning and 8 s sleeping. A value that is set already stays.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from .analysis import Analysis, analyse
 from .errors import BackboneUnavailable, Cancelled, InputError
 from .hierarchy import ClusterTree

@@ -274,7 +274,7 @@ def analyse(
     Raises InputError for clips and settings that cannot be used.
     """
     settings = settings or Settings()
-    report = progress or (lambda stage, share: None)
+    report = progress or _silent
     clock = _Clock(report)
     compute = Compute.choose(settings)
     opened = _opened(clip)
@@ -432,6 +432,10 @@ class _Clock:
         yield
         self.seconds[name] = time.perf_counter() - start
         self._report(name, 1.0)
+
+
+def _silent(stage: str, share: float) -> None:
+    """Report nothing."""
 
 
 def _peak_memory_mib() -> float | None:

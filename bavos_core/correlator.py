@@ -48,6 +48,7 @@ class Mlp(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., C) → (..., C)."""
         return self.drop(self.fc2(self.drop(nn.functional.gelu(self.fc1(x)))))
 
 

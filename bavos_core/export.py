@@ -12,7 +12,6 @@ import platform
 import shutil
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -193,7 +192,7 @@ def mask_png(mask: FrameMask, values: np.ndarray) -> bytes:
     image = Image.fromarray(values[mask.labels], mode="P")
     image.putpalette(drawing.davis_palette().tobytes())
     buffer = BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, "PNG", compress_level=3)  # labels shrink well at any level
     return buffer.getvalue()
 
 
@@ -278,42 +277,6 @@ def masks_document(
         ],
         "annotations": annotations,
     }
-
-
-def write_masks_zip(
-    path: Path,
-    analysis: Analysis,
-    segmentation: Segmentation,
-    clip: Clip | None,
-    *,
-    progress: Report | None = None,
-) -> None:
-    """All PNG masks in one zip."""
-    values = png_values(segmentation)
-    with _replacing(path) as part, zipfile.ZipFile(part, "w") as archive:
-        for i, mask in enumerate(all_masks(analysis, segmentation, clip)):
-            name = f"masks/{analysis.frame_names[mask.index]}.png"
-            archive.writestr(name, mask_png(mask, values))
-            if progress:
-                progress((i + 1) / len(analysis.times))
-
-
-def write_masks_json(
-    path: Path,
-    analysis: Analysis,
-    segmentation: Segmentation,
-    clip: Clip | None,
-    *,
-    progress: Report | None = None,
-) -> None:
-    """All masks as COCO RLE."""
-    annotations: list[dict[str, Any]] = []
-    for i, mask in enumerate(all_masks(analysis, segmentation, clip)):
-        annotations += mask_annotations(mask, analysis.frame_names[mask.index])
-        if progress:
-            progress((i + 1) / len(analysis.times))
-    with _replacing(path) as part:
-        part.write_text(json.dumps(masks_document(analysis, segmentation, annotations)))
 
 
 def write_labels(path: Path, analysis: Analysis, segmentation: Segmentation) -> None:
@@ -401,12 +364,6 @@ def summary(
             **{name: version(name) for name in ("torch", "timm", "numpy")},
         },
     }
-
-
-def write_summary(path: Path, analysis: Analysis, segmentation: Segmentation) -> None:
-    """summary.json."""
-    with _replacing(path) as part:
-        part.write_text(json.dumps(summary(analysis, segmentation, {}), indent=1))
 
 
 def _overflow(segmentation: Segmentation) -> list[str]:

@@ -65,7 +65,7 @@ def background_clusters(labels: np.ndarray, clusters: int) -> np.ndarray:
     of the border is at least 0.6 of its share of the picture. If that leaves no object and there
     are several clusters, the one least bound to the border is an object.
     """
-    frames, height, width = labels.shape
+    height, width = labels.shape[1:]
     inner = np.zeros((height, width), bool)
     inner[1:-1, 1:-1] = True
     counts = np.stack([np.bincount(frame.ravel(), minlength=clusters) for frame in labels])
@@ -105,9 +105,31 @@ def refined_membership(soft: Tensor, frame: np.ndarray) -> tuple[Tensor, Tensor]
 
 
 def refined_pixels(clusters: Tensor, membership: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Strongest cluster of every pixel (H, W) int64, from what `refined_membership` returns."""
-    maps = membership[None].contiguous(memory_format=torch.channels_last)  # up-sampled 3× faster
-    return np.asarray(clusters[strongest(_resize(maps[0], size))].numpy())
+    """Strongest cluster of every pixel (H, W) int64, from what `refined_membership` returns.
+
+    The same as up-sampling every map bilinearly and taking the strongest; but where the four map
+    pixels around a pixel agree, which is nearly everywhere, there is nothing to compute.
+    """
+    coarse = strongest(membership)  # (gh, gw)
+    (y0, y1, wy), (x0, x1, wx) = (
+        _bilinear(wanted, given) for wanted, given in zip(size, coarse.shape, strict=True)
+    )
+    upper, lower = coarse[y0], coarse[y1]  # (H, gw)
+    pixels = upper[:, x0]
+    agree = (pixels == upper[:, x1]) & (pixels == lower[:, x0]) & (pixels == lower[:, x1])
+    rows, columns = (~agree).nonzero(as_tuple=True)
+    top, bottom, left, right = y0[rows], y1[rows], x0[columns], x1[columns]
+    above = torch.lerp(membership[:, top, left], membership[:, top, right], wx[columns])
+    below = torch.lerp(membership[:, bottom, left], membership[:, bottom, right], wx[columns])
+    pixels[rows, columns] = strongest(torch.lerp(above, below, wy[rows]))
+    return np.asarray(clusters[pixels].numpy())
+
+
+def _bilinear(wanted: int, given: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Lower and upper neighbour and weight of the upper, (wanted,) each; centres aligned."""
+    place = ((torch.arange(wanted) + 0.5) * (given / wanted) - 0.5).clamp(0, given - 1)
+    low = place.long()
+    return low, (low + 1).clamp(max=given - 1), place - low
 
 
 def strongest(maps: Tensor) -> Tensor:

@@ -135,7 +135,8 @@ def grid_size(clip_size: tuple[int, int], patch: int, settings: Settings) -> tup
 
 
 def _cpu_multiplies_bf16() -> bool:
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch < 2.10 lacks it
+    ask = getattr(torch.cpu, "get_capabilities", None)  # older versions of torch lack it
+    capabilities = ask() if ask else {}
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 

@@ -12,11 +12,11 @@ import os
 import re
 import subprocess
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import imageio_ffmpeg
 import numpy as np
@@ -44,10 +44,21 @@ logging.getLogger("imageio_ffmpeg").setLevel(logging.ERROR)
 class Clip(Protocol):
     """A sequence of frames that can be read more than once."""
 
-    name: str
-    size: tuple[int, int]  # (H, W) pixels, upright
-    times: np.ndarray  # (F,) seconds at which each frame appears, from 0, rising
-    frame_names: tuple[str, ...]  # (F,) without suffix; masks are saved under these
+    @property
+    def name(self) -> str:
+        """File or folder name, for people."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) pixels, upright."""
+
+    @property
+    def times(self) -> np.ndarray:
+        """Seconds at which each frame appears, (F,) float64, from 0, rising."""
+
+    @property
+    def frame_names(self) -> tuple[str, ...]:
+        """Name of each frame without suffix, (F,); masks are saved under these."""
 
     def read(self, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
         """Frames (H, W, 3) uint8 RGB, all or those of rising `indices`."""
@@ -111,9 +122,9 @@ class VideoClip:
         if not count:
             raise self._unreadable()
 
-    def _decode(self, video_filter: str) -> Iterator[dict[str, tuple[int, int]]]:
+    def _decode(self, video_filter: str) -> Generator[Any]:
         """imageio-ffmpeg's stream: metadata first, then the bytes of each frame."""
-        return imageio_ffmpeg.read_frames(  # type: ignore[no-any-return]
+        return imageio_ffmpeg.read_frames(
             str(self._path),
             input_params=["-v", "info", *_SAFE_INPUT],
             output_params=[

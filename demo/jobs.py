@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -65,8 +66,8 @@ class Jobs:
             )
         return clip
 
-    def preview(self, path: str | None) -> tuple[Path, str]:
-        """The clip as a small video that every browser plays, and a sentence about it."""
+    def preview(self, path: str | None) -> tuple[Path, Clip]:
+        """The clip as a small video that every browser plays, and the clip itself."""
         clip = self.open(path)
         small = open_clip(str(path), max_side=self.settings.preview_side)
         target = self.store.preview_folder(Path(str(path))) / "original.mp4"
@@ -76,8 +77,7 @@ class Jobs:
             for frame, count in zip(small.read(), repeats, strict=False):
                 for _ in range(count):
                     video.write(frame)
-        frames, (height, width) = len(clip.times), clip.size
-        return target, f"{frames} frames, {width}×{height}, {clip.times[-1]:.1f} s"
+        return target, clip
 
     # ---- segment -------------------------------------------------------------------------------
 
@@ -136,18 +136,20 @@ class Jobs:
     ) -> np.ndarray:
         """One analysed frame with its objects painted (H, W, 3) uint8."""
         result, cut = self.cut(key, clusters)
+        last = len(result.analysis.frames) - 1
+        if not 0 <= position <= last:
+            raise InputError(f"There is no analysed frame {position}; give 0 to {last}.")
         colours, alpha = drawing.cluster_paint(
             cut.background, opacity=opacity, show_background=background
         )
         return export.analysed_mask(result.analysis, cut, position).painted(colours, alpha)
 
     def attention(
-        self, key: str, position: int, point: tuple[float, float], head: int | None, source: Sources
+        self, key: str, query: tuple[int, float, float], head: int | None, source: Sources
     ) -> tuple[Result, np.ndarray]:
-        """The attention row (T, h, w) of the patch at point (y, x)."""
+        """The attention row (T, h, w) of the patch at (analysed frame, y, x)."""
         result = self.store.get(key)
-        row = result.analysis.attend(position, *point, head=head, source=source)
-        return result, row
+        return result, result.analysis.attend(*query, head=head, source=source)
 
     def heat_frame(
         self, analysis: Analysis, row: np.ndarray, position: int, query: tuple[int, float, float]
@@ -176,40 +178,26 @@ class Jobs:
             )
         return path
 
-    def heat_video(
-        self, result: Result, row: np.ndarray, query: tuple[int, float, float]
-    ) -> Path:
+    def heat_video(self, result: Result, row: np.ndarray, query: tuple[int, float, float]) -> Path:
         """The heatmap over all analysed frames, as a video."""
         path = result.folder / f"attention-{time.monotonic_ns()}.mp4"
         export.write_heatmap(path, result.analysis, row, None, query=query)
         return path
 
-    def files(
-        self, key: str, clusters: int, heatmap: str | None, report: Report
-    ) -> list[Path]:
+    def files(self, key: str, clusters: int, heatmap: str | None, report: Report) -> list[Path]:
         """Everything that can be taken home, at the clip's own size."""
         result, cut = self.cut(key, clusters)
-        folder, analysis = result.folder / f"download-{clusters}", result.analysis
-        folder.mkdir(exist_ok=True)
-        clip = self.open(str(result.clip))
-        paths = {name: folder / name for name in ("overlay.mp4", "masks.zip", "masks.json")}
-
-        def part(begin: float, text: str) -> Callable[[float], None]:
-            return lambda share: report(begin + share / 3, text)
-
-        export.write_overlay(
-            paths["overlay.mp4"], analysis, cut, clip, progress=part(0, "overlay video")
-        )
-        export.write_masks_zip(
-            paths["masks.zip"], analysis, cut, clip, progress=part(1 / 3, "masks")
-        )
-        export.write_masks_json(
-            paths["masks.json"], analysis, cut, clip, progress=part(2 / 3, "masks as RLE")
-        )
-        export.write_labels(folder / "labels.npz", analysis, cut)
-        export.write_hierarchy(folder, analysis, cut)
-        export.write_summary(folder / "summary.json", analysis, cut)
-        found = sorted(folder.iterdir())
+        folder = result.folder / f"download-{cut.clusters}"
+        if not folder.exists():
+            export.write_all(
+                folder,
+                result.analysis,
+                cut,
+                self.open(str(result.clip)),
+                progress=lambda share: report(share, "masks and video"),
+            )
+            shutil.make_archive(str(folder / "masks"), "zip", folder, "masks")
+        found = sorted(path for path in folder.iterdir() if path.is_file())
         return [*found, Path(heatmap)] if heatmap else found
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-
 from typing import Any
 
 import numpy as np
+
 from bavos_core import Segmentation, backbones, drawing
 from bavos_core.settings import FRAMES_ON_CPU
 from bavos_core.video import Clip
@@ -26,6 +26,10 @@ BACKBONE = (
     "but is far from the paper's accuracy."
 )
 FRAMES = "Spread evenly over the clip; more take longer."
+TIME = "Time (analysed frame)"
+GRANULARITY = "Granularity (number of clusters)"
+BACKGROUND = "Colour the background too"
+SOURCE_LABEL = "Source of attention"
 SOURCE = "Whose attention to look at (the paper's Fig. 1 b, c, d, and training-free keys)."
 FOOTER = """
 Attention shows what was compared with what; it is not an explanation of a decision.
@@ -48,12 +52,15 @@ def limits(settings: DemoSettings) -> str:
     )
 
 
-def sampling(clip: Clip, settings: DemoSettings) -> str:
-    """What will happen to a long clip."""
-    frames = len(clip.times)
-    if frames <= FRAMES_ON_CPU:
-        return "All frames can be analysed."
-    return f"By default {min(FRAMES_ON_CPU, settings.max_frames)} frames, spread evenly, are used."
+def about(clip: Clip, settings: DemoSettings) -> str:
+    """A clip in numbers, and what will happen to a long one."""
+    frames, (height, width) = len(clip.times), clip.size
+    used = min(FRAMES_ON_CPU, settings.max_frames)
+    plan = "all are analysed" if frames <= used else f"{used} of them, spread evenly, are analysed"
+    return (
+        f"{frames} frames of {width}×{height}, {clip.times[-1]:.1f} s; unless you change it under "
+        f"Settings, {plan}."
+    )
 
 
 def report(result: Result) -> str:
@@ -119,5 +126,3 @@ def as_json(result: Result) -> dict[str, Any]:
         "notices": list(result.notices),
         "builtin": analysis.settings.backbone == backbones.BUILTIN,
     }
-
-

@@ -23,8 +23,17 @@ from .descriptors import Descriptors
 from .vit import REFERENCE_MEAN, REFERENCE_STD, ViTBackbone
 from .weights import LoadReport, encoder_tensors, load_checked, read_tensors
 
-__all__ = ["BUILTIN", "Backbone", "Features", "ViTBackbone", "load", "names", "reachable"]
-__all__ += ["to_images", "LoadReport"]
+__all__ = [
+    "BUILTIN",
+    "Backbone",
+    "Features",
+    "LoadReport",
+    "ViTBackbone",
+    "load",
+    "names",
+    "reachable",
+    "to_images",
+]
 
 BUILTIN = "builtin"
 _HUB_SECONDS = 5.0  # how long to wait for a sign of life from the model hub
@@ -103,7 +112,7 @@ def _wrap(model: nn.Module, entry: _ViT, layer: int | None) -> ViTBackbone:
 
 def _create(name: str, timm_name: str, *, pretrained: bool = False) -> nn.Module:
     """A timm Vision Transformer without its head. Raises InputError for unknown names."""
-    options = {"dynamic_img_size": True} if "dinov3" in timm_name else {}
+    options: dict[str, Any] = {"dynamic_img_size": True} if "dinov3" in timm_name else {}
     if not timm.is_model(timm_name.split(".")[0]):
         raise InputError(f"Unknown backbone {name!r}; choose one of {', '.join(names())}.")
     model = timm.create_model(timm_name, pretrained=pretrained, num_classes=0, **options)

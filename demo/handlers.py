@@ -1,0 +1,175 @@
+"""What happens on each event of the page: between Gradio's values and `jobs.Jobs`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import gradio as gr
+import numpy as np
+
+from bavos_core import InputError, drawing, open_clip
+from bavos_core.settings import Sources
+
+from . import words
+from .jobs import Jobs
+from .store import Result
+
+Parameters = ParamSpec("Parameters")
+Return = TypeVar("Return")
+Query = tuple[int, float, float]  # analysed frame, y and x of a clicked point in pixels
+
+EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
+
+
+def politely(handler: Callable[Parameters, Return]) -> Callable[Parameters, Return]:
+    """Show bad input as a notice with its one sentence, instead of an error."""
+
+    @wraps(handler)
+    def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Return:
+        try:
+            return handler(*args, **kwargs)
+        except InputError as error:
+            raise gr.Error(str(error), duration=None, print_exception=False) from error
+
+    return guarded
+
+
+def heads_of(result: Result, source: Sources) -> Any:
+    """The head menu of a source."""
+    count = result.analysis.heads(source)
+    choices = [("Mean of all", -1), *((f"Head {i}", i) for i in range(count))]
+    return gr.Dropdown(choices, value=-1, interactive=count > 1)
+
+
+def chosen_head(menu: int | None) -> int | None:
+    """The head that a menu value stands for; -1 is the mean of all."""
+    return None if menu is None or menu < 0 else menu
+
+
+class Handlers:
+    """One method per event. Arguments are component values, in the order that `page` wires."""
+
+    def __init__(self, jobs: Jobs):
+        self.jobs = jobs
+        text = (EXAMPLES / "examples.json").read_text(encoding="utf-8")
+        self.examples: list[dict[str, Any]] = json.loads(text)
+
+    def gallery(self) -> list[tuple[np.ndarray, str]]:
+        """A picture and a title for every example."""
+        pictures = []
+        for example in self.examples:
+            clip = open_clip(EXAMPLES / f"{example['name']}.mp4")
+            picture = next(iter(clip.read([len(clip.times) // 3])))
+            pictures.append((picture, str(example["title"])))
+        return pictures
+
+    # ---- clip ----------------------------------------------------------------------------------
+
+    @politely
+    def show_clip(self, path: str | None) -> tuple[Any, ...]:
+        """Original video, empty overlay, a sentence about the clip."""
+        if not path:
+            return None, None, words.limits(self.jobs.settings)
+        video, clip = self.jobs.preview(path)
+        return video, None, words.about(clip, self.jobs.settings)
+
+    def take_example(self, event: gr.SelectData) -> str:
+        """The clip of the example that was clicked."""
+        return str(EXAMPLES / f"{self.examples[event.index]['name']}.mp4")
+
+    @politely
+    def segment(
+        self, path: str | None, backbone: str, frames: int, progress: Any = gr.Progress()
+    ) -> tuple[Any, ...]:
+        """Everything that a new result changes, in the order of `page.RESULT_OUTPUTS`."""
+        result, video = self.jobs.segment(path, backbone, int(frames), progress)
+        analysis = result.analysis
+        last, leaves = len(analysis.frames) - 1, analysis.tree.leaves
+        sources = [(words.SOURCES[s], s) for s in analysis.sources()]
+        return (
+            result.id,
+            None,  # no point is clicked yet
+            video,
+            words.report(result),
+            gr.Column(visible=True),
+            gr.Slider(minimum=0, maximum=max(last, 1), value=last // 2, interactive=last > 0),
+            gr.Slider(minimum=1, maximum=max(leaves, 2), value=analysis.segment().clusters),
+            gr.Radio(sources, value=analysis.source),
+            heads_of(result, analysis.source),
+            None,
+            None,
+            words.CLICK,
+            gr.File(visible=False, value=None),
+        )
+
+    # ---- objects -------------------------------------------------------------------------------
+
+    @politely
+    def paint(
+        self, key: str, position: int, clusters: int, background: bool, opacity: float
+    ) -> np.ndarray | None:
+        """The shown frame with its objects."""
+        if not key:
+            return None
+        return self.jobs.frame(key, int(position), int(clusters), background, opacity)
+
+    @politely
+    def describe(self, key: str, clusters: int) -> tuple[str | None, str | None]:
+        """List of objects and picture of the hierarchy."""
+        if not key:
+            return None, None
+        result, cut = self.jobs.cut(key, int(clusters))
+        svg = drawing.hierarchy_svg(result.analysis.tree, cut.tau, cut.background)
+        return words.legend(cut), svg
+
+    @politely
+    def repaint_video(self, key: str, clusters: int, background: bool) -> Path:
+        """The overlay video at another granularity."""
+        result, cut = self.jobs.cut(key, int(clusters))
+        return self.jobs.overlay(result, cut, background=background)
+
+    # ---- attention -----------------------------------------------------------------------------
+
+    def click(self, position: int, event: gr.SelectData) -> Query:
+        """The clicked point; the middle of its pixel."""
+        x, y = event.index
+        return int(position), y + 0.5, x + 0.5
+
+    @politely
+    def attend(
+        self, key: str, query: Query | None, position: int, source: Sources, head: int
+    ) -> np.ndarray | None:
+        """The shown frame under the heatmap of the clicked point."""
+        if not (key and query):
+            return None
+        result, row = self.jobs.attention(key, query, chosen_head(head), source)
+        return self.jobs.heat_frame(result.analysis, row, int(position), query)
+
+    @politely
+    def attend_over_time(
+        self, key: str, query: Query | None, source: Sources, head: int
+    ) -> tuple[Path | None, str]:
+        """The heatmap video, and the row in numbers."""
+        if not (key and query):
+            return None, words.CLICK
+        result, row = self.jobs.attention(key, query, chosen_head(head), source)
+        return self.jobs.heat_video(result, row, query), words.attention(row, query[0])
+
+    @politely
+    def list_heads(self, key: str, source: Sources) -> Any:
+        """The head menu of another source."""
+        return heads_of(self.jobs.store.get(key), source)
+
+    # ---- downloads -----------------------------------------------------------------------------
+
+    @politely
+    def make_files(
+        self, key: str, clusters: int, heatmap: str | None, progress: Any = gr.Progress()
+    ) -> Any:
+        """All files to take home."""
+        paths = self.jobs.files(key, int(clusters), heatmap, progress)
+        return gr.File(value=[str(path) for path in paths], visible=True)

@@ -1,0 +1,118 @@
+"""Figures of RESULTS.md: best-cluster J on the development split, and seconds per stage.
+
+    python scripts/measure.py --davis DAVIS_ROOT [--weights vit_tiny.safetensors] [--clip CLIP]
+
+Best-cluster J: every 5th frame of a sequence is analysed; the one cluster with the highest
+intersection over union with the ground truth, averaged over those frames, counts. Masks are patch
+labels blown up by nearest neighbour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import numpy as np
+from PIL import Image
+
+from bavos_core import Analysis, Settings, analyse, open_clip
+from bavos_core.export import write_overlay
+from bavos_core.masks import nearest_pixels
+
+SEQUENCES = ("camel", "car-shadow", "dance-twirl", "drift-straight", "horsejump-high", "libby")
+STEP = 5
+
+
+def best_cluster_j(analysis: Analysis, truth: np.ndarray) -> float:
+    """truth (T, H, W) bool → J of the best single cluster at the settings' τ."""
+    cut = analysis.segment()
+    scores = np.zeros((cut.clusters, len(truth)))
+    for t, (labels, inside) in enumerate(zip(cut.labels, truth, strict=True)):
+        pixels = nearest_pixels(labels, inside.shape)
+        area = np.bincount(pixels.ravel(), minlength=cut.clusters)
+        both = np.bincount(pixels[inside], minlength=cut.clusters)
+        scores[:, t] = both / np.maximum(area + inside.sum() - both, 1)
+    return float(scores.mean(1).max())
+
+
+def sequence(root: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Every 5th frame (T, H, W, 3) uint8 of a DAVIS-2016 sequence, and its truth (T, H, W) bool."""
+    clip = open_clip(root / "JPEGImages" / "480p" / name)
+    chosen = range(0, len(clip.times), STEP)
+    folder = root / "Annotations" / "480p" / name
+    truth = [np.asarray(Image.open(folder / f"{clip.frame_names[i]}.png")) > 0 for i in chosen]
+    return np.stack(list(clip.read(list(chosen)))), np.stack(truth)
+
+
+def measure_quality(root: Path, settings: Settings) -> dict[str, float]:
+    """Best-cluster J of every sequence."""
+    scores = {}
+    for name in SEQUENCES:
+        frames, truth = sequence(root, name)
+        scores[name] = best_cluster_j(analyse(frames, settings), truth)
+    return scores
+
+
+def measure_speed(path: Path, frames: int) -> dict[str, float]:
+    """Seconds per stage from the clip to its overlay on the page (builtin, 192×384)."""
+    settings = Settings(backbone="builtin", frames=frames, size=(192, 384))
+    analysis = analyse(path, settings)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        small = open_clip(path, max_side=640)
+        write_overlay(Path(folder) / "overlay.mp4", analysis, analysis.segment(), small)
+    seconds = {**analysis.timings, "masks and encode": time.perf_counter() - start}
+    return {**seconds, "total": sum(seconds.values())}
+
+
+def measure_clicks(path: Path) -> float:
+    """Median milliseconds from a click to the heatmap of the shown frame, as an array."""
+    from bavos_core import drawing
+
+    analysis = analyse(path, Settings(backbone="builtin", frames=24, size=(192, 384)))
+    height, width = analysis.size
+    seconds = []
+    for i in range(21):
+        start = time.perf_counter()
+        row = analysis.attend(i % len(analysis.frames), height / 2, width * i / 21)
+        shown = i % len(analysis.frames)
+        drawing.heat_overlay(analysis.frames[shown], row[shown] / drawing.heat_scale(row))
+        seconds.append(time.perf_counter() - start)
+    return 1000 * statistics.median(seconds)
+
+
+def main() -> None:
+    """Print the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--davis", type=Path, help="folder with JPEGImages/480p and Annotations")
+    parser.add_argument("--weights", type=Path, help="vit_tiny_patch16_224, as a stand-in for DINO")
+    parser.add_argument("--clip", type=Path, action="append", default=[], help="clips to time")
+    options = parser.parse_args()
+    found: dict[str, object] = {}
+    if options.davis:
+        builtin = Settings(backbone="builtin", size=(192, 384))
+        found["J builtin"] = measure_quality(options.davis, builtin)
+    if options.davis and options.weights:
+        stand_in = Settings(
+            backbone="vit_tiny_patch16_224", weights=options.weights, size=(384, 768)
+        )
+        found["J stand-in"] = measure_quality(options.davis, stand_in)
+    for clip in options.clip:
+        found[f"seconds {clip.name}"] = measure_speed(clip, 24)
+        found[f"click ms {clip.name}"] = measure_clicks(clip)
+    for name, values in found.items():
+        if name.startswith("J "):
+            assert isinstance(values, dict)
+            values["mean"] = statistics.mean(values.values())
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
