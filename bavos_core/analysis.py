@@ -10,6 +10,8 @@ import io
 import json
 import sys
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -229,32 +231,32 @@ class Analysis:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
-            meta: dict[str, Any] = json.loads(arrays.pop("meta").tobytes())
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise InputError(f"{path.name!r} is no analysis file of Bavos.") from error
-        if meta.pop("format") != FORMAT:
-            raise InputError(f"{path.name!r} was made by another version; analyse the clip again.")
+            meta = json.loads(arrays.pop("meta").tobytes())
+            if meta.pop("format") == FORMAT:
+                return cls._from_parts(arrays, meta)
+        except (OSError, ValueError, LookupError, TypeError, EOFError, AttributeError) as error:
+            raise InputError(f"{path.name!r} is no sound analysis file of Bavos.") from error
+        except (zipfile.BadZipFile, zlib.error) as error:
+            raise InputError(f"{path.name!r} is damaged; analyse the clip again.") from error
+        raise InputError(f"{path.name!r} was made by another version; analyse the clip again.")
+
+    @classmethod
+    def _from_parts(cls, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> Analysis:
         weights = {
-            k.removeprefix("block."): torch.from_numpy(arrays.pop(k))
-            for k in list(arrays)
-            if k.startswith("block.")
+            name.removeprefix("block."): torch.from_numpy(arrays.pop(name))
+            for name in list(arrays)
+            if name.startswith("block.")
         }
         tree = ClusterTree(arrays.pop("merges"), arrays.pop("sizes"))
         queries, keys = (torch.from_numpy(arrays.pop(name)) for name in ("queries", "keys"))
-        return cls(
-            **{
-                **meta,
-                "settings": Settings.from_dict(meta["settings"]),
-                "frame_names": tuple(meta["frame_names"]),
-                "notes": tuple(meta["notes"]),
-                "grid": tuple(meta["grid"]),
-            },
-            queries=queries,
-            keys=keys,
-            block=_block_from(weights, path.name) if weights else None,
-            tree=tree,
-            **arrays,
-        )
+        meta |= {
+            "settings": Settings.from_dict(meta["settings"]),
+            "frame_names": tuple(meta["frame_names"]),
+            "notes": tuple(meta["notes"]),
+            "grid": tuple(meta["grid"]),
+        }
+        block = _block_from(weights, "the file") if weights else None
+        return cls(**meta, **arrays, queries=queries, keys=keys, block=block, tree=tree)
 
 
 def analyse(
@@ -327,6 +329,8 @@ def read_sample(
     """Frames to analyse: which they are (T,) int64, and they themselves (T, H, W, 3) uint8."""
     wanted = settings.frames or (FRAMES_ON_CUDA if compute.on_cuda else FRAMES_ON_CPU)
     analysed = sample_indices(len(clip.times), wanted)
+    if also is not None and not 0 <= also < len(clip.times):
+        raise InputError(f"There is no frame {also}; the clip has 0 to {len(clip.times) - 1}.")
     if also is not None:  # it takes the place of the nearest one, so the number stays
         analysed[abs(analysed - also).argmin()] = also
     frames = np.stack(list(clip.read(analysed.tolist())))
@@ -345,7 +349,7 @@ def choose_source(settings: Settings, channels: int) -> tuple[Sources, TemporalC
             return "untrained", None
         case file:
             path = Path(file)
-            tensors = correlator_tensors(read_tensors(path))
+            tensors = correlator_tensors(read_tensors(path, option="--correlator"))
             block = TemporalCorrelator(channels)
             load_checked(block, tensors, path.name)
             return "learned", block.eval().requires_grad_(False)

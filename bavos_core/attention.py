@@ -33,7 +33,11 @@ class AttentionRows:
     scale: float  # of the logits
 
     def __post_init__(self) -> None:
-        if self.queries.ndim != 4 or self.keys.ndim != 4 or 0 in self.queries.shape:
+        if (
+            self.queries.ndim != 4
+            or self.keys.ndim != 4
+            or 0 in (*self.queries.shape, *self.keys.shape)
+        ):
             raise ValueError(
                 "queries and keys must be (frames, heads, patches, channels) and not empty, "
                 f"not {tuple(self.queries.shape)} and {tuple(self.keys.shape)}"

@@ -106,7 +106,7 @@ def grow(
     """Cluster all rows finely, link the clusters to a tree, give each patch its nearest leaves.
 
     In exact mode the leaves are the paper's clusters at settings.tau, so that cutting the tree
-    there gives exactly the paper's labels. Otherwise they are its clusters at τ = 0.25; where
+    there gives exactly the paper's clusters (numbered as the tree numbers them). Otherwise they are its clusters at τ = 0.25; where
     that leaves more than 255, the same global merge goes on with a rising τ.
     """
     leaf_tau = settings.tau if settings.exact else LEAF_TAU
@@ -144,7 +144,7 @@ def _average_linkage(distances: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     distances = distances.copy()
     np.fill_diagonal(distances, np.inf)
     node = np.arange(leaves)
-    weight = sizes.astype(float)
+    weight = np.maximum(sizes.astype(float), 1e-9)  # a leaf may have lost all its patches
     merges = np.zeros((leaves - 1, 4))
     for i in range(leaves - 1):
         a, b = sorted(np.unravel_index(distances.argmin(), distances.shape))

@@ -76,7 +76,7 @@ def background_clusters(labels: np.ndarray, clusters: int) -> np.ndarray:
     touching = (rim > 0).sum(0) / np.maximum(present, 1)
     lean = border / np.maximum(area, 1e-9)
     background: np.ndarray = (border > _BORDER_SHARE) | ((lean >= _LEAN) & (touching > 0.5))
-    if background.all() and clusters > 1:
+    if background[present > 0].all() and clusters > 1:
         background[np.where(present > 0, lean, np.inf).argmin()] = False
     return background
 

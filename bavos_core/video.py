@@ -36,6 +36,8 @@ _SAFE_INPUT = [
     "-format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,gif,avi",
 ]  # fmt: skip
 _PROBE_SECONDS = 60
+_DISCARD = 4  # flag of packets that a lossless trim has cut away
+_NO_TIME = -(2**63)  # ffmpeg's "no time stamp"
 
 # It warns whenever a phone's rotation flag is obeyed, which is what we want.
 logging.getLogger("imageio_ffmpeg").setLevel(logging.ERROR)
@@ -147,13 +149,7 @@ class VideoClip:
             raise InputError(
                 f"{self.name!r} takes too long to read; give a shorter clip."
             ) from error
-        lines = done.stdout.decode("ascii", "replace").splitlines()
-        packets = [line.split(",") for line in lines if line and not line.startswith("#")]
-        base = next((line.split(":")[1] for line in lines if line.startswith("#tb 0")), "1/1")
-        if not packets:
-            raise self._unreadable()
-        seconds = np.sort([int(packet[2]) for packet in packets]) * _fraction(base)
-        return np.asarray(seconds - seconds[0], np.float64)
+        return _packet_times(done.stdout.decode("ascii", "replace"), self._unreadable())
 
     def _unreadable(self) -> InputError:
         return InputError(
@@ -186,7 +182,11 @@ class PictureClip:
     @classmethod
     def from_folder(cls, folder: Path, max_side: int | None = None) -> PictureClip:
         """All pictures of a folder, in natural order of their names."""
-        files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+        files = [
+            p
+            for p in folder.iterdir()
+            if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
+        ]
         files.sort(key=lambda p: _natural(p.name))
         return cls(folder.name, tuple(p.stem for p in files), tuple(p.read_bytes for p in files),
                    max_side)  # fmt: skip
@@ -229,6 +229,11 @@ class PictureClip:
                 return np.asarray(ImageOps.exif_transpose(_eight_bit(image)).convert("RGB"))
         except InputError:
             raise
+        except Image.DecompressionBombError as error:
+            raise InputError(
+                f"Frame {self.frame_names[index]!r} of {self.name!r} has more pixels than are read; "
+                "make it smaller."
+            ) from error
         except (OSError, SyntaxError, ValueError, zipfile.BadZipFile) as error:
             raise InputError(
                 f"Frame {self.frame_names[index]!r} of {self.name!r} cannot be read; "
@@ -291,10 +296,10 @@ def playback(times: np.ndarray) -> tuple[float, np.ndarray]:
         return PICTURES_FPS, np.arange(len(times))
     gaps = np.diff(times)
     fps = (len(times) - 1) / times[-1]
-    if fps <= MAX_FPS and np.abs(gaps - 1 / fps).max() < 0.6 / fps:
+    if fps <= MAX_FPS + 1e-6 and np.abs(gaps - 1 / fps).max() < 0.6 / fps:
         return float(fps), np.arange(len(times))
     fps = float(min(60.0, 1 / max(gaps.min(), 1e-6)))
-    ticks = np.arange(int(times[-1] * fps) + 1) / fps
+    ticks = np.arange(int(np.ceil(times[-1] * fps - 1e-4)) + 1) / fps
     return fps, np.searchsorted(times, ticks + 1e-6, side="right") - 1
 
 
@@ -338,6 +343,30 @@ class VideoWriter:
                 self._part.replace(self._path)
         finally:
             self._part.unlink(missing_ok=True)
+
+
+def _packet_times(report: str, unreadable: InputError) -> np.ndarray:
+    """Times of all frames that will be shown, from ffmpeg's framecrc report, (F,) seconds from 0.
+
+    A packet's line is: stream, dts, pts, duration, size, checksum and, unless it is a plain key
+    frame, flags. Raises `unreadable` when there is none.
+    """
+    lines = report.splitlines()
+    packets = [line.split(",") for line in lines if line and not line.startswith("#")]
+    shown = [p for p in packets if not (len(p) > 6 and _flags(p[6]) & _DISCARD)]
+    if not shown:
+        raise unreadable
+    unit = next((line.split(":")[1] for line in lines if line.startswith("#tb 0")), "1/1")
+    times = np.array([int(p[2]) for p in shown])
+    if (times == _NO_TIME).any():  # avi stores no presentation times, only the order of packets
+        times = np.array([int(p[1]) for p in shown])
+    seconds = np.sort(times) * _fraction(unit)
+    return np.asarray(seconds - seconds[0], np.float64)
+
+
+def _flags(field: str) -> int:
+    """Flags of a packet, written as F=0x5."""
+    return int(field.split("=")[1], 16)
 
 
 def _select(indices: Sequence[int]) -> str:

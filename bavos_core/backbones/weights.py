@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,18 +28,21 @@ class LoadReport:
     unexpected: tuple[str, ...]  # in the file, not in the model: heads, other parts
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path, *, option: str = "--weights") -> dict[str, Tensor]:
     """All tensors of a .safetensors file or a PyTorch file of plain tensors, under their own names.
 
     Checkpoints are unwrapped: the reference's `model_state_dict`, DINO's `teacher`, `state_dict`.
+    option: what the file was given to, for the message when it is absent.
     Raises InputError when the file is absent, damaged or holds anything but data.
     """
     if not path.is_file():
-        raise InputError(f"There is no weights file {path}; check the path given to --weights.")
+        raise InputError(f"There is no file {path.name!r}; check the path given to {option}.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        # DINO's full checkpoints keep their training options, a Namespace of plain values.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise InputError(f"{path.name} is no readable weights file; download it again.") from error
     except Exception as error:  # pickle raises whatever the bytes make it raise
@@ -50,7 +54,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _unwrap(checkpoint: Any, path: Path) -> dict[str, Tensor]:
-    for key in ("model_state_dict", "teacher", "state_dict", "model"):
+    for key in ("model_state_dict", "teacher", "student", "state_dict", "model"):
         if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(key), Mapping):
             checkpoint = checkpoint[key]
     if not isinstance(checkpoint, Mapping):

@@ -1,0 +1,252 @@
+"""From patch labels to pixels, against plain per-pixel computations and maps drawn by hand."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bavos_core.masks import (
+    background_clusters,
+    box_mean,
+    guided_filter,
+    nearest_pixels,
+    refined_membership,
+    refined_pixels,
+    soft_membership,
+    strongest,
+)
+
+
+def plain_box_mean(image: np.ndarray, radius: int) -> np.ndarray:
+    """Mean over the part of each pixel's square that lies inside the picture."""
+    found = np.empty_like(image, dtype=np.float64)
+    for y, x in np.ndindex(*image.shape):
+        top, left = max(0, y - radius), max(0, x - radius)
+        found[y, x] = image[top : y + radius + 1, left : x + radius + 1].mean()
+    return found
+
+
+def plain_guided_filter(
+    guide: np.ndarray, image: np.ndarray, radius: int, epsilon: float
+) -> np.ndarray:
+    """He, Sun and Tang's algorithm: a line fitted in every window, then the mean of all lines."""
+    slope, offset = np.empty((2, *guide.shape))
+    for y, x in np.ndindex(*guide.shape):
+        window = np.s_[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
+        g, p = guide[window].ravel(), image[window].ravel()
+        slope[y, x] = np.cov(g, p, ddof=0)[0, 1] / (g.var() + epsilon)
+        offset[y, x] = p.mean() - slope[y, x] * g.mean()
+    return plain_box_mean(slope, radius) * guide + plain_box_mean(offset, radius)
+
+
+# ---- filters ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("radius", [1, 2, 5])
+@pytest.mark.parametrize("size", [(9, 14), (3, 4), (1, 7)])
+def test_the_box_mean_is_that_of_the_pixels_inside_the_picture(radius, size) -> None:
+    maps = np.random.default_rng(0).random((2, *size))
+    found = box_mean(torch.tensor(maps).float(), radius).numpy()
+    np.testing.assert_allclose(found, [plain_box_mean(m, radius) for m in maps], atol=1e-5)
+
+
+@pytest.mark.parametrize("radius", [1, 3])
+def test_the_guided_filter_is_the_papers_line_fit_in_every_window(radius: int) -> None:
+    rng = np.random.default_rng(1)
+    guide, maps = rng.random((12, 17)), rng.random((3, 12, 17))
+    tensors = torch.tensor(guide).float(), torch.tensor(maps).float()
+    found = guided_filter(*tensors, radius=radius, epsilon=1e-2).numpy()
+    expected = [plain_guided_filter(guide, m, radius, 1e-2) for m in maps]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_constant_map_stays_constant_under_the_guided_filter() -> None:
+    guide = torch.tensor(np.random.default_rng(2).random((20, 30))).float()
+    found = guided_filter(guide, torch.full((1, 20, 30), 0.37), radius=4, epsilon=1e-3)
+    torch.testing.assert_close(found, torch.full((1, 20, 30), 0.37), rtol=0, atol=1e-4)
+
+
+def test_maps_that_sum_to_one_still_do_after_the_guided_filter() -> None:
+    rng = np.random.default_rng(3)
+    guide = torch.tensor(rng.random((20, 30))).float()
+    maps = torch.tensor(rng.dirichlet(np.ones(4), (20, 30))).float().permute(2, 0, 1)
+    found = guided_filter(guide, maps, radius=4, epsilon=2e-3)
+    torch.testing.assert_close(found.sum(0), torch.ones(20, 30), rtol=0, atol=1e-4)
+
+
+def test_the_guided_filter_moves_a_border_to_the_edge_of_the_picture() -> None:
+    guide = torch.zeros(20, 40)
+    guide[:, 20:] = 1
+    rough = torch.zeros(1, 20, 40)
+    rough[..., 23:] = 1  # three pixels beside the edge
+    sharp = guided_filter(guide, rough, radius=5, epsilon=2e-3)[0]
+    assert (sharp[:, 20:] > sharp[:, 19:20] + 0.3).all()
+
+
+# ---- pixels -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 5), st.integers(1, 5))
+def test_nearest_pixels_repeat_each_patch_when_sizes_divide(h, w, down, across) -> None:
+    labels = np.arange(h * w).reshape(h, w)
+    expected = np.kron(labels, np.ones((down, across), int))
+    assert (nearest_pixels(labels, (h * down, w * across)) == expected).all()
+
+
+@pytest.mark.parametrize("size", [(7, 11), (2, 3), (5, 1), (100, 3)])
+def test_nearest_pixels_take_the_patch_under_their_own_corner_when_sizes_do_not_divide(size):
+    labels = np.arange(20).reshape(4, 5)
+    found = nearest_pixels(labels, size)
+    for y, x in np.ndindex(*size):
+        assert found[y, x] == labels[int(y * 4 / size[0] + 1e-9), int(x * 5 / size[1] + 1e-9)]
+
+
+def halves() -> tuple[torch.Tensor, np.ndarray]:
+    """Two clusters meeting at patch 4 of 8; the picture's edge is two pixels further right."""
+    soft = torch.zeros(3, 6, 8)
+    soft[0, :, :4] = soft[2, :, 4:] = 1
+    frame = np.zeros((48, 64, 3), np.uint8)
+    frame[:, 34:] = 255
+    return soft, frame
+
+
+def refine(soft: torch.Tensor, frame: np.ndarray) -> np.ndarray:
+    """Refined masks (H, W) of the size of the frame."""
+    return refined_pixels(*refined_membership(soft, frame), frame.shape[:2])
+
+
+def test_refined_masks_follow_the_edge_of_the_picture() -> None:
+    found = refine(*halves())
+    assert found.shape == (48, 64)
+    expected = np.where(np.arange(64) < 34, 0, 2)
+    assert (found == expected).mean() > 0.99
+
+
+def test_clusters_that_are_nowhere_in_a_frame_are_left_out_of_it() -> None:
+    soft, frame = halves()
+    present, maps = refined_membership(soft, frame)
+    assert present.tolist() == [0, 2]
+    assert maps.shape == (2, 48, 64)
+
+
+@pytest.mark.parametrize("size", [(48, 64), (47, 63), (720, 1280), (5, 5)])
+def test_refined_masks_have_the_size_asked_for_and_only_known_clusters(size) -> None:
+    rng = np.random.default_rng(0)
+    soft = torch.tensor(rng.dirichlet(np.ones(4), (6, 8))).float().permute(2, 0, 1)
+    frame = rng.integers(0, 256, (*size, 3), np.uint8)
+    found = refine(soft, frame)
+    assert found.shape == size
+    assert set(np.unique(found)) <= {0, 1, 2, 3}
+
+
+def test_the_guide_is_never_larger_than_432_pixels() -> None:
+    soft, _ = halves()
+    _, maps = refined_membership(soft, np.zeros((300, 900, 3), np.uint8))
+    assert maps.shape[1:] == (144, 432)
+
+
+def test_one_cluster_over_a_black_frame_is_that_cluster_everywhere() -> None:
+    assert (refine(torch.ones(1, 6, 8), np.zeros((48, 64, 3), np.uint8)) == 0).all()
+
+
+def test_the_strongest_map_is_numpys_argmax() -> None:
+    maps = torch.tensor(np.random.default_rng(0).random((5, 7, 9)))
+    assert (strongest(maps).numpy() == maps.numpy().argmax(0)).all()
+
+
+# ---- membership ---------------------------------------------------------------------------------
+
+
+def random_neighbours(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Nearest leaves (2, 3, 4, k), their distances, and the cluster of each of 9 leaves."""
+    rng = np.random.default_rng(seed)
+    index = np.stack([rng.permutation(9)[:5] for _ in range(24)]).reshape(2, 3, 4, 5)
+    distance = np.sort(rng.exponential(1.0, (2, 3, 4, 5)), axis=-1).astype(np.float16)
+    leaf_cluster = np.concatenate([np.arange(4), rng.integers(0, 4, 5)])
+    return index.astype(np.int32), distance, leaf_cluster
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_membership_is_a_softmax_of_distances_summed_over_the_leaves_of_a_cluster(seed) -> None:
+    index, distance, leaf_cluster = random_neighbours(seed)
+    soft = soft_membership(index, distance, leaf_cluster, 4).numpy()
+    assert soft.shape == (2, 4, 3, 4)
+    np.testing.assert_allclose(soft.sum(1), 1, atol=1e-5)
+    for t, y, x in np.ndindex(2, 3, 4):
+        weights = np.exp(-distance[t, y, x].astype(np.float64) / 0.3)
+        expected = np.zeros(4)
+        np.add.at(expected, leaf_cluster[index[t, y, x]], weights / weights.sum())
+        np.testing.assert_allclose(soft[t, :, y, x], expected, atol=1e-5)
+
+
+def test_the_strongest_membership_is_the_label_where_the_nearest_leaf_is_clear() -> None:
+    index, distance, leaf_cluster = random_neighbours(7)
+    distance[..., 0], distance[..., 1:] = 0.1, distance[..., 1:] + 2
+    soft = soft_membership(index, distance, leaf_cluster, 4)
+    assert (soft.argmax(1).numpy() == leaf_cluster[index[..., 0]]).all()
+
+
+# ---- background ---------------------------------------------------------------------------------
+
+
+def scene(*boxes: tuple[slice, slice], frames: int = 1) -> np.ndarray:
+    """Labels (frames, 12, 16): scenery 0, with the given boxes on it as 1, 2, …"""
+    labels = np.zeros((frames, 12, 16), int)
+    for number, box in enumerate(boxes, 1):
+        labels[(slice(None), *box)] = number
+    return labels
+
+
+CENTRE, SKY, FEET = np.s_[4:8, 5:11], np.s_[:4, :], np.s_[4:, 7:9]
+LEFT, RIGHT = np.s_[3:6, 3:6], np.s_[6:9, 9:13]
+
+
+@pytest.mark.parametrize(
+    ("labels", "background"),
+    [
+        pytest.param(scene(CENTRE), [True, False], id="centred-object"),
+        pytest.param(scene(SKY, CENTRE), [True, True, False], id="ground-and-sky"),
+        pytest.param(scene(FEET), [True, False], id="feet-cut-off"),
+        pytest.param(scene(LEFT, RIGHT), [True, False, False], id="two-objects"),
+        pytest.param(scene(np.s_[5:6, 0:2], CENTRE), [True, True, False], id="speck-at-the-border"),
+        pytest.param(scene(), [True], id="nothing-but-scenery"),
+    ],
+)
+def test_clusters_bound_to_the_border_are_background(labels, background) -> None:
+    assert background_clusters(labels, len(background)).tolist() == background
+
+
+def test_an_object_that_leaves_the_picture_in_few_frames_is_no_background() -> None:
+    labels = scene(CENTRE, frames=8)
+    labels[-1] = scene(np.s_[4:6, 14:16])
+    assert background_clusters(labels, 2).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(("frames_at_border", "background"), [(3, False), (5, True)])
+def test_a_small_wanderer_is_background_if_it_is_mostly_at_the_border(frames_at_border, background):
+    labels = scene(CENTRE, np.s_[2:3, 8:9], frames=8)
+    labels[:frames_at_border] = scene(CENTRE, np.s_[4:7, 15:16])
+    assert background_clusters(labels, 3).tolist() == [True, False, background]
+
+
+def test_where_all_hold_the_border_the_least_bound_one_is_an_object() -> None:
+    labels = scene(np.s_[:, 8:])
+    labels[0, 5, 3] = 1  # the right half reaches one patch further into the middle
+    assert background_clusters(labels, 2).tolist() == [True, False]
+
+
+def test_a_cluster_without_any_patch_does_not_count_as_the_object() -> None:
+    labels = scene(np.s_[:, 8:])
+    labels[0, 5, 3] = 1
+    assert background_clusters(labels, 3)[:2].tolist() == [True, False]  # cluster 2 is empty
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 5), (3, 2, 2)])
+def test_grids_too_small_to_have_an_inside_still_get_an_answer(shape) -> None:
+    labels = np.arange(np.prod(shape)).reshape(shape) % 3
+    clusters = int(labels.max()) + 1
+    background = background_clusters(labels, clusters)
+    assert background.shape == (clusters,)
+    assert clusters == 1 or not background.all()

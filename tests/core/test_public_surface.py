@@ -1,0 +1,64 @@
+"""What `bavos_core` offers, and what it must not pull in."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import bavos_core
+
+PACKAGE = Path(bavos_core.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_all_is_exactly_what_is_exported() -> None:
+    public = {
+        name
+        for name, value in vars(bavos_core).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert public == set(bavos_core.__all__)
+    assert bavos_core.__all__ == sorted(bavos_core.__all__)
+
+
+@pytest.mark.parametrize("name", bavos_core.__all__)
+def test_everything_exported_is_documented(name: str) -> None:
+    value = getattr(bavos_core, name)
+    assert inspect.getdoc(value)
+    if inspect.isfunction(value):
+        parameters = inspect.signature(value).parameters.values()
+        assert all(p.annotation is not p.empty for p in parameters)
+
+
+def test_the_version_is_a_version() -> None:
+    assert [part.isdigit() for part in bavos_core.__version__.split(".")] == [True] * 3
+
+
+def test_importing_the_core_brings_in_no_gradio_and_prints_nothing() -> None:
+    code = "import bavos_core, sys; sys.exit('gradio' in sys.modules or 'demo' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:bavos_core", "-c", code],
+        cwd=PACKAGE.parent, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_module_of_the_core_imports_the_page_or_gradio(module: Path) -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            imported.add((node.module or "").split(".")[0])
+    assert not imported & {"gradio", "spaces", "demo", "app"}
+
+
+def test_a_user_can_catch_every_error_about_input_as_one_type() -> None:
+    assert issubclass(bavos_core.BackboneUnavailable, bavos_core.InputError)
+    assert issubclass(bavos_core.InputError, ValueError)
+    assert not issubclass(bavos_core.Cancelled, ValueError)

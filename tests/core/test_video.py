@@ -1,0 +1,467 @@
+"""Clips of every kind come in upright, complete and in order; the rest is refused in words."""
+
+import struct
+import wave
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from bavos_core import InputError, open_clip
+from bavos_core.video import (
+    MAX_FPS,
+    PICTURES_FPS,
+    ArrayClip,
+    playback,
+    sample_indices,
+    shrunk,
+)
+
+from .helpers import check_message, encode, ffmpeg, make_video, noise_clip
+
+H264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", 3)
+
+
+def read_all(path: Path) -> np.ndarray:
+    return np.stack(list(open_clip(path).read()))
+
+
+def grey_levels(count: int) -> np.ndarray:
+    """Frames (count, 16, 16, 3), each one grey, no two alike."""
+    levels = np.linspace(5, 250, count).round().astype(np.uint8)
+    return np.broadcast_to(levels[:, None, None, None], (count, 16, 16, 3)).copy()
+
+
+def save_pictures(folder: Path, names: list[str], size=(20, 30)) -> None:
+    """Pictures of grey levels 0, 10, 20, … under these names."""
+    folder.mkdir(exist_ok=True)
+    for i, name in enumerate(names):
+        Image.fromarray(np.full((*size, 3), 10 * i, np.uint8)).save(folder / name)
+
+
+def zip_folder(folder: Path, path: Path, inside: str = "") -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, inside + file.name)
+    return path
+
+
+# ---- containers ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [
+        ("clip.mp4", H264),
+        ("clip.MP4", H264),
+        ("clip.mov", (*H264, "-f", "mov")),
+        ("clip.m4v", (*H264, "-f", "mp4")),
+        ("clip.mkv", H264),
+        ("clip.webm", ("-c:v", "libvpx", "-b:v", "500k", "-deadline", "realtime")),
+        ("clip.gif", ()),
+        ("clip.avi", ("-c:v", "mpeg4", "-bf", 2, "-q:v", 3)),
+    ],
+)
+def test_every_container_is_read_whole_and_more_than_once(name, encoding, tmp_path) -> None:
+    clip = open_clip(make_video(tmp_path / name, *encoding, frames=7))
+    assert clip.name == name
+    assert clip.size == (48, 64)
+    assert clip.frame_names == tuple(f"{i:05d}" for i in range(7))
+    np.testing.assert_allclose(clip.times, np.arange(7) / 10, atol=0.011)
+    assert clip.times[0] == 0
+    frames = list(clip.read())
+    assert [f.shape for f in frames] == [(48, 64, 3)] * 7
+    assert all(f.dtype == np.uint8 for f in frames)
+    assert (np.stack(list(clip.read())) == frames).all()
+
+
+def test_colours_are_rgb_and_nearly_those_that_were_encoded(tmp_path) -> None:
+    frames = np.zeros((3, 32, 48, 3), np.uint8)
+    frames[:, :, :16], frames[:, :, 16:32] = (220, 30, 20), (20, 200, 30)
+    frames[:, :, 32:] = (9, 9, 240)
+    found = read_all(encode(tmp_path / "colours.mp4", frames))
+    difference = np.abs(found.astype(int) - frames)[:, 2:-2, [5, 22, 40]]
+    assert difference.max() < 25
+    assert read_all(encode(tmp_path / "colours.gif", frames, "-f", "gif")).argmax(-1)[0, 5, 5] == 0
+
+
+@pytest.mark.parametrize("name", ["levels.mp4", "levels.mkv", "levels.avi"])
+def test_chosen_frames_are_really_those(name, tmp_path) -> None:
+    encoding = ("-pix_fmt", "yuv444p", "-crf", 4, "-g", 12)  # with B-frames
+    lossless = ("-c:v", "ffv1") if name.endswith("avi") else encoding
+    frames = grey_levels(50)
+    clip = open_clip(encode(tmp_path / name, frames, *lossless))
+    assert len(clip.times) == 50
+    for chosen in ([0], [49], [3, 17, 42], list(range(1, 50, 2)), list(range(50))):
+        found = np.stack(list(clip.read(chosen)))
+        assert np.abs(found.astype(int) - frames[chosen]).max() <= 2
+
+
+@pytest.mark.parametrize("size", ["63x47", "1x1", "2x97", "321x3"])
+def test_odd_sizes_are_kept(size, tmp_path) -> None:
+    width, height = map(int, size.split("x"))
+    frames = noise_clip(2, (height, width))
+    clip = open_clip(encode(tmp_path / "odd.avi", frames, "-c:v", "ffv1"))
+    assert clip.size == (height, width)
+    assert (np.stack(list(clip.read())) == frames).all()
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize("suffix", ["mp4", "gif"])
+def test_clips_of_one_or_two_frames_work(frames, suffix, tmp_path) -> None:
+    path = make_video(tmp_path / f"short.{suffix}", frames=frames)
+    assert len(open_clip(path).times) == len(read_all(path)) == frames
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_rotation_flag_is_obeyed(turn, tmp_path) -> None:
+    plain = make_video(tmp_path / "in.mp4", *H264)
+    ffmpeg("-display_rotation", turn, "-i", plain, "-c", "copy", tmp_path / "turned.mp4")
+    clip = open_clip(tmp_path / "turned.mp4")
+    expected = np.rot90(read_all(plain), turn // 90, axes=(1, 2))
+    assert clip.size == expected.shape[1:3]
+    assert np.abs(np.stack(list(clip.read())).astype(int) - expected).mean() < 3
+
+
+def test_pixels_that_are_not_square_are_made_so(tmp_path) -> None:
+    path = make_video(tmp_path / "anamorphic.mp4", "-vf", "setsar=2/1", *H264)
+    assert open_clip(path).size == (48, 128)
+    assert read_all(path).shape == (5, 48, 128, 3)
+
+
+def test_sound_is_ignored(tmp_path) -> None:
+    sine = ("-f", "lavfi", "-i", "sine=duration=0.5")
+    first_sound = ("-c:a", "aac", "-map", "1:a", "-map", "0:v")
+    path = make_video(tmp_path / "loud.mp4", *first_sound, *H264, more_inputs=sine)
+    assert len(open_clip(path).times) == 5
+    assert (read_all(path) == read_all(make_video(tmp_path / "still.mp4", *H264))).all()
+
+
+def test_a_gif_of_variable_rate_keeps_its_times(tmp_path) -> None:
+    lengths = [100, 300, 50, 200]  # milliseconds
+    first, *others = (Image.fromarray(f) for f in grey_levels(4))
+    first.save(tmp_path / "v.gif", save_all=True, append_images=others, duration=lengths, loop=0)
+    clip = open_clip(tmp_path / "v.gif")
+    np.testing.assert_allclose(clip.times, [0, 0.1, 0.4, 0.45], atol=1e-6)
+    found = np.stack(list(clip.read()))
+    assert np.abs(found.astype(int) - grey_levels(4)).max() <= 2
+
+
+def test_a_clip_cut_without_recoding_has_as_many_times_as_frames(tmp_path) -> None:
+    frames = grey_levels(30)
+    whole = encode(tmp_path / "whole.mp4", frames, "-pix_fmt", "yuv444p", "-crf", 4, "-g", 10)
+    ffmpeg("-ss", 0.55, "-i", whole, "-c", "copy", tmp_path / "cut.mp4")  # not at a key frame
+    clip = open_clip(tmp_path / "cut.mp4")
+    found = [int(f.mean()) for f in clip.read()]
+    assert len(clip.times) == len(found)
+    np.testing.assert_allclose(clip.times, np.arange(len(found)) / 10, atol=1e-3)
+    assert [int(f.mean()) for f in clip.read([0, 5, 9])] == [found[i] for i in (0, 5, 9)]
+
+
+def test_a_clip_that_starts_late_starts_at_zero(tmp_path) -> None:
+    path = make_video(tmp_path / "late.mkv", "-output_ts_offset", 5, *H264)
+    np.testing.assert_allclose(open_clip(path).times, np.arange(5) / 10, atol=0.002)
+
+
+def test_a_damaged_tail_costs_only_the_tail(tmp_path) -> None:
+    frames = noise_clip(20, (48, 64))
+    whole = encode(tmp_path / "whole.mkv", frames, *H264).read_bytes()
+    (tmp_path / "half.mkv").write_bytes(whole[: len(whole) // 2])
+    found = read_all(tmp_path / "half.mkv")
+    assert 3 <= len(found) < 20
+    assert (found[:3] == read_all(tmp_path / "whole.mkv")[:3]).all()
+
+
+@pytest.mark.parametrize("name", ["-i.mp4", "a b'c.mp4", "100%d é:ü.mp4", "file:x.mp4"])
+def test_file_names_are_only_names(name, tmp_path, monkeypatch) -> None:
+    make_video(tmp_path / "plain.mp4", frames=2).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    clip = open_clip(name)
+    assert clip.name == name
+    assert len(list(clip.read())) == 2
+
+
+def test_a_reader_that_is_left_early_can_be_opened_again(tmp_path) -> None:
+    clip = open_clip(make_video(tmp_path / "clip.mp4", frames=9))
+    first = next(clip.read())
+    assert (next(clip.read()) == first).all()
+    assert len(list(clip.read())) == 9
+
+
+@pytest.mark.parametrize("max_side", [16, 33, 64, 1000])
+def test_a_longest_side_shrinks_video_and_pictures_alike(max_side, tmp_path) -> None:
+    make_video(tmp_path / "clip.mp4", frames=2)
+    save_pictures(tmp_path / "frames", ["0.png", "1.png"], size=(48, 64))
+    expected = (48, 64) if max_side >= 64 else (round(48 * max_side / 64), max_side)
+    assert shrunk((48, 64), max_side) == expected
+    for name in ("clip.mp4", "frames"):
+        clip = open_clip(tmp_path / name, max_side=max_side)
+        assert clip.size == expected
+        assert [f.shape for f in clip.read()] == [(*expected, 3)] * 2
+
+
+# ---- pictures -----------------------------------------------------------------------------------
+
+UNORDERED = ["frame10.png", "frame2.png", "frame1.png", "frame20.png"]  # grey 0, 10, 20, 30
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    save_pictures(tmp_path / "walk", UNORDERED)
+    (tmp_path / "walk" / "notes.txt").write_text("not a picture")
+    return tmp_path / "walk"
+
+
+def check_natural_order(path: Path, name: str) -> None:
+    clip = open_clip(path)
+    assert clip.name == name
+    assert clip.frame_names == ("frame1", "frame2", "frame10", "frame20")
+    assert clip.size == (20, 30)
+    np.testing.assert_allclose(clip.times, np.arange(4) / PICTURES_FPS)
+    assert [f[0, 0, 0] for f in clip.read()] == [20, 10, 0, 30]
+    assert [f[0, 0, 0] for f in clip.read([1, 3])] == [10, 30]
+
+
+def test_a_folder_of_frames_is_read_in_natural_order(folder) -> None:
+    check_natural_order(folder, "walk")
+
+
+@pytest.mark.parametrize("inside", ["", "deep/er/"])
+def test_a_zip_of_frames_is_read_in_natural_order(folder, inside, tmp_path) -> None:
+    check_natural_order(zip_folder(folder, tmp_path / "walk.zip", inside), "walk.zip")
+
+
+def test_what_a_mac_leaves_beside_the_frames_is_ignored(folder, tmp_path) -> None:
+    path = zip_folder(folder, tmp_path / "walk.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("__MACOSX/._frame1.png", "junk")
+        archive.writestr("._frame2.png", "junk")
+    check_natural_order(path, "walk.zip")
+    (folder / "._frame1.png").write_text("junk")
+    check_natural_order(folder, "walk")
+
+
+def test_nothing_is_extracted_from_a_zip(folder, tmp_path) -> None:
+    path = zip_folder(folder, tmp_path / "walk.zip", "/escape/")
+    before = set(tmp_path.parent.rglob("*"))
+    assert len(read_all(path)) == 4
+    assert set(tmp_path.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_frames_of_different_sizes_raise_an_input_error_that_names_the_frame(zipped, tmp_path):
+    save_pictures(tmp_path / "mixed", ["1.png", "2.png"])
+    Image.new("RGB", (31, 20)).save(tmp_path / "mixed" / "3.png")
+    path = zip_folder(tmp_path / "mixed", tmp_path / "mixed.zip") if zipped else tmp_path / "mixed"
+    with pytest.raises(InputError) as caught:
+        read_all(path)
+    check_message(caught.value, "'3'", "31×20", "30×20")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp", "tiff"])
+def test_a_single_picture_is_a_clip_of_one_frame(suffix, tmp_path) -> None:
+    picture = np.full((20, 30, 3), (200, 100, 50), np.uint8)
+    Image.fromarray(picture).save(tmp_path / f"one.{suffix}")
+    clip = open_clip(tmp_path / f"one.{suffix}")
+    assert clip.frame_names == ("one",)
+    assert clip.times.tolist() == [0]
+    assert np.abs(read_all(tmp_path / f"one.{suffix}")[0].astype(int) - picture).max() < 8
+
+
+def test_pictures_of_every_mode_become_rgb(tmp_path) -> None:
+    grey = np.tile(np.arange(30, dtype=np.uint8) * 8, (20, 1))
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(grey).convert("RGBA").save(tmp_path / "alpha.png")
+    Image.fromarray(grey).convert("P").save(tmp_path / "palette.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "sixteen.png")
+    for name in ("grey", "alpha", "palette", "sixteen"):
+        found = read_all(tmp_path / f"{name}.png")[0]
+        assert np.abs(found.astype(int) - grey[..., None]).max() <= 1, name
+
+
+def test_a_pictures_orientation_is_obeyed(tmp_path) -> None:
+    picture = noise_clip(1, (20, 30))[0]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    Image.fromarray(picture).save(tmp_path / "turned.png", exif=exif)
+    assert (read_all(tmp_path / "turned.png")[0] == np.rot90(picture, -1)).all()
+
+
+# ---- what is refused ----------------------------------------------------------------------------
+
+
+def huge_png() -> bytes:
+    """A PNG that says it has 60000×60000 pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    chunks = (header, b"IDAT" + zlib.compress(bytes(1000)), b"IEND")
+    framed = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+
+
+def zip_of(path: Path, content: bytes, *, corrupt: bool = False) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("1.png", content)
+    if corrupt:  # the bytes after the entry's header
+        data = bytearray(path.read_bytes())
+        data[40:48] = b"\xff" * 8
+        path.write_bytes(data)
+
+
+def sound(path: Path) -> None:
+    with wave.open(str(path.with_suffix(".wav")), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(8000))
+    ffmpeg("-i", path.with_suffix(".wav"), "-c:a", "aac", "-f", "mp4", path)
+
+
+REFUSED = {
+    "empty.mp4": lambda p: p.write_bytes(b""),
+    "empty.zip": lambda p: zipfile.ZipFile(p, "w").close(),
+    "empty-folder": lambda p: p.mkdir(),
+    "text.mp4": lambda p: p.write_text("I am no video.\n" * 100),
+    "text.gif": lambda p: p.write_text("I am no video.\n" * 100),
+    "text.png": lambda p: p.write_text("I am no picture."),
+    "text.zip": lambda p: p.write_text("I am no zip."),
+    "notes.txt": lambda p: p.write_text("I am just a text."),
+    "noise.webm": lambda p: p.write_bytes(noise_clip(1, (40, 50)).tobytes()),
+    "sound.mp4": sound,
+    "huge.png": lambda p: p.write_bytes(huge_png()),
+    "huge.zip": lambda p: zip_of(p, huge_png()),
+    "text-inside.zip": lambda p: zip_of(p, b"I am no picture."),
+    "corrupt.zip": lambda p: zip_of(p, noise_clip(1, (9, 9)).tobytes(), corrupt=True),
+    "absent.mp4": lambda p: None,
+}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_clip_is_refused_with_a_sentence_that_names_it(name, tmp_path) -> None:
+    REFUSED[name](tmp_path / name)
+    with pytest.raises(InputError) as caught:
+        read_all(tmp_path / name)
+    check_message(caught.value)
+    assert name in str(caught.value) or "'1'" in str(caught.value) or "'huge'" in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)  # a page must not show where files lie
+
+
+PLAYLISTS = {
+    "m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.5,\nsecret.ts\n#EXT-X-ENDLIST\n",
+    "concat": "ffconcat version 1.0\nfile secret.ts\n",
+}
+
+
+@pytest.mark.parametrize("kind", PLAYLISTS)
+@pytest.mark.parametrize("name", ["list.mp4", "list.mkv", "list.gif"])
+def test_a_play_list_under_a_videos_name_opens_no_other_file(kind, name, tmp_path) -> None:
+    make_video(tmp_path / "secret.ts", *H264)
+    (tmp_path / name).write_text(PLAYLISTS[kind])
+    with pytest.raises(InputError) as caught:
+        read_all(tmp_path / name)
+    check_message(caught.value, name)
+
+
+def test_two_frames_of_one_name_are_refused(tmp_path) -> None:
+    save_pictures(tmp_path / "twice", ["1.png", "1.jpg"])
+    with pytest.raises(InputError) as caught:
+        open_clip(tmp_path / "twice")
+    check_message(caught.value, "'twice'", "two frames of one name")
+
+
+# ---- arrays -------------------------------------------------------------------------------------
+
+
+def test_an_array_is_a_clip() -> None:
+    frames = noise_clip(5, (6, 8))
+    clip = ArrayClip.of(frames, fps=10)
+    assert clip.size == (6, 8)
+    assert clip.frame_names == ("00000", "00001", "00002", "00003", "00004")
+    np.testing.assert_allclose(clip.times, [0, 0.1, 0.2, 0.3, 0.4])
+    assert (np.stack(list(clip.read())) == frames).all()
+    assert (np.stack(list(clip.read([1, 4]))) == frames[[1, 4]]).all()
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        np.zeros((0, 6, 8, 3), np.uint8),
+        np.zeros((5, 0, 8, 3), np.uint8),
+        np.zeros((5, 6, 8, 4), np.uint8),
+        np.zeros((6, 8, 3), np.uint8),
+        np.zeros((5, 6, 8, 3), np.float32),
+    ],
+    ids=lambda a: f"{a.shape}-{a.dtype}",
+)
+def test_arrays_of_another_shape_or_type_are_refused(frames) -> None:
+    with pytest.raises(InputError) as caught:
+        ArrayClip.of(frames)
+    check_message(caught.value, str(frames.shape), str(frames.dtype))
+
+
+# ---- which frames, and when ---------------------------------------------------------------------
+
+
+@given(st.integers(1, 3000), st.integers(1, 200))
+def test_sampled_frames_are_spread_evenly_from_first_to_last(total, wanted) -> None:
+    chosen = sample_indices(total, wanted)
+    assert len(chosen) == min(total, wanted)
+    assert chosen.dtype == np.int64
+    assert chosen.min() >= 0
+    assert chosen.max() < total
+    gaps = np.diff(chosen)
+    assert (gaps >= 1).all()
+    if wanted > 1:
+        assert (chosen[0], chosen[-1]) == (0, total - 1)
+    if len(gaps):
+        assert gaps.max() - gaps.min() <= 1
+
+
+def test_a_single_sampled_frame_is_the_middle_one() -> None:
+    assert sample_indices(9, 1).tolist() == [4]
+
+
+@given(st.sampled_from([1, 10, 24, 25, 30000 / 1001, 60, 120]), st.integers(2, 200))
+def test_a_constant_rate_is_played_frame_by_frame(fps, frames) -> None:
+    rate, order = playback(np.arange(frames) / fps)
+    assert rate == pytest.approx(fps)
+    assert (order == np.arange(frames)).all()
+
+
+def test_times_rounded_to_milliseconds_still_count_as_constant() -> None:
+    rate, order = playback(np.round(np.arange(90) / 29.97, 3))
+    assert rate == pytest.approx(29.97, rel=1e-3)
+    assert (order == np.arange(90)).all()
+
+
+@given(st.lists(st.integers(2, 80), min_size=2, max_size=40))
+def test_a_variable_rate_shows_every_frame_at_its_own_time(gaps) -> None:
+    times = np.cumsum([0, *gaps]) / 100  # as in gifs; never nearer than a 50th of a second
+    rate, order = playback(times)
+    assert rate <= 60 + 1e-9
+    assert set(order) == set(range(len(times)))  # the last one too
+    assert (np.diff(order) >= 0).all()
+    if len(order) == len(times):  # nearly constant, played frame by frame
+        return
+    for frame, time in enumerate(times):
+        shown = np.flatnonzero(order == frame)[0] / rate
+        assert time - 1e-5 <= shown < time + 1 / rate + 1e-5
+
+
+@pytest.mark.parametrize("fps", [240, 1000])
+def test_a_rate_that_browsers_do_not_show_is_thinned_to_sixty(fps) -> None:
+    assert fps > MAX_FPS
+    rate, order = playback(np.arange(500) / fps)
+    assert rate == 60
+    assert len(order) == pytest.approx(500 / fps * 60, abs=1.5)
+    np.testing.assert_allclose(order / fps, np.arange(len(order)) / 60, atol=1 / fps)
+
+
+@pytest.mark.parametrize("times", [[0.0], [0.0, 0.0]])
+def test_clips_without_duration_are_played_at_the_speed_of_pictures(times) -> None:
+    rate, order = playback(np.array(times))
+    assert rate == PICTURES_FPS
+    assert order.tolist() == list(range(len(times)))
