@@ -230,7 +230,7 @@ class Analysis:
         """Read a file made by `save`. Raises InputError for anything else."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
+                arrays: dict[str, Any] = dict(file)
             meta = json.loads(arrays.pop("meta").tobytes())
             if meta.pop("format") == FORMAT:
                 return cls._from_parts(arrays, meta)
@@ -241,7 +241,7 @@ class Analysis:
         raise InputError(f"{path.name!r} was made by another version; analyse the clip again.")
 
     @classmethod
-    def _from_parts(cls, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> Analysis:
+    def _from_parts(cls, arrays: dict[str, Any], meta: dict[str, Any]) -> Analysis:
         weights = {
             name.removeprefix("block."): torch.from_numpy(arrays.pop(name))
             for name in list(arrays)

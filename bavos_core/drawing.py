@@ -131,7 +131,7 @@ def _widen(opacity: Tensor) -> Tensor:
 
 
 def hierarchy_svg(
-    tree: ClusterTree, tau: float, background: np.ndarray, *, width: int = 960, height: int = 360
+    tree: ClusterTree, tau: float, background: np.ndarray, *, width: int = 720, height: int = 340
 ) -> str:
     """The hierarchy as a standing tree, leaves below and the whole scene on top.
 

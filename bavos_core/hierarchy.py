@@ -106,8 +106,9 @@ def grow(
     """Cluster all rows finely, link the clusters to a tree, give each patch its nearest leaves.
 
     In exact mode the leaves are the paper's clusters at settings.tau, so that cutting the tree
-    there gives exactly the paper's clusters (numbered as the tree numbers them). Otherwise they are its clusters at τ = 0.25; where
-    that leaves more than 255, the same global merge goes on with a rising τ.
+    there gives exactly the paper's clusters (numbered as the tree numbers them). Otherwise they
+    are its clusters at τ = 0.25; where that leaves more than 255, the same global merge goes on
+    with a rising τ.
     """
     leaf_tau = settings.tau if settings.exact else LEAF_TAU
 

@@ -231,7 +231,7 @@ class PictureClip:
             raise
         except Image.DecompressionBombError as error:
             raise InputError(
-                f"Frame {self.frame_names[index]!r} of {self.name!r} has more pixels than are read; "
+                f"Frame {self.frame_names[index]!r} of {self.name!r} has too many pixels; "
                 "make it smaller."
             ) from error
         except (OSError, SyntaxError, ValueError, zipfile.BadZipFile) as error:

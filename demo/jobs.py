@@ -180,7 +180,7 @@ class Jobs:
 
     def heat_video(self, result: Result, row: np.ndarray, query: tuple[int, float, float]) -> Path:
         """The heatmap over all analysed frames, as a video."""
-        path = result.folder / f"attention-{time.monotonic_ns()}.mp4"
+        path = result.folder / "heatmap.mp4"  # replaced at each click; Gradio keeps its own copy
         export.write_heatmap(path, result.analysis, row, None, query=query)
         return path
 

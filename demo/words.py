@@ -30,7 +30,10 @@ TIME = "Time (analysed frame)"
 GRANULARITY = "Granularity (number of clusters)"
 BACKGROUND = "Colour the background too"
 SOURCE_LABEL = "Source of attention"
-SOURCE = "Whose attention to look at (the paper's Fig. 1 b, c, d, and training-free keys)."
+SOURCE = (
+    "Whose attention to look at (the paper's Fig. 1 b, c, d, and training-free keys). A trained "
+    "block is listed when the server was given one."
+)
 FOOTER = """
 Attention shows what was compared with what; it is not an explanation of a decision.
 Clips and results stay on this server for at most an hour and are not shared.
