@@ -141,6 +141,8 @@ def _check_attend(options: argparse.Namespace, clip: Clip) -> None:
     x, y = options.point
     if not (0 <= x <= width and 0 <= y <= height):
         raise InputError(f"The point {x:g},{y:g} lies outside the {width}×{height} picture.")
+    if options.out.is_dir():
+        raise InputError(f"{options.out.name!r} is a folder; give --out a file name.")
     if options.out.suffix.lower() != ".mp4":
         raise InputError(f"{options.out.name!r} must end in .mp4.")
     if not options.out.absolute().parent.is_dir():

@@ -386,6 +386,7 @@ def write_all(
     The folder is filled under another name first, so an interrupted run leaves nothing half-made.
     Returns the summary.
     """
+    existed = out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=".bavos-", dir=out))
@@ -399,6 +400,10 @@ def write_all(
                 shutil.rmtree(target)
             item.replace(target)
         return document
+    except BaseException:
+        if not existed:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 

@@ -219,14 +219,14 @@ class PictureClip:
                     f"{self._full_size[1]}×{self._full_size[0]}; make all frames one size."
                 )
             if self.size != self._full_size:
-                frame = np.asarray(Image.fromarray(frame).resize(self.size[::-1]))
+                frame = np.array(Image.fromarray(frame).resize(self.size[::-1]))
             yield frame
 
     def _picture(self, index: int) -> np.ndarray:
         try:
             with Image.open(io.BytesIO(self._readers[index]())) as image:
                 _check_pixels(self.frame_names[index], (image.height, image.width))
-                return np.asarray(ImageOps.exif_transpose(_eight_bit(image)).convert("RGB"))
+                return np.array(ImageOps.exif_transpose(_eight_bit(image)).convert("RGB"))
         except InputError:
             raise
         except Image.DecompressionBombError as error:

@@ -67,8 +67,8 @@ def build(jobs: Jobs) -> gr.Blocks:
         with gr.Column(visible=False) as results:
             views = lay_out_results()
         gr.Markdown(words.FOOTER, elem_classes="small")
+        add_api(jobs, DEVICE)  # first: the names of its endpoints must not be taken
         connect(handlers, inputs, videos, views, results)
-        add_api(jobs, DEVICE)
     page.queue(max_size=jobs.settings.queue_size)
     return page
 
@@ -291,22 +291,13 @@ def connect_attention(handlers: Handlers, views: Views) -> None:
     """A click sets the query; the heatmap follows it, the source, the head and the time."""
     v = views
     v.frame.select(handlers.click, v.position, v.query, **QUICK)
-    v.source.input(handlers.list_heads, [v.key, v.source], v.head, **QUICK)
-    asked = [v.query.change, v.source.input, v.head.input]
-    gr.on(
-        [*asked, v.position.input],
-        handlers.attend,
-        [v.key, v.query, v.position, v.source, v.head],
-        v.heat,
-        **LATEST,
-        **QUICK,
-    )
-    gr.on(
-        asked,
-        handlers.attend_over_time,
-        [v.key, v.query, v.source, v.head],
-        [v.heat_video, v.caption],
-        concurrency_limit=1,
-        **LATEST,
-        **PRIVATE,
-    )
+    here = [v.key, v.query, v.position, v.source, v.head]
+    over_time = [v.key, v.query, v.source, v.head]
+    answer: dict[str, Any] = {"concurrency_limit": 1, **LATEST, **PRIVATE}
+    asked = [v.query.change, v.head.input]
+    gr.on([*asked, v.position.input], handlers.attend, here, v.heat, **LATEST, **QUICK)
+    gr.on(asked, handlers.attend_over_time, over_time, [v.heat_video, v.caption], **answer)
+    # Another source has other heads, so attention waits until the menu is back at the mean.
+    heads = v.source.input(handlers.list_heads, [v.key, v.source], v.head, **QUICK)
+    heads.success(handlers.attend, here, v.heat, **QUICK)
+    heads.success(handlers.attend_over_time, over_time, [v.heat_video, v.caption], **answer)

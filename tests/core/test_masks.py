@@ -141,10 +141,10 @@ def test_refined_masks_have_the_size_asked_for_and_only_known_clusters(size) -> 
     assert set(np.unique(found)) <= {0, 1, 2, 3}
 
 
-def test_the_guide_is_never_larger_than_432_pixels() -> None:
+def test_the_guide_is_never_larger_than_384_pixels() -> None:
     soft, _ = halves()
     _, maps = refined_membership(soft, np.zeros((300, 900, 3), np.uint8))
-    assert maps.shape[1:] == (144, 432)
+    assert maps.shape[1:] == (128, 384)
 
 
 def test_one_cluster_over_a_black_frame_is_that_cluster_everywhere() -> None:

@@ -1,0 +1,402 @@
+"""Files that leave Bavos, read back with other people's programs."""
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
+from pycocotools import mask as coco
+
+from bavos_core import Analysis, Cancelled, InputError, Segmentation, Settings, analyse, export
+from bavos_core.drawing import davis_palette, object_colour
+from bavos_core.video import ArrayClip
+
+from .helpers import TINY, noise_clip
+
+FILES = {
+    "overlay.mp4", "masks", "masks.json", "labels.npz",
+    "hierarchy.json", "hierarchy.svg", "summary.json",
+}  # fmt: skip
+SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12)
+MASKS = SHAPES.flatmap(lambda shape: arrays(bool, shape))
+LABELS = SHAPES.flatmap(lambda shape: arrays(np.int64, shape, elements=st.integers(0, 3)))
+CHESS = np.indices((7, 8)).sum(0) % 2
+
+
+@pytest.fixture(scope="module")
+def clip(square_clip: np.ndarray) -> ArrayClip:
+    """Seven frames of 48×64."""
+    return ArrayClip.of(square_clip)
+
+
+@pytest.fixture(scope="module", params=["refined", "nearest", "exact"])
+def sampled(request: pytest.FixtureRequest, clip: ArrayClip) -> Analysis:
+    """Three of its frames analysed, 0, 3 and 6, in each of the ways to make masks."""
+    ways = {"refined": {}, "nearest": {"refine": False}, "exact": {"exact": True}}
+    return analyse(clip, Settings(**TINY, frames=3, **ways[request.param]))
+
+
+def decode(path: Path) -> np.ndarray:
+    """A video, read with nothing of ours: (F, H, W, 3) uint8."""
+    stream = imageio_ffmpeg.read_frames(str(path), output_params=["-fps_mode", "passthrough"])
+    width, height = next(stream)["size"]
+    return np.stack([np.frombuffer(f, np.uint8).reshape(height, width, 3) for f in stream])
+
+
+def mask_of(labels: np.ndarray) -> export.FrameMask:
+    """Masks of one frame whose pixels have these labels (H, W)."""
+    soft = torch.eye(int(labels.max()) + 1)[torch.from_numpy(labels)].permute(2, 0, 1)
+    mask = export.FrameMask(5, np.zeros((*labels.shape, 3), np.uint8), soft, refined=False)
+    np.testing.assert_array_equal(mask.labels, labels)
+    return mask
+
+
+def segmentation_of(background: list[bool]) -> Segmentation:
+    """A cut of which only the clusters matter."""
+    labels = np.arange(len(background))
+    soft = torch.eye(len(background))[None, ..., None]
+    return Segmentation(1.0, labels, labels[None, :, None], soft, np.array(background))
+
+
+def coco_rle(mask: np.ndarray) -> dict:
+    """pycocotools' own code of a mask (H, W) bool."""
+    return coco.encode(np.asfortranarray(mask, np.uint8))
+
+
+def rle_of(mask: np.ndarray) -> str:
+    """Our code of a mask (H, W) bool, by way of its runs."""
+    starts, values = export.label_runs(mask)
+    return export.rle_counts(starts[:-1][values], starts[1:][values], mask.size)
+
+
+# ---- run-length codes --------------------------------------------------------------------------
+
+
+@given(MASKS)
+@example(np.zeros((5, 4), bool))
+@example(np.ones((5, 4), bool))
+@example(CHESS.astype(bool))
+@example(~CHESS.astype(bool))
+def test_the_run_length_code_of_any_mask_is_that_of_pycocotools(mask: np.ndarray) -> None:
+    assert rle_of(mask).encode() == coco_rle(mask)["counts"]
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-4, 0.5, 0.999, 1.0])
+def test_codes_of_long_runs_are_those_of_pycocotools(share: float) -> None:
+    mask = np.random.default_rng(0).random((311, 401)) < share
+    assert rle_of(mask).encode() == coco_rle(mask)["counts"]
+
+
+@given(LABELS)
+@example(CHESS)
+@example(np.zeros((3, 5), np.int64))
+def test_code_area_and_box_of_every_cluster_are_those_of_pycocotools(labels: np.ndarray) -> None:
+    found = export.mask_annotations(mask_of(labels), "00005")
+    assert [annotation["cluster"] for annotation in found] == np.unique(labels).tolist()
+    for annotation in found:
+        expected = coco_rle(labels == annotation["cluster"])
+        assert annotation["segmentation"]["counts"].encode() == expected["counts"]
+        assert annotation["segmentation"]["size"] == expected["size"]
+        assert annotation["area"] == coco.area(expected)
+        assert annotation["bbox"] == coco.toBbox(expected).tolist()
+
+
+@given(LABELS)
+def test_runs_of_labels_give_back_the_labels(labels: np.ndarray) -> None:
+    starts, values = export.label_runs(labels)
+    assert starts[0] == 0
+    assert (values[1:] != values[:-1]).all()
+    flat = np.repeat(values, np.diff(starts))
+    np.testing.assert_array_equal(flat.reshape(labels.shape[::-1]).T, labels)
+
+
+def test_annotations_are_plain_json_that_names_their_frame() -> None:
+    (annotation, *_) = export.mask_annotations(mask_of(CHESS), "frame-5")
+    assert json.loads(json.dumps(annotation)) == annotation
+    assert (annotation["frame"], annotation["file_name"]) == (5, "frame-5")
+
+
+# ---- palette PNGs ------------------------------------------------------------------------------
+
+
+def test_png_values_are_0_for_background_and_else_the_number_plus_1() -> None:
+    values = export.png_values(segmentation_of([True, False, True, False]))
+    assert values.dtype == np.uint8
+    assert values.tolist() == [0, 2, 0, 4]
+
+
+def test_clusters_beyond_255_have_no_png_value_and_a_warning_says_so(square_analysis) -> None:
+    many = segmentation_of([False] * 300)
+    values = export.png_values(many)
+    assert values[:255].tolist() == list(range(1, 256))
+    assert not values[255:].any()
+    warnings = export.summary(square_analysis, many, {})["warnings"]
+    assert any("45 clusters" in warning for warning in warnings)
+
+
+def test_a_mask_png_is_8_bit_with_davis_palette_and_the_values_of_its_clusters() -> None:
+    values = np.array([0, 2, 7], np.uint8)
+    labels = np.random.default_rng(0).integers(0, 3, (9, 11))
+    with Image.open(BytesIO(export.mask_png(mask_of(labels), values))) as picture:
+        assert (picture.format, picture.mode) == ("PNG", "P")
+        assert picture.getpalette() == davis_palette().ravel().tolist()
+        np.testing.assert_array_equal(np.asarray(picture), values[labels])
+
+
+# ---- masks of all frames -----------------------------------------------------------------------
+
+
+def test_every_frame_of_the_clip_has_a_mask_in_order(sampled, clip) -> None:
+    masks = list(export.all_masks(sampled, sampled.segment(), clip))
+    assert [mask.index for mask in masks] == list(range(7))
+    for mask, frame in zip(masks, clip.frames, strict=True):
+        np.testing.assert_array_equal(mask.frame, frame)
+        assert mask.labels.shape == (48, 64)
+
+
+def test_without_the_clip_the_analysed_frames_have_masks(sampled) -> None:
+    masks = list(export.all_masks(sampled, sampled.segment(), None))
+    assert [mask.index for mask in masks] == [0, 3, 6]
+
+
+def test_masks_at_analysed_frames_are_those_of_the_analysed_frames(sampled, clip) -> None:
+    cut = sampled.segment()
+    masks = list(export.all_masks(sampled, cut, clip))
+    for position, index in enumerate(sampled.analysed):
+        expected = export.analysed_mask(sampled, cut, position)
+        assert expected.index == index
+        np.testing.assert_array_equal(masks[index].labels, expected.labels)
+
+
+def test_refined_membership_between_analysed_frames_is_blended_by_time(clip) -> None:
+    analysis = analyse(clip, Settings(**TINY, frames=3))
+    cut = analysis.segment()
+    masks = list(export.all_masks(analysis, cut, clip))
+    for index, (before, after, share) in {1: (0, 1, 1 / 3), 5: (1, 2, 2 / 3)}.items():
+        expected = (1 - share) * cut.soft[before] + share * cut.soft[after]
+        torch.testing.assert_close(masks[index].soft, expected)
+
+
+def test_uneven_times_decide_the_blend_and_not_the_frame_numbers(square_clip) -> None:
+    times = np.array([0, 0.9, 1.0, 2.0, 3.0, 4.0, 5.0])
+    clip = replace(ArrayClip.of(square_clip), times=times)
+    analysis = analyse(clip, Settings(**TINY, frames=3))
+    cut = analysis.segment()
+    masks = list(export.all_masks(analysis, cut, clip))
+    torch.testing.assert_close(masks[1].soft, 0.55 * cut.soft[0] + 0.45 * cut.soft[1])
+
+
+def test_frames_before_the_first_and_after_the_last_analysed_one_follow_it(clip) -> None:
+    analysis = analyse(clip, Settings(**TINY, frames=1))
+    assert analysis.analysed.tolist() == [3]
+    cut = analysis.segment()
+    for mask in export.all_masks(analysis, cut, clip):
+        torch.testing.assert_close(mask.soft, cut.soft[0])
+
+
+def test_exact_masks_are_the_patch_labels_blown_up(exact_analysis, clip) -> None:
+    cut = exact_analysis.segment()
+    for mask in export.all_masks(exact_analysis, cut, clip):
+        np.testing.assert_array_equal(mask.labels, np.kron(cut.labels[mask.index], np.ones((8, 8))))
+
+
+def test_exact_masks_between_analysed_frames_are_those_of_the_nearest(clip) -> None:
+    analysis = analyse(clip, Settings(**TINY, frames=3, exact=True))
+    cut = analysis.segment()
+    nearest = [0, 0, 1, 1, 1, 2, 2]
+    for mask in export.all_masks(analysis, cut, clip):
+        expected = np.kron(cut.labels[nearest[mask.index]], np.ones((8, 8)))
+        np.testing.assert_array_equal(mask.labels, expected)
+
+
+def test_exact_masks_and_colours_agree_on_every_pixel(exact_analysis) -> None:
+    cut = exact_analysis.segment()
+    colours = np.array([object_colour(i) for i in range(cut.clusters)], np.float32)
+    mask = export.analysed_mask(exact_analysis, cut, 2)
+    found = mask.painted(colours, np.ones(cut.clusters, np.float32))
+    inner = np.zeros((8, 8), bool)
+    inner[1:-1, 1:-1] = True  # outlines are drawn on the rim of a patch
+    inside = np.kron(np.ones((6, 8), bool), inner)
+    np.testing.assert_array_equal(found[inside], colours[mask.labels[inside]])
+
+
+# ---- videos ------------------------------------------------------------------------------------
+
+
+def test_the_overlay_has_as_many_frames_as_the_clip_and_its_size(sampled, clip, tmp_path) -> None:
+    export.write_overlay(tmp_path / "overlay.mp4", sampled, sampled.segment(), clip)
+    assert decode(tmp_path / "overlay.mp4").shape == (7, 48, 64, 3)
+    export.write_overlay(tmp_path / "analysed.mp4", sampled, sampled.segment(), None)
+    assert decode(tmp_path / "analysed.mp4").shape == (3, 48, 64, 3)
+
+
+def test_an_overlay_without_opacity_shows_the_clip_itself(square_analysis, clip, tmp_path) -> None:
+    cut = square_analysis.segment()
+    for name, opacity in (("plain.mp4", 0.0), ("painted.mp4", 0.9)):
+        export.write_overlay(tmp_path / name, square_analysis, cut, clip, opacity=opacity)
+    plain, painted = decode(tmp_path / "plain.mp4"), decode(tmp_path / "painted.mp4")
+    assert abs(plain.astype(int) - clip.frames).mean() < 16  # H.264 blurs noise
+    assert abs(painted.astype(int) - plain).max() > 60
+
+
+def test_the_overlay_of_uneven_times_lasts_as_long_as_the_clip(square_clip, tmp_path) -> None:
+    times = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.5])
+    clip = replace(ArrayClip.of(square_clip), times=times)
+    analysis = analyse(clip, Settings(**TINY, frames=2))
+    export.write_overlay(tmp_path / "overlay.mp4", analysis, analysis.segment(), clip)
+    _, seconds = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "overlay.mp4"))
+    assert seconds == pytest.approx(1.5, abs=0.2)
+
+
+def test_the_heatmap_video_has_the_clips_frames_and_one_ring(sampled, clip, tmp_path) -> None:
+    row = sampled.attend(1, 30.0, 20.0)
+    for name, query in (("ring.mp4", (1, 30.0, 20.0)), ("plain.mp4", None)):
+        export.write_heatmap(tmp_path / name, sampled, row, clip, query=query)
+    ring, plain = decode(tmp_path / "ring.mp4"), decode(tmp_path / "plain.mp4")
+    assert ring.shape == plain.shape == (7, 48, 64, 3)
+    around = np.s_[:, 24:37, 14:27]
+    change = abs(ring.astype(int) - plain)[around].max((1, 2, 3))
+    assert change.argmax() == 3  # analysed frame 1 is frame 3 of the clip
+    assert change[3] > 80
+    assert change[0] < 40
+
+
+# ---- the whole folder --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(square_analysis, clip, tmp_path_factory) -> Path:
+    """Everything that `write_all` writes."""
+    out = tmp_path_factory.mktemp("all") / "deep" / "result"
+    export.write_all(out, square_analysis, square_analysis.segment(), clip)
+    return out
+
+
+def pngs(folder: Path) -> dict[str, np.ndarray]:
+    """All mask PNGs by name."""
+    return {path.stem: np.asarray(Image.open(path)) for path in (folder / "masks").iterdir()}
+
+
+def test_write_all_leaves_the_files_of_the_contract_and_no_others(folder) -> None:
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert list(folder.parent.iterdir()) == [folder]
+    assert sorted(pngs(folder)) == [f"{i:05d}" for i in range(7)]
+
+
+def test_write_all_returns_what_the_summary_file_says(square_analysis, clip, tmp_path) -> None:
+    document = export.write_all(tmp_path, square_analysis, square_analysis.segment(), clip)
+    assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(document))
+    stages = {"decode", "features", "attention and clustering", "masks", "encode"}
+    assert set(document["seconds"]) == stages
+    assert document["frames"] == document["frames_analysed"] == 7
+
+
+def test_run_length_masks_and_pngs_are_two_copies_of_one_thing(folder) -> None:
+    document = json.loads((folder / "masks.json").read_text())
+    value = {cluster["id"]: cluster["png_value"] for cluster in document["clusters"]}
+    found = {name: np.full((48, 64), -1) for name in document["frames"]}
+    for annotation in document["annotations"]:
+        pixels = coco.decode(annotation["segmentation"]).astype(bool)
+        found[annotation["file_name"]][pixels] = value[annotation["cluster"]]
+    for name, picture in pngs(folder).items():
+        np.testing.assert_array_equal(found[name], picture)
+
+
+def test_the_labels_file_holds_the_labels_of_the_cut(folder, square_analysis) -> None:
+    cut = square_analysis.segment()
+    with np.load(folder / "labels.npz", allow_pickle=False) as file:
+        np.testing.assert_array_equal(file["labels"], cut.labels)
+        np.testing.assert_array_equal(file["analysed"], np.arange(7))
+        np.testing.assert_array_equal(file["times"], square_analysis.times)
+        np.testing.assert_array_equal(file["background"], cut.background)
+        assert file["tau"] == cut.tau
+        assert file["size"].tolist() == [48, 64]
+
+
+def test_the_hierarchy_files_are_well_formed_and_agree_with_the_cut(
+    folder, square_analysis
+) -> None:
+    document = json.loads((folder / "hierarchy.json").read_text())
+    cut, leaves = square_analysis.segment(), square_analysis.tree.leaves
+    nodes = document["nodes"]
+    assert [node["cluster"] for node in nodes[:leaves]] == cut.leaf_cluster.tolist()
+    assert document["background"] == np.flatnonzero(cut.background).tolist()
+    for node in nodes[leaves:]:
+        children = [nodes[child] for child in node["children"]]
+        assert node["patches"] == sum(child["patches"] for child in children)
+        assert node["distance"] >= max(child["distance"] for child in children)
+        assert node["frames"] == sorted({f for child in children for f in child["frames"]})
+    assert nodes[-1]["patches"] == square_analysis.nearest[..., 0].size
+    assert ET.parse(folder / "hierarchy.svg").getroot().tag.endswith("svg")
+
+
+def test_writing_again_replaces_every_file_of_an_earlier_run(clip, folder, tmp_path) -> None:
+    long, short = noise_clip(5, (16, 16)), noise_clip(3, (16, 16))
+    for frames in (long, short):
+        taken = ArrayClip.of(frames)
+        analysis = analyse(taken, Settings(**TINY))
+        export.write_all(tmp_path, analysis, analysis.segment(), taken)
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+    assert sorted(pngs(tmp_path)) == ["00000", "00001", "00002"]
+
+
+# ---- stopped and refused -----------------------------------------------------------------------
+
+
+def stop_at(share: float) -> Callable[[float], None]:
+    """A progress callback that stops the work once this share is done."""
+
+    def progress(done: float) -> None:
+        if done >= share:
+            raise Cancelled
+
+    return progress
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_stopped_write_leaves_nothing_behind(square_analysis, clip, tmp_path, share) -> None:
+    out = tmp_path / "result"
+    with pytest.raises(Cancelled):
+        export.write_all(
+            out, square_analysis, square_analysis.segment(), clip, progress=stop_at(share)
+        )
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_stopped_write_leaves_an_earlier_result_as_it_was(
+    square_analysis, clip, tmp_path
+) -> None:
+    cut = square_analysis.segment()
+    export.write_all(tmp_path, square_analysis, cut, clip)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    with pytest.raises(Cancelled):
+        export.write_all(tmp_path, square_analysis, cut, clip, progress=stop_at(0.5))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
+def test_a_stopped_video_leaves_nothing_behind(square_analysis, clip, tmp_path) -> None:
+    cut, row = square_analysis.segment(), square_analysis.attend(0, 1, 1)
+    with pytest.raises(Cancelled):
+        export.write_overlay(tmp_path / "a.mp4", square_analysis, cut, clip, progress=stop_at(0.5))
+    with pytest.raises(Cancelled):
+        export.write_heatmap(tmp_path / "b.mp4", square_analysis, row, clip, progress=stop_at(0.5))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_out_below_a_file_is_bad_input(square_analysis, clip, tmp_path) -> None:
+    (tmp_path / "file").write_text("keep me")
+    with pytest.raises(InputError, match="choose another"):
+        export.write_all(
+            tmp_path / "file" / "result", square_analysis, square_analysis.segment(), clip
+        )
+    assert (tmp_path / "file").read_text() == "keep me"

@@ -1,0 +1,72 @@
+"""The page's limits, from the environment."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from demo.jobs import Jobs
+from demo.page import build, launch_options
+from demo.settings import DemoSettings
+
+NUMBERS = [field.name for field in fields(DemoSettings) if field.type == "int"]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in fields(DemoSettings):
+        monkeypatch.delenv(f"BAVOS_{field.name.upper()}", raising=False)
+
+
+def test_without_variables_the_defaults_hold() -> None:
+    assert DemoSettings.from_environment() == DemoSettings()
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_can_be_set_by_its_variable_alone(name, monkeypatch) -> None:
+    monkeypatch.setenv(f"BAVOS_{name.upper()}", "7")
+    assert DemoSettings.from_environment() == DemoSettings(**{name: 7})
+
+
+def test_backbone_weights_and_correlator_can_be_set(monkeypatch) -> None:
+    monkeypatch.setenv("BAVOS_BACKBONE", "builtin")
+    monkeypatch.setenv("BAVOS_WEIGHTS", "/models/dino.safetensors")
+    monkeypatch.setenv("BAVOS_CORRELATOR", "keys")
+    assert DemoSettings.from_environment() == DemoSettings(
+        backbone="builtin", weights=Path("/models/dino.safetensors"), correlator="keys"
+    )
+
+
+def test_an_empty_weights_variable_counts_as_none(monkeypatch) -> None:
+    monkeypatch.setenv("BAVOS_WEIGHTS", "")
+    assert DemoSettings.from_environment().weights is None
+
+
+def test_the_server_is_told_the_upload_limit() -> None:
+    assert launch_options(DemoSettings(max_upload_mib=3))["max_file_size"] == "3mb"
+
+
+def test_the_page_is_told_the_queue_size_and_how_long_files_are_kept() -> None:
+    jobs = Jobs(DemoSettings(backbone="builtin", queue_size=5, keep_seconds=77))
+    page = build(jobs)
+    assert page._queue.max_size == 5
+    assert page.delete_cache[1] == 77
+    jobs.store.close()
+
+
+def test_the_page_opens_with_the_backbone_and_frame_limit_of_the_settings() -> None:
+    jobs = Jobs(DemoSettings(backbone="dino-vitb8", max_frames=11))
+    components = build(jobs).get_config_file()["components"]
+    by_label = {c["props"].get("label"): c["props"] for c in components}
+    assert by_label["Backbone"]["value"] == "dino-vitb8"
+    assert by_label["Frames to analyse"]["maximum"] == 11
+    assert by_label["Frames to analyse"]["value"] == 11
+    jobs.store.close()
+
+
+def test_the_store_holds_as_many_results_as_the_settings_say(tiny_analysis) -> None:
+    jobs = Jobs(DemoSettings(stored_results=1))
+    first = jobs.store.put(tiny_analysis, Path("clip.mp4"), ())
+    jobs.store.put(tiny_analysis, Path("clip.mp4"), ())
+    assert not first.folder.exists()
+    jobs.store.close()
