@@ -24,7 +24,7 @@ class DemoSettings:
     stored_results: int = 8  # BAVOS_STORED_RESULTS: the oldest goes first
     keep_seconds: int = 3600  # BAVOS_KEEP_SECONDS: how long files are kept
     queue_size: int = 20  # BAVOS_QUEUE_SIZE: people waiting at most
-    preview_side: int = 640  # BAVOS_PREVIEW_SIDE: longer side of the videos on the page, pixels
+    preview_side: int = 480  # BAVOS_PREVIEW_SIDE: longer side of the videos on the page, pixels
 
     @classmethod
     def from_environment(cls) -> DemoSettings:

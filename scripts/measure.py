@@ -66,7 +66,7 @@ def measure_speed(path: Path, frames: int) -> dict[str, float]:
     analysis = analyse(path, settings)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        small = open_clip(path, max_side=640)
+        small = open_clip(path, max_side=480)
         write_overlay(Path(folder) / "overlay.mp4", analysis, analysis.segment(), small)
     seconds = {**analysis.timings, "masks and encode": time.perf_counter() - start}
     return {**seconds, "total": sum(seconds.values())}
