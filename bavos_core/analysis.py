@@ -12,7 +12,7 @@ import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,7 +26,6 @@ from torch import Tensor
 from . import backbones
 from .attention import AttentionRows, centred_unit, key_frames, perplexity_scale
 from .backbones import Backbone, Features
-from .backbones.weights import correlator_tensors, load_checked, read_tensors
 from .correlator import TemporalCorrelator, untrained
 from .errors import InputError
 from .hierarchy import ClusterTree, grow
@@ -40,10 +39,12 @@ from .settings import (
     Sources,
     grid_size,
 )
+from .trained import TrainedBlock, block_from, block_tensors, read_trained
 from .video import ArrayClip, Clip, open_clip, sample_indices
 
 Progress = Callable[[str, float], None]  # stage name, share of the stage done 0 … 1
-FORMAT = 1  # of the analysis file
+FORMAT = 2  # of the analysis file
+_TRAINED_BLOCKS = Path(__file__).parent.parent / "assets" / "correlators"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Projection:
     queries: Tensor  # (T, H, N, d) float32
     keys: Tensor  # (T, H, N, d) float32
     scale: float
+
+    def only(self, head: int) -> Projection:
+        """One head of it."""
+        one = slice(head, head + 1)
+        return Projection(self.queries[:, one], self.keys[:, one], self.scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +76,11 @@ class Analysis:
     keys: Tensor  # (T, H, N, d) float16
     framewise_scale: float
     source: Sources  # of the attention that was clustered: "keys", "learned" or "untrained"
-    block: TemporalCorrelator | None  # the trained block, if there is one
+    block: TrainedBlock | None  # the trained block, if there is one
     tree: ClusterTree
     nearest: np.ndarray  # (T, h, w, k) int32: nearest leaves of every patch
     distance: np.ndarray  # (T, h, w, k) float16: their symmetric KL
+    levels: np.ndarray  # (R, T, h, w) int32: clusters after the window merge and each global round
     notes: tuple[str, ...] = ()  # sentences that a user should see beside the result
     timings: dict[str, float] = field(default_factory=dict)  # seconds a stage
     peak_memory_mib: float | None = None  # of the process, where the system tells
@@ -82,6 +89,11 @@ class Analysis:
     def size(self) -> tuple[int, int]:
         """(H, W) pixels of the clip."""
         return self.frames.shape[1], self.frames.shape[2]
+
+    @property
+    def key_frames(self) -> np.ndarray:
+        """Which frames of the clip served as key frames (K,) int64."""
+        return self.analysed[key_frames(len(self.analysed), self.settings.key_every)]
 
     # ---- objects -------------------------------------------------------------------------------
 
@@ -132,21 +144,40 @@ class Analysis:
         (paper, Fig. 1b); the others compare the query with all patches of all frames.
         Raises InputError for a frame, point, head or source that does not exist.
         """
+        return self.attend_all([(frame, y, x)], head=head, source=source)[0]
+
+    def attend_all(
+        self,
+        queries: Sequence[tuple[int, float, float]],
+        *,
+        head: int | None = None,
+        source: Sources | None = None,
+    ) -> np.ndarray:
+        """`attend` for several (frame, y, x) at once: (Q, T, h, w) float32, each sums to 1."""
         projection = self._projection(source)
-        self._check_query(frame, y, x, head, projection.queries.shape[1])
-        queries, keys = projection.queries, projection.keys
+        for query in queries:
+            self._check_query(*query, head, projection.queries.shape[1])
         if head is not None:
-            queries, keys = queries[:, head : head + 1], keys[:, head : head + 1]
+            projection = projection.only(head)
+        rows = projection.keys.new_empty(len(queries), len(self.frames), *self.grid)
+        for row, query in zip(rows, queries, strict=True):
+            row.copy_(self._row(projection, query, source == "framewise").unflatten(1, self.grid))
+        return np.asarray(rows)
+
+    def _row(
+        self, projection: Projection, query: tuple[int, float, float], framewise: bool
+    ) -> Tensor:
+        """Mean over heads of one query's attention: (T, N) float32, sums to 1."""
+        frame, y, x = query
         at = (y / self.size[0], x / self.size[1])
-        if source == "framewise":
-            query = _interpolate(queries, at, self.grid)  # (T, H, d): each frame has its own
-            logits = torch.einsum("thd,thnd->htn", query, keys) * projection.scale
-            row = logits.softmax(-1) / len(keys)
-        else:
-            query = _interpolate(queries[frame : frame + 1], at, self.grid)[0]  # (H, d)
-            logits = torch.einsum("hd,thnd->htn", query, keys) * projection.scale
-            row = logits.flatten(1).softmax(-1).view_as(logits)
-        return np.asarray(row.mean(0).unflatten(1, self.grid).numpy())
+        keys = projection.keys
+        if framewise:
+            own = _interpolate(projection.queries, at, self.grid)  # (T, H, d): one a frame
+            logits = torch.einsum("thd,thnd->htn", own, keys) * projection.scale
+            return (logits.softmax(-1) / len(keys)).mean(0)
+        one = _interpolate(projection.queries[frame : frame + 1], at, self.grid)[0]  # (H, d)
+        logits = torch.einsum("hd,thnd->htn", one, keys) * projection.scale
+        return logits.flatten(1).softmax(-1).view_as(logits).mean(0)
 
     def _check_query(self, frame: int, y: float, x: float, head: int | None, heads: int) -> None:
         height, width = self.size
@@ -164,7 +195,7 @@ class Analysis:
     def _projection(self, source: Sources | None) -> Projection:
         match source or self.source:
             case "framewise":
-                return Projection(self.queries.float(), self.keys.float(), self.framewise_scale)
+                return self._by_backbone
             case "keys":
                 return self._by_keys
             case "untrained":
@@ -182,6 +213,10 @@ class Analysis:
     def tokens(self) -> Tensor:
         """Frame features (T, N, C) float32: keys with heads concatenated."""
         return self.keys.float().transpose(1, 2).flatten(2)
+
+    @cached_property
+    def _by_backbone(self) -> Projection:
+        return Projection(self.queries.float(), self.keys.float(), self.framewise_scale)
 
     @cached_property
     def _by_keys(self) -> Projection:
@@ -204,16 +239,17 @@ class Analysis:
         arrays = {
             "times": self.times, "analysed": self.analysed, "frames": self.frames,
             "queries": self.queries.numpy(), "keys": self.keys.numpy(),
-            "merges": self.tree.merges, "sizes": self.tree.sizes,
-            "nearest": self.nearest, "distance": self.distance,
+            "merges": self.tree.merges, "counts": self.tree.counts, "rows": self.tree.rows,
+            "nearest": self.nearest, "distance": self.distance, "levels": self.levels,
         }  # fmt: skip
         if self.block is not None:
-            arrays |= {f"block.{k}": v.numpy() for k, v in self.block.state_dict().items()}
+            arrays |= {f"block.{k}": v.numpy() for k, v in block_tensors(self.block).items()}
         meta = {
             "format": FORMAT, "settings": self.settings.to_dict(), "clip_name": self.clip_name,
             "frame_names": self.frame_names, "grid": self.grid, "source": self.source,
             "framewise_scale": self.framewise_scale, "notes": self.notes,
             "timings": self.timings, "peak_memory_mib": self.peak_memory_mib,
+            "block": self.block.metadata if self.block else {},
         }  # fmt: skip
         arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         buffer = io.BytesIO()
@@ -247,7 +283,7 @@ class Analysis:
             for name in list(arrays)
             if name.startswith("block.")
         }
-        tree = ClusterTree(arrays.pop("merges"), arrays.pop("sizes"))
+        tree = ClusterTree(*(arrays.pop(name) for name in ("merges", "counts", "rows")))
         queries, keys = (torch.from_numpy(arrays.pop(name)) for name in ("queries", "keys"))
         meta |= {
             "settings": Settings.from_dict(meta["settings"]),
@@ -255,7 +291,8 @@ class Analysis:
             "notes": tuple(meta["notes"]),
             "grid": tuple(meta["grid"]),
         }
-        block = _block_from(weights, "the file") if weights else None
+        about = meta.pop("block")
+        block = block_from(weights, about, "the analysis file") if weights else None
         return cls(**meta, **arrays, queries=queries, keys=keys, block=block, tree=tree)
 
 
@@ -294,13 +331,14 @@ def analyse(
     with clock.stage("attention and clustering"):
         source, block = choose_source(settings, features.channels)
         rows = attention_rows(features, source, block, settings)
-        tree, assignment = grow(
+        growth = grow(
             rows,
             settings,
             dtype=compute.dtype,
             progress=lambda share: report("attention and clustering", share),
         )
-    shape = (len(frames), *grid, -1)
+    per_patch = (len(frames), *grid, -1)
+    assignment = growth.assignment
     return Analysis(
         settings=settings,
         clip_name=opened.name,
@@ -313,10 +351,11 @@ def analyse(
         keys=features.keys.half().cpu(),
         framewise_scale=features.scale,
         source=source,
-        block=block and block.cpu(),
-        tree=tree,
-        nearest=assignment.index.cpu().numpy().astype(np.int32).reshape(shape),
-        distance=assignment.distance.cpu().numpy().astype(np.float16).reshape(shape),
+        block=block and block.to(torch.device("cpu")),
+        tree=growth.tree,
+        nearest=assignment.index.cpu().numpy().astype(np.int32).reshape(per_patch),
+        distance=assignment.distance.cpu().numpy().astype(np.float16).reshape(per_patch),
+        levels=growth.levels.reshape(-1, len(frames), *grid),
         notes=_notes(opened, analysed, backbone),
         timings=clock.seconds,
         peak_memory_mib=_peak_memory_mib(),
@@ -337,39 +376,50 @@ def read_sample(
     return analysed[: len(frames)], frames  # a damaged tail may have cost some
 
 
-def choose_source(settings: Settings, channels: int) -> tuple[Sources, TemporalCorrelator | None]:
+def choose_source(settings: Settings, channels: int) -> tuple[Sources, TrainedBlock | None]:
     """The attention to cluster, and the trained block if one is used.
 
     Raises InputError for a correlator file that does not fit the backbone.
     """
     match settings.correlator:
-        case "auto" | "keys":
-            return "keys", None
-        case "untrained":
-            return "untrained", None
+        case "auto":
+            path = trained_block_for(settings.backbone)
+        case "keys" | "untrained" as source:
+            return source, None
         case file:
             path = Path(file)
-            tensors = correlator_tensors(read_tensors(path, option="--correlator"))
-            block = TemporalCorrelator(channels)
-            load_checked(block, tensors, path.name)
-            return "learned", block.eval().requires_grad_(False)
+    if path is None:
+        return "keys", None
+    block = read_trained(path)
+    if block.channels != channels:
+        raise InputError(
+            f"{path.name} was trained on features of {block.channels} channels, and "
+            f"{settings.backbone} gives {channels}; choose the backbone that it was made for."
+        )
+    return "learned", block
+
+
+def trained_block_for(backbone: str) -> Path | None:
+    """The block that comes with the project for a backbone, if there is one."""
+    path = _TRAINED_BLOCKS / f"{backbone}.safetensors"
+    return path if path.is_file() else None
 
 
 def attention_rows(
-    features: Features, source: Sources, block: TemporalCorrelator | None, settings: Settings
+    features: Features, source: Sources, block: TrainedBlock | None, settings: Settings
 ) -> AttentionRows:
     """The rows to cluster: every patch against the patches of the key frames."""
     tokens = features.tokens
     if source == "keys":
         found = project_keys(tokens, settings)
     else:
-        block = block or untrained(features.channels, seed=settings.seed)
-        found = project(block.to(tokens.device), tokens)
+        used = block or untrained(features.channels, seed=settings.seed)
+        found = project(used.to(tokens.device), tokens)
     chosen = key_frames(len(tokens), settings.key_every)
     return AttentionRows(found.queries, found.keys[chosen], found.scale)
 
 
-def project(block: TemporalCorrelator, tokens: Tensor) -> Projection:
+def project(block: TemporalCorrelator | TrainedBlock, tokens: Tensor) -> Projection:
     """Queries and keys of a correlator for tokens (T, N, C)."""
     queries, keys = block.queries_keys(tokens)
     return Projection(queries, keys, block.scale)
@@ -413,12 +463,6 @@ def _neighbours(position: float, side: int) -> tuple[tuple[int, float], tuple[in
     position = min(max(position, 0.0), side - 1.0)
     low = int(position)
     return (low, 1 - (position - low)), (min(low + 1, side - 1), position - low)
-
-
-def _block_from(weights: dict[str, Tensor], source: str) -> TemporalCorrelator:
-    block = TemporalCorrelator(weights["norm1.weight"].numel())
-    load_checked(block, weights, source)
-    return block.eval().requires_grad_(False)
 
 
 class _Clock:

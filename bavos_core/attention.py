@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 KEYS_PERPLEXITY = 0.4  # share of the keys that a row of `keys` attention spreads over
-_ROWS_AT_ONCE = 128  # rows made together
+_LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}  # of all heads: what a cache, or a GPU, takes well
+_KEPT_BYTES = 512 * 2**20  # windows that fit are kept for the second pass, the others made again
 _SAMPLED_ROWS = 512  # rows measured to find that temperature
 
 
@@ -31,29 +32,36 @@ class AttentionRows:
     queries: Tensor  # (T, H, N, d)
     keys: Tensor  # (K, H, N, d)
     scale: float  # of the logits
+    _kept: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _means: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if (
-            self.queries.ndim != 4
-            or self.keys.ndim != 4
-            or 0 in (*self.queries.shape, *self.keys.shape)
-        ):
+        """Raises ValueError for empty, misshapen or non-finite queries and keys."""
+        shapes = f"{tuple(self.queries.shape)} and {tuple(self.keys.shape)}"
+        if self.queries.ndim != 4 or self.keys.ndim != 4:
             raise ValueError(
-                "queries and keys must be (frames, heads, patches, channels) and not empty, "
-                f"not {tuple(self.queries.shape)} and {tuple(self.keys.shape)}"
+                f"queries and keys must be (frames, heads, patches, channels), not {shapes}"
             )
-        if self.queries.shape[1::2] != self.keys.shape[1::2]:
+        if 0 in (*self.queries.shape, *self.keys.shape):
+            raise ValueError(f"queries and keys must not be empty; they are {shapes}")
+        if self.queries.shape[1:] != self.keys.shape[1:]:
             raise ValueError(
-                f"queries {tuple(self.queries.shape)} and keys {tuple(self.keys.shape)} "
-                "must agree in heads and channels"
+                f"queries and keys must agree in heads, patches and channels, not {shapes}"
             )
         if not (self.queries.isfinite().all() and self.keys.isfinite().all()):
             raise ValueError("queries and keys must be finite; they hold NaN or infinity")
+        if not math.isfinite(self.scale):
+            raise ValueError(f"the scale of the logits must be finite, not {self.scale}")
 
     @property
     def frames(self) -> int:
         """T."""
         return self.queries.shape[0]
+
+    @property
+    def heads(self) -> int:
+        """H."""
+        return self.queries.shape[1]
 
     @property
     def patches(self) -> int:
@@ -69,29 +77,61 @@ class AttentionRows:
         """Rows of the frames start … stop-1: ((stop-start)·N, M) float32, each sums to 1."""
         return _mean_attention(self.queries[start:stop], self.keys, self.scale)
 
-    def windows(self, length: int) -> Iterator[Tensor]:
-        """Rows of consecutive windows of `length` frames; the last may be shorter."""
+    def sampled_rows(self) -> Tensor:
+        """About 512 rows, picked evenly over space and time: (n, M) float32."""
+        step = max(1, self.frames * self.patches // _SAMPLED_ROWS)
+        queries = self.queries.transpose(1, 2).flatten(0, 1)[::step]  # (n, H, d)
+        return _mean_attention(queries.unsqueeze(2), self.keys, self.scale)
+
+    def windows(self, length: int) -> Iterator[tuple[slice, Tensor]]:
+        """Frames and rows of consecutive windows of `length` frames; the last may be shorter.
+
+        Rows must not be changed: the first 512 MiB of them are kept for the next pass.
+        """
         for start in range(0, self.frames, length):
-            yield self.rows(start, min(start + length, self.frames))
+            stop = min(start + length, self.frames)
+            yield slice(start, stop), self._kept_rows(start, stop)
+
+    def one_heads_keys(self) -> Tensor:
+        """The keys of attention with one head, (M, d) float32, without what all share.
+
+        A common part of all keys changes no row, and would cost distances their last digits.
+        """
+        keys = self.keys[:, 0].flatten(0, 1).float()
+        return keys - keys.mean(0)
+
+    def mean_keys(self, frames: slice, rows: Tensor) -> Tensor:
+        """Mean of those keys that each row attends to: rows (n, M) of frames → (n, d) float32.
+
+        Remembered: it is small, and every pass over the clip needs it.
+        """
+        if frames.start not in self._means or len(self._means[frames.start]) != len(rows):
+            self._means[frames.start] = rows @ self.one_heads_keys()
+        return self._means[frames.start]
+
+    def _kept_rows(self, start: int, stop: int) -> Tensor:
+        if start in self._kept and len(self._kept[start]) == (stop - start) * self.patches:
+            return self._kept[start]
+        rows = self.rows(start, stop)
+        if sum(kept.nbytes for kept in self._kept.values()) + rows.nbytes <= _KEPT_BYTES:
+            self._kept[start] = rows
+        return rows
 
 
 def _mean_attention(queries: Tensor, keys: Tensor, scale: float) -> Tensor:
-    """queries (t, H, N, d), keys (K, H, N, d) → (t·N, M) float32, mean over heads."""
-    heads = keys.shape[1]
-    q = queries.transpose(1, 2).flatten(0, 1)  # (t·N, H, d)
-    k = keys.transpose(1, 2).flatten(0, 1)  # (M, H, d)
-    rows = torch.empty(len(q), len(k), device=q.device)
-    for start in range(0, len(q), _ROWS_AT_ONCE):  # temporaries that stay in the cache
-        block = slice(start, start + _ROWS_AT_ONCE)
-        rows[block] = _softmax(q[block, 0], k[:, 0], scale)
-        for head in range(1, heads):  # one head at a time: all at once need H times the memory
-            rows[block] += _softmax(q[block, head], k[:, head], scale)
-    return rows.div_(heads) if heads > 1 else rows
+    """queries (t, H, N, d), keys (K, H, N, d) → (t·N, M) float32, mean over heads.
 
-
-def _softmax(queries: Tensor, keys: Tensor, scale: float) -> Tensor:
-    """(n, d) and (M, d) → (n, M) float32."""
-    return torch.softmax((scale * (queries @ keys.T)).float(), dim=-1)
+    All heads of a few rows at a time: their logits stay in the cache, and never take much memory.
+    """
+    q = (scale * queries.transpose(0, 1).flatten(1, 2)).float()  # (H, t·N, d)
+    k = keys.transpose(0, 1).flatten(1, 2).mT.contiguous().float()  # (H, d, M)
+    rows = torch.empty(q.shape[1], k.shape[2], device=q.device)
+    at_once = max(1, _LOGITS_AT_ONCE[q.device.type] // k[:, 0].numel())
+    for start in range(0, len(rows), at_once):
+        block = slice(start, start + at_once)
+        attention = torch.bmm(q[:, block], k).softmax(-1)
+        torch.mean(attention, 0, out=rows[block])
+    return rows
 
 
 def centred_unit(features: Tensor) -> Tensor:

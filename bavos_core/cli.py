@@ -1,4 +1,4 @@
-"""The command line: `segment` and `attend` (design, command line).
+"""The command line: `segment`, `attend`, `train` and `benchmark` (design, command line).
 
 Exit status 0: done. 2: bad usage or bad input, with one line on stderr that says what was wrong and
 what to do. 130: stopped with Ctrl-C.
@@ -15,11 +15,13 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from . import __version__, backbones
+from . import __version__, backbones, benchmark
 from .analysis import Analysis, analyse
+from .benchmark import METHODS
 from .errors import InputError
 from .export import write_all, write_heatmap
-from .settings import SOURCES, Settings
+from .settings import SOURCES, Compute, Settings
+from .training.command import add_command as add_train_command
 from .video import Clip, open_clip
 
 
@@ -62,6 +64,19 @@ def build_parser() -> argparse.ArgumentParser:
     attend.add_argument("--head", type=int, metavar="H", help="one head; default: mean of all")
     attend.add_argument("--source", choices=SOURCES, help="default: what segment clusters")
     attend.set_defaults(run=run_attend)
+
+    benchmark = commands.add_parser("benchmark", help="time the clustering beside a plain version")
+    benchmark.add_argument("--out", type=Path, required=True, metavar="FILE.json")
+    benchmark.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    benchmark.add_argument(
+        "--minutes", type=float, default=10.0, help="what takes longer is left out (%(default)s)"
+    )
+    benchmark.add_argument("--frames", type=int, nargs="+", metavar="T", help="12, 24, 70")
+    benchmark.add_argument("--grids", type=_size, nargs="+", metavar="HxW", help="24x48, 40x60")
+    benchmark.add_argument("--methods", nargs="+", choices=METHODS, default=tuple(METHODS))
+    benchmark.set_defaults(run=run_benchmark)
+
+    add_train_command(commands)
     return parser
 
 
@@ -133,6 +148,41 @@ def run_attend(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_benchmark(options: argparse.Namespace) -> int:
+    """`benchmark --out FILE.json`: the table goes to stdout, every figure to the file."""
+    _check_out_file(options.out, ".json")
+    if not options.minutes > 0:
+        raise InputError(f"--minutes is {options.minutes:g}; give a number above 0.")
+    device = Compute.choose(Settings(device=options.device)).device.type
+
+    def report(run: benchmark.Run) -> None:
+        outcome = run.why or f"{run.seconds['total']:.2f} s"
+        print(f"{run.case.name}, {run.method}: {outcome}", file=sys.stderr)
+
+    document = benchmark.run_benchmark(
+        device=device,
+        cases=_chosen_cases(options),
+        methods=tuple(options.methods),
+        minutes=options.minutes,
+        report=report,
+    )
+    benchmark.write_document(options.out, document)
+    print(benchmark.as_table(document))
+    return 0
+
+
+def _chosen_cases(options: argparse.Namespace) -> tuple[benchmark.Case, ...]:
+    chosen = tuple(
+        case
+        for case in benchmark.CASES
+        if case.frames in (options.frames or [case.frames])
+        and case.grid in (options.grids or [case.grid])
+    )
+    if not chosen:
+        raise InputError("There is no such case; choose frames of 12 24 70, grids of 24x48 40x60.")
+    return chosen
+
+
 def _check_attend(options: argparse.Namespace, clip: Clip) -> None:
     """What can be known to be wrong before the costly call."""
     frames, (height, width) = len(clip.times), clip.size
@@ -141,12 +191,16 @@ def _check_attend(options: argparse.Namespace, clip: Clip) -> None:
     x, y = options.point
     if not (0 <= x <= width and 0 <= y <= height):
         raise InputError(f"The point {x:g},{y:g} lies outside the {width}×{height} picture.")
-    if options.out.is_dir():
-        raise InputError(f"{options.out.name!r} is a folder; give --out a file name.")
-    if options.out.suffix.lower() != ".mp4":
-        raise InputError(f"{options.out.name!r} must end in .mp4.")
-    if not options.out.absolute().parent.is_dir():
-        raise InputError(f"There is no folder {options.out.absolute().parent}; make it first.")
+    _check_out_file(options.out, ".mp4")
+
+
+def _check_out_file(path: Path, suffix: str) -> None:
+    if path.is_dir():
+        raise InputError(f"{path.name!r} is a folder; give --out a file name.")
+    if path.suffix.lower() != suffix:
+        raise InputError(f"{path.name!r} must end in {suffix}.")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"There is no folder {path.absolute().parent}; make it first.")
 
 
 def _analyse(clip: Clip, options: argparse.Namespace, *, also: int | None = None) -> Analysis:

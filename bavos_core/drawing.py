@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from .hierarchy import ClusterTree
 from .masks import strongest
 
+MAX_PARTS = 255  # clusters that a person can look at, and an 8-bit mask can number
 BACKGROUND_GREY = (150, 150, 150)  # clusters that are scenery, when they are shown
 
 # Eight hues that people with colour-blindness tell apart (Okabe and Ito 2008, without black), then
@@ -136,11 +137,13 @@ def hierarchy_svg(
     """The hierarchy as a standing tree, leaves below and the whole scene on top.
 
     Heights are drawn as square roots, so that fine splits are not crushed. Branches below the cut
-    have the colour of their cluster; the dashed line is the cut.
+    have the colour of their cluster; the dashed line is the cut. Of a tree with more parts than
+    can be told apart, the upper 255 are drawn.
     """
+    tree = tree.coarsened(max(MAX_PARTS, len(background)))
     margin, floor = 44, height - 26
     top = max(tree.heights[-1] if tree.leaves > 1 else 0.0, tau) ** 0.5 * 1.05
-    leaf_cluster = tree.cut(tau)
+    leaf_cluster = tree.cut_into(len(background))
     place, level = _tree_layout(tree)
 
     def across(position: float) -> float:

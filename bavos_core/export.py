@@ -284,12 +284,15 @@ def write_labels(path: Path, analysis: Analysis, segmentation: Segmentation) -> 
     with _replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(
             file,
-            labels=segmentation.labels.astype(np.int16),  # (T, h, w)
+            labels=segmentation.labels.astype(np.int32),  # (T, h, w)
             analysed=analysis.analysed,  # (T,) frame numbers
             times=analysis.times,  # (F,) seconds
             background=segmentation.background,  # (C,)
             tau=segmentation.tau,
             size=np.array(analysis.size),
+            levels=analysis.levels,  # (R, T, h, w) the paper's process: window merge, then rounds
+            leaf_labels=analysis.nearest[..., 0],  # (T, h, w) leaf of every patch
+            leaf_rows=analysis.tree.rows,  # (L, K·h·w) mean attention, in units of 1/(K·h·w)
         )
 
 
@@ -297,27 +300,28 @@ def write_labels(path: Path, analysis: Analysis, segmentation: Segmentation) -> 
 
 
 def hierarchy_document(analysis: Analysis, segmentation: Segmentation) -> dict[str, Any]:
-    """The whole tree, node by node, and the present cut."""
+    """The whole tree, node by node, the present cut, and the levels of the paper's process.
+
+    A node's `attention` is the share of its mean row that each key frame gets; whole rows of the
+    leaves are in labels.npz.
+    """
     tree = analysis.tree
-    leaves = analysis.nearest[..., 0]  # (T, h, w)
-    in_frame = np.stack([np.bincount(f.ravel(), minlength=tree.leaves) > 0 for f in leaves])
-    present = [in_frame[:, leaf] for leaf in range(tree.leaves)]
-    nodes: list[dict[str, Any]] = []
     slots, cluster = tree.slots(), tree.node_clusters(segmentation.leaf_cluster)
+    counts = tree.node_counts()
+    attention = _attention_per_key_frame(analysis)
+    nodes: list[dict[str, Any]] = []
     for node in range(2 * tree.leaves - 1):
         inner = tree.merges[node - tree.leaves] if node >= tree.leaves else None
-        children = [] if inner is None else [int(inner[0]), int(inner[1])]
-        if children:
-            present.append(present[children[0]] | present[children[1]])
         nodes.append(
             {
                 "id": node,
-                "children": children,
+                "children": [] if inner is None else [int(inner[0]), int(inner[1])],
                 "distance": 0.0 if inner is None else float(inner[2]),
-                "patches": int(tree.sizes[node] if inner is None else inner[3]),
-                "frames": analysis.analysed[present[node]].tolist(),
+                "patches": int(counts[node].sum()),
+                "frames": analysis.analysed[counts[node] > 0].tolist(),
                 "number": int(slots[node]),
                 "cluster": int(cluster[node]),
+                "attention": [round(float(share), 4) for share in attention[node]],
             }
         )
     return {
@@ -326,8 +330,18 @@ def hierarchy_document(analysis: Analysis, segmentation: Segmentation) -> dict[s
         "clusters": segmentation.clusters,
         "background": np.flatnonzero(segmentation.background).tolist(),
         "leaves": tree.leaves,
+        "key_frames": analysis.key_frames.tolist(),
         "nodes": nodes,
+        "levels": [int(level.max()) + 1 for level in analysis.levels],  # clusters of each
     }
+
+
+def _attention_per_key_frame(analysis: Analysis) -> np.ndarray:
+    """Share of every node's mean row that each key frame gets: (2L-1, K)."""
+    tree = analysis.tree
+    per_frame = tree.rows.reshape(tree.leaves, len(analysis.key_frames), -1)
+    summed = tree.sum_over_nodes(per_frame.sum(2, dtype=np.float64) * tree.weights[:, None])
+    return summed / summed.sum(1, keepdims=True)
 
 
 def write_hierarchy(folder: Path, analysis: Analysis, segmentation: Segmentation) -> None:

@@ -25,7 +25,7 @@ from .clustering import (
 from .settings import Settings
 
 LEAF_TAU = 0.25  # finest clusters of the hierarchy, symmetric KL
-MAX_LEAVES = 255  # what an 8-bit mask can number, and a person can look at
+MAX_LEAVES = 2048  # bounds the linkage; only clips that are all noise come near
 _NEAREST = 8  # leaves remembered for every patch, for soft masks
 
 
@@ -34,12 +34,18 @@ class ClusterTree:
     """Nested clusters with monotone heights. Cutting it costs microseconds."""
 
     merges: np.ndarray  # (L-1, 4) float64: child, child, height (symmetric KL), patches
-    sizes: np.ndarray  # (L,) int64 patches of each leaf
+    counts: np.ndarray  # (L, T) int32: patches of each leaf in each frame
+    rows: np.ndarray  # (L, M) float16: mean attention row of each leaf, in units of 1/M
 
     @property
     def leaves(self) -> int:
         """L."""
-        return len(self.sizes)
+        return len(self.counts)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Patches of each leaf (L,) int64."""
+        return self.counts.sum(1, dtype=np.int64)
 
     @property
     def heights(self) -> np.ndarray:
@@ -95,6 +101,71 @@ class ClusterTree:
             slots[smaller] = self.leaves - 1 - i
         return slots
 
+    @property
+    def weights(self) -> np.ndarray:
+        """What each leaf counts in a mean (L,): its patches, or next to nothing without any."""
+        return np.maximum(self.sizes.astype(float), 1e-9)
+
+    def sum_over_nodes(self, values: np.ndarray) -> np.ndarray:
+        """A quantity of every leaf (L, …), summed over the leaves of every node: (2L-1, …)."""
+        summed = np.concatenate([values, np.zeros_like(values[1:])])
+        for i, (first, second) in enumerate(self.merges[:, :2].astype(int)):
+            summed[self.leaves + i] = summed[first] + summed[second]
+        return summed
+
+    def node_counts(self) -> np.ndarray:
+        """Patches of every node in each frame: (2L-1, T) int64."""
+        return self.sum_over_nodes(self.counts.astype(np.int64))
+
+    def node_row(self, node: int) -> np.ndarray:
+        """Mean attention row of one node (M,) float32, over all its patches; sums to 1."""
+        below = self.leaves_of(node)
+        rows = self.rows[below].astype(np.float64)
+        rows /= rows.sum(1, keepdims=True)  # what float16 could not hold was cut off
+        mean: np.ndarray = np.average(rows, axis=0, weights=self.weights[below])
+        return mean.astype(np.float32)
+
+    def leaves_of(self, node: int) -> np.ndarray:
+        """Leaves below a node, or the leaf itself: (k,) int64. Raises IndexError for no node."""
+        if not 0 <= node < 2 * self.leaves - 1:
+            raise IndexError(f"there is no node {node}; the tree has {2 * self.leaves - 1}")
+        found, open_nodes = [], [node]
+        while open_nodes:
+            node = open_nodes.pop()
+            if node < self.leaves:
+                found.append(node)
+            else:
+                open_nodes.extend(self.merges[node - self.leaves, :2].astype(int).tolist())
+        return np.sort(found)
+
+    def coarsened(self, leaves: int) -> ClusterTree:
+        """The same tree with at most `leaves` leaves: what lies below that cut is merged."""
+        if leaves >= self.leaves:
+            return self
+        done = self.leaves - leaves  # merges that now lie inside a leaf
+        below = np.arange(2 * self.leaves - 1 - (leaves - 1))
+        for i in range(done - 1, -1, -1):  # tops of the cut keep themselves, all below follow them
+            below[self.merges[i, :2].astype(int)] = below[self.leaves + i]
+        tops, new_leaf = np.unique(below[: self.leaves], return_inverse=True)
+        number = np.full(2 * self.leaves - 1, -1)
+        number[tops] = np.arange(leaves)
+        number[self.leaves + done :] = leaves + np.arange(leaves - 1)
+        merges = self.merges[done:].copy()
+        merges[:, :2] = np.sort(number[merges[:, :2].astype(int)], axis=1)
+        counts = np.zeros((leaves, self.counts.shape[1]), self.counts.dtype)
+        np.add.at(counts, new_leaf, self.counts)
+        rows = np.stack([self.node_row(int(top)) * self.rows.shape[1] for top in tops])
+        return ClusterTree(merges, counts, _as_stored(rows))
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A tree, what it was grown from, and how."""
+
+    tree: ClusterTree
+    assignment: Assignment
+    levels: np.ndarray  # (R, T, N) int32: the paper's process, level by level
+
 
 def grow(
     attention: AttentionRows,
@@ -102,12 +173,12 @@ def grow(
     *,
     dtype: torch.dtype,
     progress: Progress | None = None,
-) -> tuple[ClusterTree, Assignment]:
+) -> Growth:
     """Cluster all rows finely, link the clusters to a tree, give each patch its nearest leaves.
 
     In exact mode the leaves are the paper's clusters at settings.tau, so that cutting the tree
     there gives exactly the paper's clusters (numbered as the tree numbers them). Otherwise they
-    are its clusters at τ = 0.25; where that leaves more than 255, the same global merge goes on
+    are its clusters at τ = 0.25; where that leaves more than 2048, the same global merge goes on
     with a rising τ.
     """
     leaf_tau = settings.tau if settings.exact else LEAF_TAU
@@ -115,44 +186,68 @@ def grow(
     def share_of(part: float, whole: float) -> Progress | None:
         return progress and (lambda done: progress(part + whole * done))
 
-    centroids = find_clusters(attention, leaf_tau, dtype=dtype, progress=share_of(0.0, 0.7))
-    while len(centroids) > MAX_LEAVES and not settings.exact:
+    found = find_clusters(attention, leaf_tau, dtype=dtype, progress=share_of(0.0, 0.8))
+    while len(found.centroids) > MAX_LEAVES and not settings.exact:
         leaf_tau *= 1.25
-        centroids = merge_globally(centroids, leaf_tau, None, torch.float32)
+        found = merge_globally(found, leaf_tau)
     assignment = assign(
-        attention, centroids, nearest=_NEAREST, dtype=dtype, progress=share_of(0.7, 0.3)
+        attention, found.centroids, nearest=_NEAREST, dtype=dtype, progress=share_of(0.8, 0.2)
     )
-    labels = assignment.labels.flatten().cpu()
-    sizes = torch.bincount(labels, minlength=len(centroids)).numpy()
-    return build_tree(centroids, sizes), assignment
+    levels = np.stack(found.levels()).astype(np.int32)
+    tree = build_tree(assignment, linked=found.centroids if settings.exact else None)
+    return Growth(tree, assignment, levels.reshape(-1, *assignment.labels.shape))
 
 
-def build_tree(centroids: Tensor, sizes: np.ndarray) -> ClusterTree:
-    """Average linkage of leaf centroids (L, M) by symmetric KL, weighted by leaf sizes (L,).
+def build_tree(assignment: Assignment, *, linked: Tensor | None = None) -> ClusterTree:
+    """Average linkage of leaves by symmetric KL between their mean rows, weighted by their sizes.
 
     The height of a merge is the mean distance over all pairs of patches of its two sides, taking
-    each patch to lie at its leaf's centroid. It does not depend on the order of the leaves, and
-    heights never fall.
+    each patch to lie at its leaf's mean. It does not depend on the order of the leaves, and
+    heights never fall. linked: rows (L, M) to link instead of the means: the paper's centroids all
+    lie farther apart than its τ, so that a cut at τ leaves them as they are.
     """
-    rows = LogRows.of(centroids.float(), None, torch.float32)
-    distances = self_distances(rows).clamp_min(0).double().cpu().numpy()
-    return ClusterTree(_average_linkage(distances, sizes), sizes)
+    labels = assignment.labels.cpu().numpy()
+    means = assignment.mean_rows.float()
+    counts = np.stack([np.bincount(frame, minlength=len(means)) for frame in labels], axis=1)
+    distances = self_distances(LogRows.of(means if linked is None else linked)).double()
+    distances = (distances + distances.T).div_(2).clamp_min_(0)  # rounding is not symmetric
+    merges = average_linkage(distances.cpu().numpy(), counts.sum(1))
+    rows = _as_stored((means * means.shape[1]).cpu().numpy())
+    return ClusterTree(merges, counts.astype(np.int32), rows)
 
 
-def _average_linkage(distances: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """scipy's `linkage(…, "average")` for points that already stand for `sizes` members each."""
+def _as_stored(rows: np.ndarray) -> np.ndarray:
+    """Rows in units of 1/M as float16, which ends at 65504."""
+    stored: np.ndarray = np.minimum(rows, np.finfo(np.float16).max).astype(np.float16)
+    return stored
+
+
+def average_linkage(distances: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """scipy's `linkage(…, "average")` for points that already stand for `sizes` members each.
+
+    distances (L, L) symmetric float64, sizes (L,), 0 allowed → merges (L-1, 4), heights rising.
+    Each row's nearest neighbour is remembered, so that a merge costs a few rows, not the matrix.
+    """
     leaves = len(sizes)
     distances = distances.copy()
     np.fill_diagonal(distances, np.inf)
+    nearest, least = distances.argmin(1), distances.min(1)
     node = np.arange(leaves)
     weight = np.maximum(sizes.astype(float), 1e-9)  # a leaf may have lost all its patches
     merges = np.zeros((leaves - 1, 4))
     for i in range(leaves - 1):
-        a, b = sorted(np.unravel_index(distances.argmin(), distances.shape))
+        first = int(least.argmin())
+        a, b = sorted((first, int(nearest[first])))
         total = weight[a] + weight[b]
         merges[i] = *sorted((node[a], node[b])), distances[a, b], total
         joined = (weight[a] * distances[a] + weight[b] * distances[b]) / total
         distances[a], distances[:, a] = joined, joined
         distances[a, a] = distances[b] = distances[:, b] = np.inf
         node[a], weight[a] = leaves + i, total
+        least[b] = np.inf
+        stale = np.flatnonzero((nearest == a) | (nearest == b))  # their neighbour has moved away
+        stale = np.union1d(stale[np.isfinite(least[stale])], [a])
+        nearest[stale], least[stale] = distances[stale].argmin(1), distances[stale].min(1)
+    merges[:, 2] = np.maximum.accumulate(merges[:, 2])  # rounding may lower the mean of equals
+    merges[:, 3] = np.round(merges[:, 3])
     return merges

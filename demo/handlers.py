@@ -88,7 +88,8 @@ class Handlers:
         """Everything that a new result changes, in the order of `page.RESULT_OUTPUTS`."""
         result, video = self.jobs.segment(path, backbone, int(frames), progress)
         analysis = result.analysis
-        last, leaves = len(analysis.frames) - 1, analysis.tree.leaves
+        last = len(analysis.frames) - 1
+        parts = min(analysis.tree.leaves, drawing.MAX_PARTS)
         sources = [(words.SOURCES[s], s) for s in analysis.sources()]
         return (
             result.id,
@@ -97,7 +98,7 @@ class Handlers:
             words.report(result),
             gr.Column(visible=True),
             gr.Slider(minimum=0, maximum=max(last, 1), value=last // 2, interactive=last > 0),
-            gr.Slider(minimum=1, maximum=max(leaves, 2), value=analysis.segment().clusters),
+            gr.Slider(minimum=1, maximum=max(parts, 2), value=analysis.segment().clusters),
             gr.Radio(sources, value=analysis.source),
             heads_of(result, analysis.source),
             None,

@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 from PIL import Image
 
-from bavos_core import Analysis, Settings, analyse, open_clip
+from bavos_core import Settings, analyse, drawing, open_clip
 from bavos_core.export import write_overlay
 from bavos_core.masks import nearest_pixels
 
@@ -30,14 +31,14 @@ SEQUENCES = ("camel", "car-shadow", "dance-twirl", "drift-straight", "horsejump-
 STEP = 5
 
 
-def best_cluster_j(analysis: Analysis, truth: np.ndarray) -> float:
-    """truth (T, H, W) bool → J of the best single cluster at the settings' τ."""
-    cut = analysis.segment()
-    scores = np.zeros((cut.clusters, len(truth)))
-    for t, (labels, inside) in enumerate(zip(cut.labels, truth, strict=True)):
-        pixels = nearest_pixels(labels, inside.shape)
-        area = np.bincount(pixels.ravel(), minlength=cut.clusters)
-        both = np.bincount(pixels[inside], minlength=cut.clusters)
+def best_cluster_j(labels: np.ndarray, truth: np.ndarray) -> float:
+    """Labels (T, h, w) of patches, truth (T, H, W) bool → J of the best single cluster."""
+    clusters = int(labels.max()) + 1
+    scores = np.zeros((clusters, len(truth)))
+    for t, (patches, inside) in enumerate(zip(labels, truth, strict=True)):
+        pixels = nearest_pixels(patches, inside.shape)
+        area = np.bincount(pixels.ravel(), minlength=clusters)
+        both = np.bincount(pixels[inside], minlength=clusters)
         scores[:, t] = both / np.maximum(area + inside.sum() - both, 1)
     return float(scores.mean(1).max())
 
@@ -56,7 +57,7 @@ def measure_quality(root: Path, settings: Settings) -> dict[str, float]:
     scores = {}
     for name in SEQUENCES:
         frames, truth = sequence(root, name)
-        scores[name] = best_cluster_j(analyse(frames, settings), truth)
+        scores[name] = best_cluster_j(analyse(frames, settings).segment().labels, truth)
     return scores
 
 
@@ -72,18 +73,34 @@ def measure_speed(path: Path, frames: int) -> dict[str, float]:
     return {**seconds, "total": sum(seconds.values())}
 
 
-def measure_clicks(path: Path) -> float:
-    """Median milliseconds from a click to the heatmap of the shown frame, as an array."""
-    from bavos_core import drawing
-
+def measure_answers(path: Path) -> dict[str, float]:
+    """Median milliseconds of what the page asks of a finished analysis, 24 frames (builtin)."""
     analysis = analyse(path, Settings(backbone="builtin", frames=24, size=(192, 384)))
     height, width = analysis.size
+    leaves = analysis.tree.leaves
+
+    def attend(i: int) -> np.ndarray:
+        return analysis.attend(i % len(analysis.frames), height / 2, width * i / 21)
+
+    def click(i: int) -> None:
+        row, shown = attend(i), i % len(analysis.frames)
+        drawing.heat_overlay(analysis.frames[shown], row[shown] / drawing.heat_scale(row))
+
+    return {
+        "leaves": leaves,
+        "attend": median_ms(attend),
+        "click to heatmap of the shown frame, as an array": median_ms(click),
+        "cut of the tree": median_ms(lambda i: analysis.tree.cut(0.05 * (i + 1))),
+        "segment: cut, labels, membership": median_ms(lambda i: analysis.segment(0.05 * (i + 1))),
+    }
+
+
+def median_ms(answer: Callable[[int], object]) -> float:
+    """Median over 21 different calls, in milliseconds."""
     seconds = []
     for i in range(21):
         start = time.perf_counter()
-        row = analysis.attend(i % len(analysis.frames), height / 2, width * i / 21)
-        shown = i % len(analysis.frames)
-        drawing.heat_overlay(analysis.frames[shown], row[shown] / drawing.heat_scale(row))
+        answer(i)
         seconds.append(time.perf_counter() - start)
     return 1000 * statistics.median(seconds)
 
@@ -106,7 +123,7 @@ def main() -> None:
         found["J stand-in"] = measure_quality(options.davis, stand_in)
     for clip in options.clip:
         found[f"seconds {clip.name}"] = measure_speed(clip, 24)
-        found[f"click ms {clip.name}"] = measure_clicks(clip)
+        found[f"answers in ms {clip.name}"] = measure_answers(clip)
     for name, values in found.items():
         if name.startswith("J "):
             assert isinstance(values, dict)

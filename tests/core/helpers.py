@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike
 from timm.models.vision_transformer import VisionTransformer
 
 from bavos_core.attention import AttentionRows
+from bavos_core.clustering import Assignment
+from bavos_core.hierarchy import ClusterTree, build_tree
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 TINY = {"backbone": "builtin", "size": (48, 64), "device": "cpu"}  # 6×8 patches of 8 pixels
@@ -52,11 +54,59 @@ def random_rows(
 
 
 def rows_of(probabilities: ArrayLike, *, frames: int, keys: int) -> AttentionRows:
-    """Attention whose rows are just these: (frames·N, keys·N), zeros allowed."""
+    """Attention whose rows are just these, zeros allowed: (frames·N, keys·N), or a head each."""
     p = np.asarray(probabilities, np.float64)
-    queries = np.log(np.maximum(p, 1e-300)).reshape(frames, 1, -1, p.shape[1])
-    identity = np.eye(p.shape[1]).reshape(keys, -1, 1, p.shape[1]).swapaxes(1, 2)
+    p = p.reshape(-1, *p.shape[-2:])  # (H, T·N, M)
+    heads, _, width = p.shape
+    queries = np.log(np.maximum(p, 1e-300)).reshape(heads, frames, -1, width).swapaxes(0, 1)
+    identity = np.eye(width).reshape(keys, 1, -1, width).repeat(heads, axis=1)
     return AttentionRows(_float(queries), _float(identity), 1.0)
+
+
+def prototype_rows(rng: np.random.Generator, frames: int, patches: int, width: int) -> np.ndarray:
+    """Rows near a few prototypes."""
+    prototypes = rng.dirichlet(np.full(width, 0.5), 4)
+    mixed = prototypes[rng.integers(0, 4, frames * patches)]
+    noise = rng.dirichlet(np.ones(width), frames * patches)
+    share = rng.choice([0.02, 0.1, 0.3])
+    return (1 - share) * mixed + share * noise
+
+
+def gradient_rows(rng: np.random.Generator, frames: int, patches: int, width: int) -> np.ndarray:
+    """A slow walk from one distribution to another: no natural clusters, all depends on order."""
+    first, last = rng.dirichlet(np.ones(width), 2)
+    share = np.linspace(0, 1, frames * patches)[:, None]
+    return (1 - share) * first + share * last
+
+
+def random_case(seed: int) -> tuple[AttentionRows, float]:
+    """A small clip of one kind or another, with one head or several, and a τ."""
+    rng = np.random.default_rng(seed)
+    frames, keys, patches = (int(rng.integers(1, most + 1)) for most in (7, 3, 8))
+    tau = float(rng.choice([0.05, 0.25, 0.5, 1.0, 2.0]))
+    heads = 1 if seed % 2 else int(rng.integers(2, 5))
+    if seed % 3 == 0:
+        scale = float(rng.choice([0.3, 0.7, 1.5]))
+        case = random_rows(rng, frames=frames, keys=keys, heads=heads, patches=patches, scale=scale)
+    else:
+        kind = (gradient_rows, prototype_rows)[seed % 3 - 1]
+        rows = kind(rng, frames, patches, keys * patches)
+        powers = rows ** np.array([1, 0.6, 1.5, 2.0])[:heads, None, None]  # heads see alike things
+        powers /= powers.sum(-1, keepdims=True)
+        case = rows_of(powers, frames=frames, keys=keys)
+    return case, tau
+
+
+def assignment_of(labels: ArrayLike, mean_rows: ArrayLike) -> Assignment:
+    """Patches (T, N) that lie in these clusters, whose mean rows are these (L, M)."""
+    index = torch.tensor(np.asarray(labels, np.int64)).unsqueeze(2)
+    return Assignment(index, torch.zeros(index.shape), _float(np.asarray(mean_rows)))
+
+
+def tree_of(mean_rows: ArrayLike, sizes: ArrayLike) -> ClusterTree:
+    """The tree of leaves with these mean rows (L, M) and sizes (L,), all patches in one frame."""
+    labels = np.repeat(np.arange(len(np.asarray(sizes))), sizes)
+    return build_tree(assignment_of(labels[None], mean_rows))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -79,10 +129,21 @@ def plain_kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return ((p - q) * (np.log(np.maximum(p, tiny)) - np.log(np.maximum(q, tiny)))).sum(-1)
 
 
+def float64_rows(attention: AttentionRows) -> np.ndarray:
+    """All its rows (T·N, M), mean over heads, in float64."""
+    return plain_attention(attention.queries, attention.keys, attention.scale).mean(0)
+
+
 def same_partition(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether two labellings group alike, whatever the numbers."""
     pairs = set(zip(np.ravel(first).tolist(), np.ravel(second).tolist(), strict=True))
     return len(pairs) == len(np.unique(first)) == len(np.unique(second))
+
+
+def refines(finer: np.ndarray, coarser: np.ndarray) -> bool:
+    """Whether every group of one labelling lies within one group of the other."""
+    pairs = set(zip(np.ravel(finer).tolist(), np.ravel(coarser).tolist(), strict=True))
+    return len(pairs) == len(np.unique(finer))
 
 
 def ffmpeg(*arguments: object) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import json
+from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,20 @@ from scipy.ndimage import binary_dilation
 
 from bavos_core import Analysis, Cancelled, InputError, Settings, analyse, backbones
 from bavos_core.analysis import attention_rows, choose_source, read_sample
-from bavos_core.clustering import assign, find_clusters
+from bavos_core.clustering import Clusters, assign, find_clusters
 from bavos_core.correlator import TemporalCorrelator, untrained
 from bavos_core.settings import Compute
 from bavos_core.video import ArrayClip
 
-from .helpers import TINY, check_message, encode, noise_clip, plain_attention, same_partition
+from .helpers import (
+    TINY,
+    check_message,
+    encode,
+    noise_clip,
+    plain_attention,
+    refines,
+    same_partition,
+)
 
 SOURCES = ("framewise", "untrained", "learned", "keys")
 
@@ -172,7 +182,7 @@ def test_a_correlator_that_does_not_fit_is_refused(square_clip, tmp_path) -> Non
     torch.save(untrained(48, seed=0).state_dict(), path)
     with pytest.raises(InputError) as caught:
         analyse(square_clip, Settings(**TINY, correlator=str(path)))
-    check_message(caught.value, "wide.pth", "norm1.weight")
+    check_message(caught.value, "wide.pth", "48 channels", "gives 24")
 
 
 def test_a_correlator_that_is_absent_is_refused_by_the_option_that_named_it(square_clip) -> None:
@@ -193,18 +203,35 @@ def test_the_backbones_own_queries_and_keys_are_kept(square_clip, square_analysi
 # ---- objects ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tau", [0.3, 1.0, 2.0])
-@pytest.mark.parametrize("correlator", ["keys", "untrained"])
-def test_exact_mode_gives_the_papers_clusters_at_the_settings_tau(tau, correlator, square_clip):
+def exact_and_expected(
+    clip: np.ndarray, tau: float, correlator: str
+) -> tuple[Analysis, Clusters, np.ndarray]:
+    """An exact analysis at τ, and the paper's clusters and labels (7, 6, 8), found step by step."""
     settings = Settings(**TINY, exact=True, key_ratio=3, tau=tau, correlator=correlator)
-    images = backbones.to_images(square_clip, (6, 8), 8)
+    images = backbones.to_images(clip, (6, 8), 8)
     features = backbones.load("builtin").encode(images, Compute.choose(settings))
     rows = attention_rows(features, *choose_source(settings, features.channels), settings)
     assert rows.width == 2 * 48  # two key frames of seven
-    centroids = find_clusters(rows, tau)
-    labels = assign(rows, centroids).labels.unflatten(1, (6, 8)).numpy()
-    found = analyse(square_clip, settings).segment(tau)
-    assert found.clusters == len(centroids)
+    expected = find_clusters(rows, tau)
+    labels = assign(rows, expected.centroids).labels.unflatten(1, (6, 8)).numpy()
+    return analyse(clip, settings), expected, labels
+
+
+@pytest.mark.parametrize("tau", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("correlator", ["keys", "untrained"])
+def test_exact_leaves_and_levels_are_the_papers(tau, correlator, square_clip) -> None:
+    analysis, expected, labels = exact_and_expected(square_clip, tau, correlator)
+    assert analysis.tree.leaves == len(expected.centroids)
+    assert (analysis.nearest[..., 0] == labels).all()
+    assert (analysis.levels.reshape(-1, 7 * 48) == np.stack(expected.levels())).all()
+
+
+@pytest.mark.parametrize("tau", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("correlator", ["keys", "untrained"])
+def test_exact_mode_gives_the_papers_clusters_at_the_settings_tau(tau, correlator, square_clip):
+    analysis, expected, labels = exact_and_expected(square_clip, tau, correlator)
+    found = analysis.segment(tau)
+    assert found.clusters == len(expected.centroids)
     assert same_partition(found.labels, labels)
 
 
@@ -242,6 +269,65 @@ def test_a_tau_that_is_not_above_zero_is_refused(tau, square_analysis) -> None:
     check_message(caught.value, str(tau))
 
 
+# ---- the process and the tree -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["square_analysis", "exact_analysis", "learned_analysis"])
+def test_levels_are_nested_within_windows_first_and_end_in_the_leaves(kind, request) -> None:
+    analysis = request.getfixturevalue(kind)
+    levels = analysis.levels
+    assert levels.dtype == np.int32
+    assert levels.shape[1:] == (7, 6, 8)
+    window = np.broadcast_to(np.arange(7)[:, None, None] // 3, (7, 6, 8))
+    assert refines(levels[0], window)
+    for finer, coarser in pairwise(levels):
+        assert refines(finer, coarser)
+        assert coarser.max() < finer.max()
+    assert levels[-1].max() + 1 == analysis.tree.leaves
+
+
+@pytest.mark.parametrize("kind", ["square_analysis", "exact_analysis", "learned_analysis"])
+def test_the_tree_counts_the_patches_nearest_to_each_leaf_in_each_frame(kind, request) -> None:
+    analysis = request.getfixturevalue(kind)
+    tree, nearest = analysis.tree, analysis.nearest[..., 0]
+    expected = [[(frame == leaf).sum() for frame in nearest] for leaf in range(tree.leaves)]
+    assert tree.counts.tolist() == expected
+    assert tree.rows.shape == (tree.leaves, len(analysis.key_frames) * 48)
+    assert np.isfinite(tree.rows).all()
+
+
+def test_rows_of_the_tree_are_the_mean_attention_of_each_leafs_patches(exact_analysis) -> None:
+    analysis = exact_analysis
+    unit = plain_unit(analysis)
+    scale = analysis._projection("keys").scale
+    rows = plain_attention(unit, unit[[0, 3]], scale)[0]
+    for leaf in range(analysis.tree.leaves):
+        mine = rows[analysis.nearest[..., 0].ravel() == leaf]
+        if len(mine):
+            np.testing.assert_allclose(
+                analysis.tree.node_row(leaf), mine.mean(0), rtol=5e-3, atol=1e-6
+            )
+
+
+@pytest.mark.parametrize(
+    ("frames", "options", "expected"),
+    [
+        (7, {}, [0]),
+        (7, {"key_ratio": 1}, [0, 1, 2, 3, 4, 5, 6]),
+        (7, {"key_ratio": 3}, [0, 3]),
+        (7, {"key_ratio": 9}, [0]),
+        (7, {"exact": True, "key_ratio": 2}, [0, 2, 4]),
+        (3, {"key_ratio": 1}, [0, 3, 6]),
+        (3, {"key_ratio": 2}, [0]),
+        (4, {"key_ratio": 2}, [0, 4]),
+    ],
+)
+def test_key_frames_are_every_rth_of_the_analysed_frames(frames, options, expected, square_clip):
+    analysis = analyse(square_clip, Settings(**TINY, frames=frames, **options))
+    assert analysis.key_frames.tolist() == expected
+    assert analysis.tree.rows.shape[1] == 48 * len(expected)
+
+
 # ---- attention ----------------------------------------------------------------------------------
 
 
@@ -257,7 +343,7 @@ def plain_heat(analysis: Analysis, source: str, frame: int, patch: int) -> np.nd
         queries = keys = plain_unit(analysis)
         scale = analysis._projection("keys").scale
     else:
-        block = analysis.block if source == "learned" else untrained(24, seed=0)
+        block = analysis.block.block if source == "learned" else untrained(24, seed=0)
         queries, keys = plain_projection(block, analysis.tokens.numpy())
         scale = 3**-0.5  # 24 channels, 8 heads
     row = plain_attention(queries[frame : frame + 1, :, patch : patch + 1], keys, scale)[:, 0]
@@ -325,6 +411,32 @@ def test_between_patch_centres_queries_are_mixed_by_their_nearness(source, squar
     else:
         expected = plain_attention(mixed[1, None, :, None], keys, projection.scale).mean(0)
     np.testing.assert_allclose(found.ravel(), expected.ravel(), rtol=1e-3, atol=1e-6)
+
+
+QUERIES = [(0, 4, 4), (6, 47.9, 0.1), (3, 17.3, 40.9), (3, 17.3, 40.9), (0, 48, 64)]
+
+
+@pytest.mark.parametrize("source", [None, *SOURCES])
+def test_many_queries_at_once_give_what_each_gives_alone(source, learned_analysis) -> None:
+    for head in (None, *range(learned_analysis.heads(source))):
+        found = learned_analysis.attend_all(QUERIES, head=head, source=source)
+        assert found.dtype == np.float32
+        assert found.shape == (len(QUERIES), 7, 6, 8)
+        np.testing.assert_allclose(found.sum((1, 2, 3)), 1, atol=1e-5)
+        for query, heat in zip(QUERIES, found, strict=True):
+            alone = learned_analysis.attend(*query, head=head, source=source)
+            np.testing.assert_allclose(heat, alone, rtol=1e-5, atol=1e-9)
+
+
+def test_one_query_that_does_not_exist_among_many_is_refused(square_analysis) -> None:
+    for wrong in ((7, 4, 4), (0, 49, 4), (0, 4, -1)):
+        with pytest.raises(InputError) as caught:
+            square_analysis.attend_all([(0, 4, 4), wrong, (1, 4, 4)])
+        check_message(caught.value)
+
+
+def test_no_query_at_all_gives_no_attention(square_analysis) -> None:
+    assert square_analysis.attend_all([]).shape == (0, 7, 6, 8)
 
 
 def test_the_picture_itself_decides_where_a_point_lies_not_the_grids_size() -> None:
@@ -402,11 +514,11 @@ def test_a_saved_analysis_keeps_every_field(learned_analysis, tmp_path) -> None:
     for name in ("settings", "clip_name", "frame_names", "grid", "source", "framewise_scale",
                  "notes", "timings", "peak_memory_mib", "size"):  # fmt: skip
         assert getattr(after, name) == getattr(learned_analysis, name), name
-    for name in ("times", "analysed", "frames", "nearest", "distance"):
-        first, second = getattr(learned_analysis, name), getattr(after, name)
-        assert first.dtype == second.dtype, name
+    arrays = ("times", "analysed", "frames", "nearest", "distance", "levels", "key_frames")
+    for name in (*arrays, "tree.merges", "tree.counts", "tree.rows"):
+        first, second = attrgetter(name)(learned_analysis), attrgetter(name)(after)
+        assert (first.dtype, first.shape) == (second.dtype, second.shape), name
         assert (first == second).all(), name
-    assert (after.tree.sizes == learned_analysis.tree.sizes).all()
 
 
 def test_saving_leaves_one_file_and_replaces_what_was_there(square_analysis, tmp_path) -> None:
@@ -468,6 +580,9 @@ DAMAGES = {
     "other-npz": lambda p: np.savez(p, a=np.zeros(3)),
     "no-meta": drop("meta"),
     "no-merges": drop("merges"),
+    "no-counts": drop("counts"),
+    "no-rows": drop("rows"),
+    "no-levels": drop("levels"),
     "no-keys": drop("keys"),
     "no-frames": drop("frames"),
     "meta-of-no-json": lambda p: np.savez(p, **arrays_of(p) | {"meta": np.zeros(3, np.uint8)}),
@@ -489,3 +604,13 @@ def test_a_damaged_file_is_refused_with_a_sentence(damage, square_analysis, tmp_
         Analysis.load(path)
     check_message(caught.value)
     assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("version", [1, 3, "2", None])
+def test_a_file_of_another_version_is_refused_as_such(version, square_analysis, tmp_path) -> None:
+    path = tmp_path / "one.npz"
+    square_analysis.save(path)
+    change_meta(format=version)(path)
+    with pytest.raises(InputError) as caught:
+        Analysis.load(path)
+    check_message(caught.value, "one.npz", "another version", "analyse the clip again")

@@ -52,20 +52,29 @@ def test_rows_are_the_mean_over_heads_of_a_plain_softmax(seed, frames, keys, hea
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("block", [1, 7, 10_000])
+@pytest.mark.parametrize("block", [1, 500, 2**40])
 def test_rows_do_not_depend_on_how_many_are_made_together(block: int, monkeypatch) -> None:
     rows = random_rows(np.random.default_rng(0), frames=4, keys=2, heads=3, patches=11)
     before = rows.rows(0, 4)
-    monkeypatch.setattr(attention, "_ROWS_AT_ONCE", block)
+    monkeypatch.setattr(attention, "_LOGITS_AT_ONCE", {"cpu": block})
     torch.testing.assert_close(rows.rows(0, 4), before, rtol=1e-5, atol=1e-7)
 
 
+def test_the_sizes_of_rows_are_those_of_queries_and_keys() -> None:
+    rows = random_rows(np.random.default_rng(0), frames=5, keys=2, heads=3, patches=7)
+    assert (rows.frames, rows.heads, rows.patches, rows.width) == (5, 3, 7, 14)
+
+
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 7])
-def test_windows_hold_every_frame_once_and_in_order(frames: int) -> None:
+@pytest.mark.parametrize("length", [1, 2, 3, 10])
+def test_windows_hold_every_frame_once_and_in_order(frames: int, length: int) -> None:
     rows = random_rows(np.random.default_rng(1), frames=frames, patches=5)
-    windows = list(rows.windows(3))
-    assert [len(w) // 5 for w in windows] == [min(3, frames - s) for s in range(0, frames, 3)]
-    torch.testing.assert_close(torch.cat(windows), rows.rows(0, frames))
+    windows = list(rows.windows(length))
+    chosen = [list(range(frames))[part] for part, _ in windows]
+    assert [frame for part in chosen for frame in part] == list(range(frames))
+    assert [len(w) // 5 for _, w in windows] == [len(c) for c in chosen]
+    assert all(len(c) == length for c in chosen[:-1])
+    torch.testing.assert_close(torch.cat([w for _, w in windows]), rows.rows(0, frames))
 
 
 def test_huge_logits_give_one_hot_rows_without_nan() -> None:
@@ -74,26 +83,98 @@ def test_huge_logits_give_one_hot_rows_without_nan() -> None:
     torch.testing.assert_close(rows, torch.eye(2))
 
 
+# ---- rows that are kept -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fitting", "kept"),
+    [
+        (0, [False, False, False]),
+        (2, [False, False, True]),
+        (3, [True, False, False]),
+        (5, [True, False, True]),
+        (7, [True, True, False]),
+        (8, [True, True, True]),
+        (99, [True, True, True]),
+    ],
+)
+def test_windows_are_kept_while_they_fit_and_the_others_made_again(fitting, kept, monkeypatch):
+    rows = random_rows(np.random.default_rng(2), frames=8, keys=2, patches=5)
+    limit = fitting * 5 * 10 * 4  # as many frames of 5 rows of 10 floats; windows are of 3, 3 and 2
+    monkeypatch.setattr(attention, "_KEPT_BYTES", limit)
+    first, second, third = ([window for _, window in rows.windows(3)] for _ in range(3))
+    for later in (second, third):
+        assert [one is two for one, two in zip(first, later, strict=True)] == kept
+        for one, two in zip(first, later, strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-6, atol=0)
+    assert sum(window.nbytes for window, same in zip(first, kept, strict=True) if same) <= limit
+
+
+def test_kept_rows_of_one_length_are_not_given_for_another() -> None:
+    rows = random_rows(np.random.default_rng(3), frames=7, patches=4)
+    for length in (3, 2, 7, 1, 3, 2):
+        for frames, window in rows.windows(length):
+            torch.testing.assert_close(window, rows.rows(frames.start, frames.stop))
+
+
+def test_rows_of_one_clip_are_not_those_of_another() -> None:
+    clips = [random_rows(np.random.default_rng(seed), frames=3) for seed in (0, 1)]
+    for _ in range(2):
+        for clip in clips:
+            ((_, window),) = clip.windows(3)
+            torch.testing.assert_close(window, clip.rows(0, 3))
+
+
+# ---- a sample of the rows -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("frames", "patches"), [(1, 1), (2, 7), (1, 512), (3, 341), (5, 300), (40, 33)]
+)
+@pytest.mark.parametrize("heads", [1, 2])
+def test_sampled_rows_are_some_of_all_rows_evenly_spread(frames, patches, heads) -> None:
+    rows = random_rows(np.random.default_rng(4), frames=frames, heads=heads, patches=patches)
+    found, every = rows.sampled_rows(), rows.rows(0, frames)
+    assert min(512, len(every)) <= len(found) < 1024
+    step = -(-len(every) // len(found))
+    assert len(every[::step]) == len(found)
+    torch.testing.assert_close(found, every[::step])
+
+
+# ---- refusals -----------------------------------------------------------------------------------
+
+
 def queries_and_keys(queries_shape: tuple, keys_shape: tuple) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.zeros(queries_shape), torch.zeros(keys_shape)
 
 
+AXES = r"must be \(frames, heads, patches, channels\)"
+AGREE = "must agree in heads, patches and channels"
+
+
 @pytest.mark.parametrize(
-    ("queries_shape", "keys_shape"),
+    ("queries_shape", "keys_shape", "words"),
     [
-        pytest.param((3, 8, 4), (1, 2, 8, 4), id="queries-of-three-axes"),
-        pytest.param((3, 2, 8, 4), (2, 8, 4), id="keys-of-three-axes"),
-        pytest.param((0, 2, 8, 4), (1, 2, 8, 4), id="no-frames"),
-        pytest.param((3, 2, 0, 4), (1, 2, 8, 4), id="no-patches"),
-        pytest.param((3, 2, 8, 4), (0, 2, 8, 4), id="no-key-frames"),
-        pytest.param((3, 2, 8, 4), (1, 2, 0, 4), id="no-keys-in-a-frame"),
-        pytest.param((3, 2, 8, 4), (1, 3, 8, 4), id="other-heads"),
-        pytest.param((3, 2, 8, 4), (1, 2, 8, 5), id="other-channels"),
+        pytest.param((3, 8, 4), (1, 2, 8, 4), AXES, id="queries-of-three-axes"),
+        pytest.param((3, 2, 8, 4), (2, 8, 4), AXES, id="keys-of-three-axes"),
+        pytest.param((1, 3, 2, 8, 4), (1, 2, 8, 4), AXES, id="queries-of-five-axes"),
+        pytest.param((0, 2, 8, 4), (1, 2, 8, 4), "must not be empty", id="no-frames"),
+        pytest.param((3, 0, 8, 4), (1, 0, 8, 4), "must not be empty", id="no-heads"),
+        pytest.param((3, 2, 0, 4), (1, 2, 8, 4), "must not be empty", id="no-patches"),
+        pytest.param((3, 2, 8, 0), (1, 2, 8, 0), "must not be empty", id="no-channels"),
+        pytest.param((3, 2, 8, 4), (0, 2, 8, 4), "must not be empty", id="no-key-frames"),
+        pytest.param((3, 2, 8, 4), (1, 2, 0, 4), "must not be empty", id="no-keys-in-a-frame"),
+        pytest.param((3, 2, 8, 4), (1, 3, 8, 4), AGREE, id="other-heads"),
+        pytest.param((3, 2, 8, 4), (1, 2, 9, 4), AGREE, id="other-patches"),
+        pytest.param((3, 2, 8, 4), (1, 2, 8, 5), AGREE, id="other-channels"),
     ],
 )
-def test_shapes_that_do_not_fit_raise_a_value_error(queries_shape, keys_shape) -> None:
-    with pytest.raises(ValueError, match=r"queries"):
+def test_shapes_that_do_not_fit_raise_a_value_error_that_names_them(
+    queries_shape, keys_shape, words
+) -> None:
+    with pytest.raises(ValueError, match=rf"queries and keys {words}") as caught:
         AttentionRows(*queries_and_keys(queries_shape, keys_shape), 1.0)
+    assert str(caught.value).endswith(f"{queries_shape} and {keys_shape}")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -101,8 +182,15 @@ def test_shapes_that_do_not_fit_raise_a_value_error(queries_shape, keys_shape) -
 def test_values_that_are_not_finite_raise_a_value_error(bad: float, side: int) -> None:
     sides = queries_and_keys((3, 2, 8, 4), (1, 2, 8, 4))
     sides[side][0, 1, 5, 3] = bad
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(ValueError, match="queries and keys must be finite"):
         AttentionRows(*sides, 1.0)
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), -float("inf")])
+def test_a_scale_that_is_not_finite_raises_a_value_error_that_names_it(scale: float) -> None:
+    sides = queries_and_keys((3, 2, 8, 4), (1, 2, 8, 4))
+    with pytest.raises(ValueError, match=rf"scale of the logits must be finite, not {scale}$"):
+        AttentionRows(*sides, scale)
 
 
 # ---- the temperature of `keys` ------------------------------------------------------------------

@@ -1,29 +1,59 @@
 """The clustering is the paper's: checked against one written with loops, for clarity alone."""
 
-from collections.abc import Iterator
+import functools
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from scipy.special import rel_entr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import log_softmax, rel_entr
 
 from bavos_core import attention as attention_module
 from bavos_core import clustering
 from bavos_core.attention import AttentionRows
 from bavos_core.clustering import (
+    Assignment,
+    Clusters,
+    HeadRows,
     LogRows,
     assign,
     centroids_of,
     find_clusters,
     greedy_merge,
+    like_groups,
+    merge_globally,
+    merge_window,
+    near_pairs,
     self_distances,
     smooth,
     symmetric_kl,
 )
 
-from .helpers import plain_attention, plain_kl, random_rows, rows_of
+from .helpers import (
+    float64_rows,
+    plain_kl,
+    prototype_rows,
+    random_case,
+    random_rows,
+    refines,
+    rows_of,
+)
 
 TOO_CLOSE = 1e-4  # float32 and float64 may disagree on which side of τ such a distance lies
+ENDLESS = 1e6  # a τ above every distance
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def clear_tau(distances: np.ndarray, share: float) -> float:
+    """A τ under about this share of the distances, as far as can be from any of them."""
+    ordered = np.sort(distances[np.triu_indices(len(distances), 1)])
+    place = int(share * (len(ordered) - 1))
+    around = ordered[max(0, place - 10) : place + 10]
+    widest = np.diff(around).argmax() if len(around) > 1 else 0
+    return float(np.mean(around[widest : widest + 2])) if len(around) > 1 else 1.0
 
 
 # ---- the paper's procedure, written plainly -----------------------------------------------------
@@ -45,22 +75,29 @@ class Oracle:
         sums = np.stack([rows[self.near(row, rows)].sum(0) for row in rows])
         return sums / sums.sum(1, keepdims=True)
 
-    def merge(self, rows: np.ndarray) -> np.ndarray:
-        free, centroids = list(range(len(rows))), []
+    def merge(self, rows: np.ndarray) -> list[list[int]]:
+        """The rows of each cluster."""
+        free, clusters = list(range(len(rows))), []
         while free:
             near = self.near(rows[free[0]], rows[free])
             near[0] = True
-            centroids.append(rows[[i for i, n in zip(free, near, strict=True) if n]].mean(0))
+            clusters.append([i for i, n in zip(free, near, strict=True) if n])
             free = [i for i, n in zip(free, near, strict=True) if not n]
-        return np.stack(centroids)
+        return clusters
 
-    def clusters(self, rows: np.ndarray, window: int) -> np.ndarray:
-        starts = range(0, len(rows), window)
-        parts = [self.merge(self.smooth(rows[start : start + window])) for start in starts]
-        centroids = np.concatenate(parts)
-        while len(merged := self.merge(centroids)) < len(centroids):
-            centroids = merged
-        return merged
+    def cluster(self, rows: np.ndarray, window: int) -> tuple[np.ndarray, list[list[set[int]]]]:
+        """Centroids, and of every level the set of rows that lie in each cluster."""
+        found, centroids = [], []
+        for start in range(0, len(rows), window):
+            smoothed = self.smooth(rows[start : start + window])
+            for members in self.merge(smoothed):
+                found.append({start + i for i in members})
+                centroids.append(smoothed[members].mean(0))
+        levels = [found]
+        while len(merged := self.merge(np.stack(centroids))) < len(centroids):
+            centroids = [np.mean([centroids[i] for i in members], axis=0) for members in merged]
+            levels.append([set().union(*(levels[-1][i] for i in members)) for members in merged])
+        return np.stack(centroids), levels
 
     def assign(self, rows: np.ndarray, centroids: np.ndarray) -> np.ndarray:
         distances = np.stack([plain_kl(row, centroids) for row in rows])
@@ -70,110 +107,184 @@ class Oracle:
         return distances.argmin(1)
 
 
-def float64_rows(attention: AttentionRows) -> np.ndarray:
-    return plain_attention(attention.queries, attention.keys, attention.scale).mean(0)
+@functools.cache
+def decided(seed: int) -> tuple[np.ndarray, list[list[set[int]]], np.ndarray] | None:
+    """The oracle's centroids, levels and labels of a case; None where rounding could decide."""
+    attention, tau = random_case(seed)
+    oracle, rows = Oracle(tau), float64_rows(attention)
+    centroids, levels = oracle.cluster(rows, window=3 * attention.patches)
+    labels = oracle.assign(rows, centroids)
+    return (centroids, levels, labels) if oracle.margin > TOO_CLOSE else None
 
 
-def prototype_rows(rng: np.random.Generator, frames: int, patches: int, width: int) -> np.ndarray:
-    """Rows near a few prototypes."""
-    prototypes = rng.dirichlet(np.full(width, 0.5), 4)
-    mixed = prototypes[rng.integers(0, 4, frames * patches)]
-    noise = rng.dirichlet(np.ones(width), frames * patches)
-    share = rng.choice([0.02, 0.1, 0.3])
-    return (1 - share) * mixed + share * noise
+def members(labels: np.ndarray) -> list[set[int]]:
+    """The rows of each cluster, from the cluster of each row."""
+    return [set(np.flatnonzero(labels == c).tolist()) for c in range(labels.max() + 1)]
 
 
-def gradient_rows(rng: np.random.Generator, frames: int, patches: int, width: int) -> np.ndarray:
-    """A slow walk from one distribution to another: no natural clusters, all depends on order."""
-    first, last = rng.dirichlet(np.ones(width), 2)
-    share = np.linspace(0, 1, frames * patches)[:, None]
-    return (1 - share) * first + share * last
+def check_against_the_oracle(seed: int) -> None:
+    attention, tau = random_case(seed)
+    centroids, levels, labels = decided(seed)
+    found = find_clusters(attention, tau)
+    assert found.centroids.shape == centroids.shape
+    np.testing.assert_allclose(found.centroids.numpy(), centroids, atol=1e-5)
+    assert [members(level) for level in found.levels()] == levels
+    assert (assign(attention, found.centroids).labels.flatten().numpy() == labels).all()
 
 
-def random_case(seed: int) -> tuple[AttentionRows, float]:
-    """A small clip of one kind or another, and a τ."""
-    rng = np.random.default_rng(seed)
-    frames, keys, patches = (int(rng.integers(1, most + 1)) for most in (7, 3, 8))
-    tau = float(rng.choice([0.05, 0.25, 0.5, 1.0, 2.0]))
-    if seed % 3 == 0:
-        heads, scale = int(rng.integers(1, 5)), float(rng.choice([0.3, 0.7, 1.5]))
-        case = random_rows(rng, frames=frames, keys=keys, heads=heads, patches=patches, scale=scale)
-    else:
-        kind = (gradient_rows, prototype_rows)[seed % 3 - 1]
-        case = rows_of(kind(rng, frames, patches, keys * patches), frames=frames, keys=keys)
-    return case, tau
+@pytest.mark.parametrize("first", range(0, 480, 60))
+def test_centroids_levels_and_labels_are_those_of_the_plain_procedure(first: int) -> None:
+    for seed in range(first, first + 60):
+        if decided(seed):
+            check_against_the_oracle(seed)
 
 
-def decided_cases(seeds: range) -> Iterator[tuple[AttentionRows, float, np.ndarray, np.ndarray]]:
-    """Cases with the oracle's centroids and labels, but for those that rounding could decide."""
-    for seed in seeds:
-        attention, tau = random_case(seed)
-        oracle, rows = Oracle(tau), float64_rows(attention)
-        centroids = oracle.clusters(rows, window=3 * attention.patches)
-        labels = oracle.assign(rows, centroids)
-        if oracle.margin > TOO_CLOSE:
-            yield attention, tau, centroids, labels
-
-
-def test_centroids_and_labels_are_those_of_the_plain_procedure() -> None:
-    counts = []
-    for attention, tau, centroids, labels in decided_cases(range(220)):
-        found = find_clusters(attention, tau)
-        assert found.shape == centroids.shape
-        np.testing.assert_allclose(found.numpy(), centroids, atol=1e-5)
-        assert (assign(attention, found).labels.flatten().numpy() == labels).all()
-        counts.append((len(centroids), len(labels)))
-    assert len(counts) >= 120  # and among them many with something to decide
-    assert sum(1 < clusters < rows for clusters, rows in counts) >= 50
+def test_the_plain_procedure_was_asked_about_cases_of_every_kind() -> None:
+    cases = [(random_case(seed)[0], decided(seed)) for seed in range(480)]
+    cases = [(attention, *answer) for attention, answer in cases if answer]
+    assert len(cases) >= 300
+    for wanted in (
+        lambda attention, *_: attention.heads == 1,
+        lambda attention, *_: attention.heads > 1,
+        lambda attention, *_: attention.frames > 3 and attention.frames % 3,
+        lambda attention, centroids, *_: 1 < len(centroids) < len(float64_rows(attention)),
+        lambda attention, centroids, levels, labels: len(levels) > 1,
+    ):
+        assert sum(bool(wanted(*case)) for case in cases) >= 100
 
 
 @pytest.mark.parametrize("zeros", [0.2, 0.6, 0.9])
-def test_rows_with_exact_zeros_are_clustered_as_by_the_plain_procedure(zeros: float) -> None:
+@pytest.mark.parametrize("heads", [1, 3])
+def test_rows_with_exact_zeros_are_clustered_as_by_the_plain_procedure(zeros, heads) -> None:
     rng = np.random.default_rng(0)
     prototypes = np.where(rng.random((3, 20)) < zeros, 0, rng.random((3, 20)))
     prototypes[:, 0] = 0.01  # so that none is 0 all over
     rows = prototypes[np.arange(40) % 3] * (1 + 0.2 * rng.random((40, 20)))
-    attention = rows_of(rows / rows.sum(1, keepdims=True), frames=4, keys=2)
+    rows = np.tile(rows / rows.sum(1, keepdims=True), (heads, 1, 1))
+    attention = rows_of(rows, frames=4, keys=2)
     assert (attention.rows(0, 4) == 0).any()
-    oracle = Oracle(1.0)
-    expected = oracle.clusters(float64_rows(attention), window=30)
+    expected, levels = Oracle(1.0).cluster(float64_rows(attention), window=30)
     found = find_clusters(attention, 1.0)
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
-    assigned = assign(attention, found, nearest=3)
+    np.testing.assert_allclose(found.centroids.numpy(), expected, atol=1e-5)
+    assert [members(level) for level in found.levels()] == levels
+    assigned = assign(attention, found.centroids, nearest=3)
     assert assigned.distance.isfinite().all()
     assert (assigned.labels.flatten().numpy() == np.arange(40) % 3).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_one_hot_rows_give_a_cluster_each_and_no_nan(dtype: torch.dtype) -> None:
-    attention = rows_of(np.eye(6), frames=1, keys=1)
-    centroids = find_clusters(attention, 1.0, dtype=dtype)
-    torch.testing.assert_close(centroids, torch.eye(6))
-    assigned = assign(attention, centroids, nearest=6, dtype=dtype)
+@pytest.mark.parametrize("heads", [1, 3])
+def test_one_hot_rows_give_a_cluster_each_and_no_nan(heads: int, dtype: torch.dtype) -> None:
+    attention = rows_of(np.tile(np.eye(6), (heads, 1, 1)), frames=1, keys=1)
+    found = find_clusters(attention, 1.0, dtype=dtype)
+    torch.testing.assert_close(found.centroids, torch.eye(6))
+    assigned = assign(attention, found.centroids, nearest=6, dtype=dtype)
     assert assigned.distance.isfinite().all()
     assert assigned.labels.tolist() == [[0, 1, 2, 3, 4, 5]]
 
 
+# ---- inputs with one right answer ---------------------------------------------------------------
+
+
 @pytest.mark.parametrize("frames", [1, 3, 4])
-def test_identical_rows_are_one_cluster(frames: int) -> None:
+@pytest.mark.parametrize("heads", [1, 2])
+def test_identical_rows_are_one_cluster(frames: int, heads: int) -> None:
     row = np.random.default_rng(0).dirichlet(np.ones(12))
-    attention = rows_of(np.tile(row, (frames * 6, 1)), frames=frames, keys=2)
-    centroids = find_clusters(attention, 1e-3)
-    np.testing.assert_allclose(centroids.numpy(), row[None], atol=1e-6)
-    assert (assign(attention, centroids).labels == 0).all()
+    attention = rows_of(np.tile(row, (heads, frames * 6, 1)), frames=frames, keys=2)
+    found = find_clusters(attention, 1e-3)
+    np.testing.assert_allclose(found.centroids.numpy(), row[None], atol=1e-6)
+    assert (found.levels()[-1] == 0).all()
+    assert (assign(attention, found.centroids).labels == 0).all()
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 8])
+@pytest.mark.parametrize("heads", [1, 3])
+def test_one_patch_a_frame_and_one_key_frame_is_one_cluster(frames: int, heads: int) -> None:
+    rng = np.random.default_rng(frames)
+    attention = random_rows(rng, frames=frames, heads=heads, patches=1)  # all rows are [1]
+    found = find_clusters(attention, 1e-3)
+    assert found.centroids.tolist() == [[1.0]]
+    assert [len(set(level)) for level in found.levels()] == ([1] if frames <= 3 else [3, 1])
+    assigned = assign(attention, found.centroids, nearest=8)
+    assert assigned.index.tolist() == [[[0]]] * frames
+    assert assigned.distance.abs().max() < 1e-6
+    assert assigned.mean_rows.tolist() == [[1.0]]
 
 
 def test_one_patch_of_one_frame_is_one_cluster() -> None:
     attention = rows_of([[1.0]], frames=1, keys=1)
-    centroids = find_clusters(attention, 1.0)
-    assert centroids.tolist() == [[1.0]]
-    assert assign(attention, centroids).labels.tolist() == [[0]]
+    found = find_clusters(attention, 1.0)
+    assert found.centroids.tolist() == [[1.0]]
+    assert [level.tolist() for level in found.levels()] == [[0]]
+    assigned = assign(attention, found.centroids)
+    assert (assigned.labels.tolist(), assigned.mean_rows.tolist()) == ([[0]], [[1.0]])
+
+
+def test_one_frame_has_one_window_whose_two_kinds_of_patch_are_two_clusters() -> None:
+    rows = np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.9, 0.05, 0.05]])
+    found = find_clusters(rows_of(rows, frames=1, keys=1), 1.0)
+    np.testing.assert_allclose(found.centroids.numpy(), rows[:2], atol=1e-6)
+    assert [level.tolist() for level in found.levels()] == [[0, 1, 0]]
+
+
+def test_one_patch_a_frame_is_told_apart_by_the_key_frames_that_it_looks_at() -> None:
+    rows = np.array([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.1, 0.9], [0.9, 0.1]])
+    found = find_clusters(rows_of(rows, frames=5, keys=2), 1.0)
+    np.testing.assert_allclose(found.centroids.numpy(), rows[:2], atol=1e-6)
+    assert [level.tolist() for level in found.levels()] == [[0, 1, 0, 2, 3], [0, 1, 0, 1, 0]]
 
 
 def test_an_endless_tau_gives_one_cluster_and_a_tiny_one_a_cluster_per_row() -> None:
     attention = random_rows(np.random.default_rng(0), frames=4, patches=5)
-    assert len(find_clusters(attention, 1e6)) == 1
-    assert len(find_clusters(attention, 1e-6)) == 20
+    assert len(find_clusters(attention, ENDLESS).centroids) == 1
+    assert len(find_clusters(attention, 1e-6).centroids) == 20
+
+
+# ---- levels -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_each_level_merges_the_one_before_and_the_first_never_spans_two_windows(dtype) -> None:
+    rounds = 0
+    for seed in range(150):
+        attention, tau = random_case(seed)
+        found = find_clusters(attention, tau, dtype=dtype)
+        levels, patches = found.levels(), attention.frames * attention.patches
+        for level in levels:
+            assert (level.dtype, level.shape) == (np.int64, (patches,))
+            assert set(level) == set(range(level.max() + 1))
+        assert refines(levels[0], np.arange(patches) // (3 * attention.patches))
+        for finer, coarser in pairwise(levels):
+            assert refines(finer, coarser)
+            assert coarser.max() < finer.max()
+        assert levels[-1].max() + 1 == len(found.centroids)
+        rounds += len(levels) > 1
+    assert rounds > 50
+
+
+def test_levels_by_hand() -> None:
+    first, second = np.array([0, 1, 0, 2, 3]), np.array([0, 1, 1, 0])
+    clusters = Clusters(torch.eye(1), (first, second, np.array([0, 0])))
+    assert [level.tolist() for level in clusters.levels()] == [
+        [0, 1, 0, 2, 3], [0, 1, 0, 1, 0], [0, 0, 0, 0, 0],
+    ]  # fmt: skip
+
+
+def test_merging_on_with_a_larger_tau_adds_levels_and_keeps_those_before() -> None:
+    grew = 0
+    for seed in range(60):
+        attention, tau = random_case(seed)
+        before = find_clusters(attention, tau)
+        after = merge_globally(before, 4 * tau)
+        for old, new in zip(before.levels(), after.levels(), strict=False):
+            assert (old == new).all()
+        assert (len(after.centroids) < len(before.centroids)) == (
+            len(after.members) > len(before.members)
+        )
+        distances = plain_kl(after.centroids[:, None], after.centroids)
+        assert (distances[~np.eye(len(distances), dtype=bool)] > 4 * tau - 1e-4).all()
+        grew += len(after.members) > len(before.members)
+    assert grew > 10
 
 
 # ---- distances ----------------------------------------------------------------------------------
@@ -205,32 +316,187 @@ def test_distances_within_a_set_are_symmetric_and_those_of_all_pairs() -> None:
 def test_a_common_shift_of_rows_and_logs_changes_no_distance() -> None:
     rng = np.random.default_rng(2)
     rows = torch.tensor(rng.dirichlet(np.ones(15), 9)).float()
-    centre = (torch.tensor(rng.normal(size=15)).float(), torch.tensor(rng.normal(size=15)).float())
-    plain, shifted = (LogRows.of(rows, c, torch.float32) for c in (None, centre))
+    shift = (torch.tensor(rng.normal(size=15)).float(), torch.tensor(rng.normal(size=15)).float())
+    plain, shifted = LogRows.of(rows), LogRows.of(rows, shift)
     torch.testing.assert_close(self_distances(plain), self_distances(shifted), rtol=1e-4, atol=1e-4)
 
 
 def test_bfloat16_distances_are_close_when_rows_are_shifted_by_their_mean() -> None:
     rng = np.random.default_rng(3)
     rows = torch.tensor(prototype_rows(rng, 4, 12, 48)).float()
-    centre = (rows.mean(0), rows.log().mean(0))
-    exact = self_distances(LogRows.of(rows, None, torch.float32))
-    rough = self_distances(LogRows.of(rows, centre, torch.bfloat16))
+    shift = (rows.mean(0), rows.log().mean(0))
+    exact = self_distances(LogRows.of(rows))
+    rough = self_distances(LogRows.of(rows, shift, torch.bfloat16))
     torch.testing.assert_close(rough, exact, rtol=0.03, atol=0.03)
 
 
+def test_taking_logs_leaves_the_rows_as_they_were() -> None:
+    rows = torch.tensor(np.random.default_rng(4).dirichlet(np.ones(15), 300)).float()
+    before = rows.clone()
+    for shift, dtype in ((None, None), ((rows[0], rows[1]), None), (None, torch.bfloat16)):
+        LogRows.of(rows, shift, dtype)
+        assert torch.equal(rows, before)
+
+
 def log_rows(rows: np.ndarray) -> LogRows:
-    return LogRows.of(torch.tensor(rows).float(), None, torch.float32)
+    return LogRows.of(torch.tensor(rows).float())
 
 
-# ---- single steps, by hand ----------------------------------------------------------------------
+# ---- distances of one head ----------------------------------------------------------------------
 
 
-def test_smoothing_averages_the_rows_within_tau_and_always_the_row_itself() -> None:
+FEATURES = {  # (n, d) of one head's queries or keys
+    "random": lambda rng, n, d: rng.normal(size=(n, d)),
+    "unit": lambda rng, n, d: unit(rng.normal(size=(n, d))),
+    "groups": lambda rng, n, d: (
+        rng.normal(size=(4, d))[rng.integers(0, 4, n)] + 0.2 * rng.normal(size=(n, d))
+    ),
+    "path": lambda rng, n, d: (
+        np.linspace(0, 1, n)[:, None] * rng.normal(size=d) + rng.normal(size=d)
+    ),
+    "equal": lambda rng, n, d: np.tile(rng.normal(size=d), (n, 1)),
+}
+LOGS = 1e-5  # what the rounding of logs of rows costs, however small the logits
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def one_head(
+    kind: str, seed: int, *, largest: float, query_offset=0.0, key_offset=0.0
+) -> tuple[AttentionRows, np.ndarray, float]:
+    """Attention with one head, the true distances of its rows, and what float32 may make of them.
+
+    largest: its largest logit, but for the offsets: what all queries, or all keys, have in common.
+    True distances come from float64 logits, of which nothing is cut. The tolerance is a millionth
+    of the longest query times the longest key, relative to 1 + distance.
+    """
+    rng = np.random.default_rng(seed)
+    patches, channels = int(rng.integers(1, 25)), int(rng.choice([1, 4, 32]))
+    queries, keys = (FEATURES[kind](rng, frames * patches, channels) for frames in (3, 2))
+    scale = float(largest / abs(queries @ keys.T).max())
+    queries = (queries + query_offset * rng.normal(size=channels)).astype(np.float32)
+    keys = (keys + key_offset * rng.normal(size=channels)).astype(np.float32)
+    attention = AttentionRows(
+        torch.tensor(queries).reshape(3, 1, patches, channels),
+        torch.tensor(keys).reshape(2, 1, patches, channels),
+        scale,
+    )
+    log = log_softmax(scale * queries.astype(np.float64) @ keys.T.astype(np.float64), axis=1)
+    true = ((np.exp(log)[:, None] - np.exp(log)) * (log[:, None] - log)).sum(-1)
+    lengths = (np.linalg.norm(side, axis=1).max() for side in (queries, keys))
+    return attention, true, 1e-6 * max(1.0, scale * np.prod(list(lengths)))
+
+
+def head_and_log_rows(attention: AttentionRows) -> tuple[HeadRows, LogRows]:
+    rows = attention.rows(0, attention.frames)
+    return HeadRows.of(rows, attention, slice(0, attention.frames)), LogRows.of(rows)
+
+
+@pytest.mark.parametrize("kind", FEATURES)
+@pytest.mark.parametrize("largest", [0.1, 1.0, 10.0, 30.0])
+def test_distances_of_one_head_are_those_of_its_rows_and_their_logs(kind, largest) -> None:
+    for seed in range(25):
+        attention, true, close = one_head(kind, seed, largest=largest)
+        heads, logs = head_and_log_rows(attention)
+        within, across = self_distances(heads), symmetric_kl(heads, logs)
+        np.testing.assert_allclose(within.numpy(), true, rtol=close, atol=close)
+        np.testing.assert_allclose(across.numpy(), true, rtol=close, atol=close + LOGS)
+        for found in (within, across):
+            torch.testing.assert_close(
+                found, self_distances(logs), rtol=2 * close, atol=2 * close + LOGS
+            )
+
+
+@pytest.mark.parametrize("kind", FEATURES)
+@pytest.mark.parametrize("largest", [100.0, 1e3, 1e4])
+def test_large_logits_of_one_head_give_true_distances_where_logs_of_rows_are_cut(kind, largest):
+    for seed in range(25):
+        attention, true, close = one_head(kind, seed, largest=largest)
+        found = self_distances(head_and_log_rows(attention)[0])
+        np.testing.assert_allclose(found.numpy(), true, rtol=close, atol=close)
+
+
+@pytest.mark.parametrize("kind", FEATURES)
+@pytest.mark.parametrize("offset", [3.0, 30.0, 300.0])
+@pytest.mark.parametrize("side", ["query_offset", "key_offset"])
+def test_what_all_queries_or_keys_have_in_common_costs_no_more_than_its_length_does(
+    kind: str, offset: float, side: str
+) -> None:
+    for seed in range(25):
+        attention, true, close = one_head(kind, seed, largest=3.0, **{side: offset})
+        found = self_distances(head_and_log_rows(attention)[0])
+        np.testing.assert_allclose(found.numpy(), true, rtol=close, atol=close)
+
+
+def test_a_window_of_one_head_takes_the_queries_of_its_own_frames() -> None:
+    attention = random_rows(np.random.default_rng(0), frames=7, heads=1, keys=2)
+    for frames, rows in attention.windows(3):
+        found = self_distances(HeadRows.of(rows, attention, frames))
+        expected = self_distances(LogRows.of(rows))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 10_000])
+@pytest.mark.parametrize("heads", [1, 2])
+def test_pairs_that_are_near_are_those_whose_distance_is_at_most_tau(heads, at_once, monkeypatch):
+    monkeypatch.setattr(clustering, "_ROWS_AT_ONCE", at_once)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        attention = random_rows(rng, frames=3, heads=heads, patches=9, scale=0.5)
+        rows = float64_rows(attention)
+        distances = plain_kl(rows[:, None], rows)
+        for tau in (clear_tau(distances, share) for share in (0, 0.3, 0.9)):
+            for form in head_and_log_rows(attention)[heads > 1 :]:
+                assert (near_pairs(form, tau).numpy() == (distances <= tau)).all()
+
+
+# ---- smoothing ----------------------------------------------------------------------------------
+
+
+def test_smoothing_averages_the_rows_near_to_it_and_always_the_row_itself() -> None:
     rows = torch.tensor([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9]])
-    distances = torch.tensor([[9.0, 1.0, 3.0], [1.0, 0.0, 2.0], [3.0, 2.0, 0.0]])
-    found = smooth(rows, distances, 1.0, torch.float32)
+    near = torch.tensor([[False, True, False], [True, True, False], [False, False, False]])
+    found = smooth(rows, near, np.zeros(3, np.int64), torch.float32)
     torch.testing.assert_close(found, torch.tensor([[0.7, 0.3], [0.7, 0.3], [0.1, 0.9]]))
+    assert not near[0, 0]  # the caller's matrix is left alone
+
+
+@settings(max_examples=100)
+@given(seeds, st.integers(1, 40), st.floats(0, 1), st.integers(1, 50))
+def test_smoothing_does_not_depend_on_which_rows_are_held_to_be_alike(seed, count, share, block):
+    rng = np.random.default_rng(seed)
+    rows = rng.dirichlet(np.ones(7), count)
+    near = rng.random((count, count)) < share
+    alike = rng.integers(0, rng.integers(1, count + 1), count)
+    expected = (near | np.eye(count, dtype=bool)) @ rows
+    expected /= expected.sum(1, keepdims=True)
+    tensors = torch.tensor(rows).float(), torch.tensor(near)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clustering, "_SMOOTHED_AT_ONCE", block)
+        exact = smooth(*tensors, alike, torch.float32)
+        rough = smooth(*tensors, alike, torch.bfloat16)
+    np.testing.assert_allclose(exact.numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(rough.numpy(), expected, rtol=0.02)
+    assert exact.dtype == rough.dtype == torch.float32
+
+
+@settings(max_examples=60)
+@given(seeds, st.integers(1, 40), st.floats(0, 1))
+def test_like_groups_hold_every_row_once_and_each_row_is_near_to_its_groups_first(
+    seed: int, count: int, share: float
+) -> None:
+    near = np.random.default_rng(seed).random((count, count)) < share
+    group = like_groups(torch.tensor(near))
+    assert group.shape == (count,)
+    for first in set(group.tolist()):
+        rows = np.flatnonzero(group == first)
+        assert rows[0] == first
+        assert near[first, rows[1:]].all()
+
+
+# ---- merging ------------------------------------------------------------------------------------
 
 
 def test_the_first_free_row_absorbs_what_is_near_to_it_not_to_what_it_absorbed() -> None:
@@ -247,15 +513,55 @@ def test_a_row_that_rounding_puts_far_from_itself_is_a_cluster_of_its_own() -> N
     assert greedy_merge(unsure, 0.5).tolist() == [0, 1, 2, 3]
 
 
+@settings(max_examples=150)
+@given(seeds, st.integers(1, 60), st.floats(0, 1), st.integers(1, 70))
+def test_merging_is_the_plain_one_whichever_rows_are_held_to_be_alike(seed, count, share, block):
+    rng = np.random.default_rng(seed)
+    rows = (rng.dirichlet(np.ones(9), count), prototype_rows(rng, count, 1, 9))[seed % 2]
+    distances = plain_kl(rows[:, None], rows)
+    tau = clear_tau(distances, share)
+    expected = np.full(count, -1)
+    for row in range(count):
+        if expected[row] < 0:
+            expected[(expected < 0) & (distances[row] <= tau)] = expected.max() + 1
+    near_groups = like_groups(torch.tensor(distances <= tau))
+    random_groups = rng.integers(0, rng.integers(1, count + 1), count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clustering, "_SEEDS_AT_ONCE", block)
+        for alike in (None, near_groups, random_groups, np.zeros(count, int), -np.arange(count)):
+            assert (greedy_merge(log_rows(rows), tau, alike) == expected).all()
+
+
+def test_more_rows_than_one_block_of_seeds_are_merged_alike(monkeypatch) -> None:
+    rows = log_rows(np.random.default_rng(0).dirichlet(np.full(12, 0.3), 700))
+    found = greedy_merge(rows, 0.5)
+    assert found.max() > 300  # clusters, so that the second block matters
+    monkeypatch.setattr(clustering, "_SEEDS_AT_ONCE", 1)
+    assert (greedy_merge(rows, 0.5) == found).all()
+
+
 def test_centroids_are_plain_means_of_their_members() -> None:
     rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
     found = centroids_of(rows, np.array([0, 1, 0]))
     torch.testing.assert_close(found, torch.tensor([[0.75, 0.25], [0.0, 1.0]]))
 
 
+def test_a_window_is_smoothed_merged_and_averaged() -> None:
+    rows = np.array([[0.8, 0.2], [0.1, 0.9], [0.6, 0.4]])
+    near = np.array([[True, False, True], [False, True, False], [True, False, True]])
+    found, member = merge_window(torch.tensor(rows).float(), torch.tensor(near), 0.5, torch.float32)
+    assert member.tolist() == [0, 1, 0]
+    torch.testing.assert_close(found, torch.tensor([[0.7, 0.3], [0.1, 0.9]]))
+
+
+# ---- assignment ---------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("nearest", [1, 3, 50])
-def test_assignment_lists_the_nearest_centroids_first(nearest: int) -> None:
-    attention = random_rows(np.random.default_rng(5), frames=4, keys=2, patches=6)
+@pytest.mark.parametrize("heads", [1, 2])
+def test_assignment_lists_the_nearest_centroids_first(nearest: int, heads: int) -> None:
+    rng = np.random.default_rng(5)
+    attention = random_rows(rng, frames=4, keys=2, heads=heads, patches=6, scale=0.7)
     centroids = np.random.default_rng(6).dirichlet(np.ones(12), 5)
     found = assign(attention, torch.tensor(centroids).float(), nearest=nearest)
     distances = np.stack([plain_kl(row, centroids) for row in float64_rows(attention)])
@@ -267,45 +573,91 @@ def test_assignment_lists_the_nearest_centroids_first(nearest: int) -> None:
     )
 
 
-# ---- fast path equals plain path ----------------------------------------------------------------
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("seed", range(20))
+def test_the_mean_row_of_a_cluster_is_that_of_the_original_rows_nearest_to_it(seed, dtype) -> None:
+    attention, _ = random_case(seed)
+    rng = np.random.default_rng(seed)
+    centroids = rng.dirichlet(np.full(attention.width, 2.0), 4)
+    found = assign(attention, torch.tensor(centroids).float(), nearest=2, dtype=dtype)
+    rows, labels = float64_rows(attention), found.labels.flatten().numpy()
+    for cluster in range(4):
+        mine = rows[labels == cluster]
+        expected = mine.mean(0) if len(mine) else centroids[cluster]
+        np.testing.assert_allclose(found.mean_rows[cluster].numpy(), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("seeds_at_once", [1, 2, 7])
-@pytest.mark.parametrize("rows_at_once", [1, 5, 10_000])
-def test_the_result_does_not_depend_on_block_sizes(seeds_at_once, rows_at_once, monkeypatch):
-    cases = [random_case(seed) for seed in range(60, 84)]
-    before = [find_clusters(*case) for case in cases]
-    labels = [assign(case[0], c).labels for case, c in zip(cases, before, strict=True)]
-    monkeypatch.setattr(clustering, "_SEEDS_AT_ONCE", seeds_at_once)
-    monkeypatch.setattr(clustering, "_ROWS_AT_ONCE", rows_at_once)
-    monkeypatch.setattr(attention_module, "_ROWS_AT_ONCE", rows_at_once)
-    for case, expected, label in zip(cases, before, labels, strict=True):
-        found = find_clusters(*case)
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
-        assert torch.equal(assign(case[0], found).labels, label)
+def test_a_cluster_that_no_row_is_nearest_to_keeps_its_centroid_as_mean_row() -> None:
+    rows = np.array([[0.7, 0.3], [0.3, 0.7], [0.5, 0.5]])
+    far = np.array([[0.6, 0.4], [1e-6, 1 - 1e-6]])
+    found = assign(rows_of(rows, frames=3, keys=2), torch.tensor(far).float())
+    assert found.labels.tolist() == [[0], [0], [0]]
+    torch.testing.assert_close(found.mean_rows, torch.tensor([[0.5, 0.5], [1e-6, 1 - 1e-6]]))
 
 
-def test_more_rows_than_one_block_of_seeds_are_merged_alike(monkeypatch) -> None:
-    rows = log_rows(np.random.default_rng(0).dirichlet(np.full(12, 0.3), 700))
-    found = greedy_merge(rows, 0.5)
-    assert found.max() > 300  # clusters, so that the second block matters
-    monkeypatch.setattr(clustering, "_SEEDS_AT_ONCE", 1)
-    assert (greedy_merge(rows, 0.5) == found).all()
+# ---- what must not matter -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "values"),
+    [
+        (clustering, "_SEEDS_AT_ONCE", (1, 2, 7, 10_000)),
+        (clustering, "_SMOOTHED_AT_ONCE", (1, 5, 10_000)),
+        (clustering, "_ROWS_AT_ONCE", (1, 5, 10_000)),
+        (attention_module, "_LOGITS_AT_ONCE", ({"cpu": 1}, {"cpu": 100}, {"cpu": 2**40})),
+        (attention_module, "_KEPT_BYTES", (0, 500, 2000, 2**40)),
+    ],
+)
+def test_the_result_does_not_depend_on_how_much_is_done_or_kept_at_once(
+    module, name, values, monkeypatch
+) -> None:
+    chosen = [seed for seed in range(120) if decided(seed)][::2]
+    for value in values:
+        monkeypatch.setattr(module, name, value)
+        for seed in chosen:
+            check_against_the_oracle(seed)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("heads", [1, 3])
+def test_clustering_and_assigning_leave_the_rows_as_they_were(heads, dtype) -> None:
+    attention = random_rows(np.random.default_rng(0), frames=5, heads=heads, keys=2, patches=9)
+    before = attention.rows(0, 5)
+    assign(attention, find_clusters(attention, 0.5, dtype=dtype).centroids, dtype=dtype)
+    after = torch.cat([rows for _, rows in attention.windows(3)])
+    torch.testing.assert_close(after, before, rtol=1e-6, atol=0)
+
+
+def test_asking_twice_gives_the_same_answer() -> None:
+    for seed in range(40):
+        attention, tau = random_case(seed)
+        first, second = (find_clusters(attention, tau) for _ in range(2))
+        assert torch.equal(first.centroids, second.centroids)
+        one, two = (assign(attention, first.centroids, nearest=3) for _ in range(2))
+        for name in Assignment.__dataclass_fields__:
+            assert torch.equal(getattr(one, name), getattr(two, name))
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_bfloat16_finds_the_same_clusters_where_they_are_clear(seed: int) -> None:
+@pytest.mark.parametrize("heads", [1, 3])
+def test_bfloat16_finds_the_same_clusters_where_they_are_clear(seed: int, heads: int) -> None:
     rng = np.random.default_rng(seed)
     prototypes = rng.dirichlet(np.full(40, 0.4), 5) + 1e-3
     truth = rng.integers(0, 5, 7 * 20)
-    rows = prototypes[truth] * np.exp(0.15 * rng.normal(size=(140, 40)))
-    attention = rows_of(rows / rows.sum(1, keepdims=True), frames=7, keys=2)
+    rows = prototypes[truth] * np.exp(0.15 * rng.normal(size=(heads, 140, 40)))
+    attention = rows_of(rows / rows.sum(-1, keepdims=True), frames=7, keys=2)
     exact = find_clusters(attention, 0.5)
     rough = find_clusters(attention, 0.5, dtype=torch.bfloat16)
-    assert len(exact) == len(rough) == 5
-    torch.testing.assert_close(rough, exact, rtol=0.05, atol=2e-3)
-    rough_labels = assign(attention, rough, dtype=torch.bfloat16).labels
-    assert torch.equal(rough_labels, assign(attention, exact).labels)
+    assert len(exact.centroids) == len(rough.centroids) == 5
+    torch.testing.assert_close(rough.centroids, exact.centroids, rtol=0.05, atol=2e-3)
+    for one, other in zip(rough.levels(), exact.levels(), strict=True):
+        assert (one == other).all()
+    found, expected = (
+        assign(attention, exact.centroids, dtype=dtype) for dtype in (torch.bfloat16, torch.float32)
+    )
+    assert torch.equal(found.labels, expected.labels)
+    torch.testing.assert_close(found.distance, expected.distance, rtol=0.05, atol=0.05)
+    torch.testing.assert_close(found.mean_rows, expected.mean_rows)
 
 
 # ---- progress and refusals ----------------------------------------------------------------------
@@ -315,15 +667,24 @@ def test_bfloat16_finds_the_same_clusters_where_they_are_clear(seed: int) -> Non
 def test_progress_rises_to_one(frames: int) -> None:
     attention = random_rows(np.random.default_rng(0), frames=frames)
     clustering_shares, assignment_shares = [], []
-    centroids = find_clusters(attention, 1.0, progress=clustering_shares.append)
-    assign(attention, centroids, progress=assignment_shares.append)
+    found = find_clusters(attention, 1.0, progress=clustering_shares.append)
+    assign(attention, found.centroids, progress=assignment_shares.append)
     for shares in (clustering_shares, assignment_shares):
         assert shares == sorted(shares)
         assert shares[-1] == 1.0
         assert len(shares) == -(-frames // 3)
 
 
-@pytest.mark.parametrize("tau", [0, -1.0, float("nan")])
-def test_a_tau_that_is_not_above_zero_raises_a_value_error(tau: float) -> None:
-    with pytest.raises(ValueError, match="tau must be above 0"):
+@pytest.mark.parametrize("tau", [0, 0.0, -1.0, float("nan"), float("inf"), -float("inf")])
+def test_a_tau_that_is_no_number_above_zero_raises_a_value_error_that_names_it(tau: float) -> None:
+    with pytest.raises(ValueError, match=rf"tau must be a number above 0, not {tau}$"):
         find_clusters(random_rows(np.random.default_rng(0)), tau)
+
+
+@pytest.mark.parametrize("shape", [(3, 7), (3, 9), (0, 8), (8,), (1, 3, 8), (0,)])
+def test_centroids_that_do_not_fit_raise_a_value_error_that_names_both_shapes(shape) -> None:
+    attention = random_rows(np.random.default_rng(0))
+    assert attention.width == 8
+    with pytest.raises(ValueError, match=r"centroids must be \(clusters, 8\)") as caught:
+        assign(attention, torch.ones(shape))
+    assert str(caught.value).endswith(f"not {shape}")

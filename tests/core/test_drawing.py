@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bavos_core import drawing
-from bavos_core.hierarchy import ClusterTree, build_tree
+from bavos_core.hierarchy import ClusterTree
 
-from .helpers import noise_clip
+from .helpers import noise_clip, tree_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 RED, BLUE = (250.0, 10.0, 20.0), (10.0, 20.0, 250.0)
@@ -33,8 +33,7 @@ def painted(frame: np.ndarray, membership: torch.Tensor, alpha: tuple[float, ...
 def random_tree(leaves: int, seed: int = 0) -> ClusterTree:
     """A tree of random distributions, whose leaves stand for several patches each."""
     rng = np.random.default_rng(seed)
-    rows = torch.from_numpy(rng.dirichlet(np.ones(6), leaves))
-    return build_tree(rows, rng.integers(1, 50, leaves))
+    return tree_of(rng.dirichlet(np.ones(6), leaves), rng.integers(1, 50, leaves))
 
 
 def picture_of(tree: ClusterTree, tau: float, background: np.ndarray | None = None) -> ET.Element:
@@ -284,3 +283,38 @@ def test_the_line_of_the_cut_separates_merges_done_from_those_not_done() -> None
     tops = sorted({numbers[2] for numbers, _ in paths(picture)})
     assert sum(top < line for top in tops) == 3
     assert "4 clusters" in picture.find(f"{SVG}title").text
+
+
+@pytest.fixture(scope="module")
+def large_tree() -> ClusterTree:
+    """More leaves than can be told apart."""
+    return random_tree(400)
+
+
+@pytest.mark.parametrize("clusters", [1, 9, 255])
+def test_of_a_tree_with_more_parts_than_can_be_told_apart_the_upper_255_are_drawn(
+    clusters: int, large_tree: ClusterTree
+) -> None:
+    tau = large_tree.height_of(clusters)
+    picture, coarse = (picture_of(tree, tau) for tree in (large_tree, large_tree.coarsened(255)))
+    assert ET.tostring(picture) == ET.tostring(coarse)
+    assert len(paths(picture)) == 2 * 254
+    title = picture.find(f"{SVG}title").text
+    assert f"{clusters} clusters" in title
+    assert "255 finest parts" in title
+
+
+def test_of_a_large_tree_as_many_parts_are_drawn_as_there_are_clusters(large_tree) -> None:
+    picture = picture_of(large_tree, large_tree.height_of(300))
+    assert len(paths(picture)) == 2 * 299
+    assert {colour for _, colour in paths(picture)} > {"#999999"}  # above the cut, and clusters
+
+
+def test_the_drawn_part_of_a_large_tree_has_the_colours_of_its_clusters(large_tree) -> None:
+    drawn = large_tree.coarsened(255)
+    cut = drawn.cut_into(6)
+    branches = paths(picture_of(large_tree, large_tree.height_of(6)))
+    children = drawn.merges[:, :2].astype(int).ravel()
+    colour = {int(child): stroke for child, (_, stroke) in zip(children, branches, strict=True)}
+    for leaf in range(255):
+        assert colour[leaf] == "#{:02x}{:02x}{:02x}".format(*drawing.object_colour(cut[leaf]))

@@ -19,6 +19,7 @@ from pycocotools import mask as coco
 
 from bavos_core import Analysis, Cancelled, InputError, Segmentation, Settings, analyse, export
 from bavos_core.drawing import davis_palette, object_colour
+from bavos_core.hierarchy import ClusterTree
 from bavos_core.video import ArrayClip
 
 from .helpers import TINY, noise_clip
@@ -44,6 +45,15 @@ def sampled(request: pytest.FixtureRequest, clip: ArrayClip) -> Analysis:
     """Three of its frames analysed, 0, 3 and 6, in each of the ways to make masks."""
     ways = {"refined": {}, "nearest": {"refine": False}, "exact": {"exact": True}}
     return analyse(clip, Settings(**TINY, frames=3, **ways[request.param]))
+
+
+@pytest.fixture(scope="module")
+def several_keys(clip: ArrayClip) -> Analysis:
+    """Five of its frames analysed, 0, 2, 3, 4 and 6, of which two are key frames, 0 and 3."""
+    analysis = analyse(clip, Settings(**TINY, frames=5, key_ratio=2))
+    assert analysis.analysed.tolist() == [0, 2, 3, 4, 6]
+    assert analysis.key_frames.tolist() == [0, 3]
+    return analysis
 
 
 def decode(path: Path) -> np.ndarray:
@@ -323,12 +333,41 @@ def test_the_labels_file_holds_the_labels_of_the_cut(folder, square_analysis) ->
         assert file["size"].tolist() == [48, 64]
 
 
+@pytest.mark.parametrize("kind", ["square_analysis", "several_keys", "exact_analysis"])
+def test_the_labels_file_holds_the_levels_and_what_each_leaf_looks_at(
+    kind, request, tmp_path
+) -> None:
+    analysis = request.getfixturevalue(kind)
+    export.write_labels(tmp_path / "labels.npz", analysis, analysis.segment())
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.npz"]
+    with np.load(tmp_path / "labels.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    names = {"labels", "analysed", "times", "background", "tau", "size"}
+    assert set(arrays) == names | {"levels", "leaf_labels", "leaf_rows"}
+    np.testing.assert_array_equal(arrays["levels"], analysis.levels)
+    np.testing.assert_array_equal(arrays["leaf_labels"], analysis.nearest[..., 0])
+    np.testing.assert_array_equal(arrays["leaf_rows"], analysis.tree.rows)
+    kinds = {"levels": np.int32, "leaf_labels": np.int32, "leaf_rows": np.float16}
+    assert {name: arrays[name].dtype for name in kinds} == kinds
+    width = arrays["leaf_rows"].shape[1]
+    assert width == len(analysis.key_frames) * 48
+    np.testing.assert_allclose(arrays["leaf_rows"].astype(float).sum(1) / width, 1, rtol=2e-3)
+    assert arrays["levels"][-1].max() + 1 == len(arrays["leaf_rows"])
+    assert arrays["leaf_labels"].max() < len(arrays["leaf_rows"])
+
+
 def test_the_hierarchy_files_are_well_formed_and_agree_with_the_cut(
     folder, square_analysis
 ) -> None:
     document = json.loads((folder / "hierarchy.json").read_text())
+    assert document == json.loads(
+        json.dumps(export.hierarchy_document(square_analysis, square_analysis.segment()))
+    )
     cut, leaves = square_analysis.segment(), square_analysis.tree.leaves
     nodes = document["nodes"]
+    assert (document["tau"], document["clusters"]) == (cut.tau, cut.clusters)
+    assert document["leaves"] == leaves
+    assert [node["id"] for node in nodes] == list(range(2 * leaves - 1))
     assert [node["cluster"] for node in nodes[:leaves]] == cut.leaf_cluster.tolist()
     assert document["background"] == np.flatnonzero(cut.background).tolist()
     for node in nodes[leaves:]:
@@ -338,6 +377,55 @@ def test_the_hierarchy_files_are_well_formed_and_agree_with_the_cut(
         assert node["frames"] == sorted({f for child in children for f in child["frames"]})
     assert nodes[-1]["patches"] == square_analysis.nearest[..., 0].size
     assert ET.parse(folder / "hierarchy.svg").getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize("kind", ["square_analysis", "several_keys", "exact_analysis"])
+def test_every_node_says_how_many_patches_it_has_in_which_frames_and_where_they_look(
+    kind, request
+) -> None:
+    analysis = request.getfixturevalue(kind)
+    document = export.hierarchy_document(analysis, analysis.segment(clusters=3))
+    assert document["key_frames"] == analysis.key_frames.tolist()
+    assert document["levels"] == [len(np.unique(level)) for level in analysis.levels]
+    nodes, leaves = document["nodes"], analysis.tree.leaves
+    shares = analysis.tree.rows.astype(float).reshape(leaves, len(analysis.key_frames), -1).sum(2)
+    below = [[leaf] for leaf in range(leaves)]
+    for node in nodes[leaves:]:
+        below.append([leaf for child in node["children"] for leaf in below[child]])
+    for node, part in zip(nodes, below, strict=True):
+        patches = analysis.nearest[..., 0][np.isin(analysis.nearest[..., 0], part)]
+        assert node["patches"] == len(patches)
+        present = np.isin(analysis.nearest[..., 0], part).any((1, 2))
+        assert node["frames"] == analysis.analysed[present].tolist()
+        mean = shares[patches if len(patches) else part].mean(0)
+        np.testing.assert_allclose(node["attention"], mean / mean.sum(), atol=6e-5)
+        assert len(node["attention"]) == len(analysis.key_frames)
+
+
+def test_attention_of_nodes_is_the_share_of_each_key_frame_and_tells_frames_apart(
+    several_keys,
+) -> None:
+    document = export.hierarchy_document(several_keys, several_keys.segment())
+    shares = np.array([node["attention"] for node in document["nodes"]])
+    np.testing.assert_allclose(shares.sum(1), 1, atol=2e-4)
+    assert np.ptp(shares[:, 0]) > 0.01
+
+
+def test_a_tree_whose_heights_are_tied_can_be_written_at_any_number_of_clusters(
+    square_analysis, tmp_path
+) -> None:
+    merges = np.array([[0, 1, 1.0, 168], [2, 4, 1.0, 252], [3, 5, 1.0, 336]])
+    counts = np.full((4, 7), 12, np.int32)
+    tied = replace(
+        square_analysis,
+        tree=ClusterTree(merges, counts, np.ones((4, 48), np.float16)),
+        nearest=np.arange(336, dtype=np.int32).reshape(7, 6, 8, 1) % 4,
+        distance=np.zeros((7, 6, 8, 1), np.float16),
+    )
+    for clusters in (1, 2, 3, 4):
+        cut = tied.segment(clusters=clusters)
+        assert cut.clusters == clusters
+        export.write_hierarchy(tmp_path, tied, cut)
 
 
 def test_writing_again_replaces_every_file_of_an_earlier_run(clip, folder, tmp_path) -> None:

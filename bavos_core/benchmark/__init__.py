@@ -1,0 +1,15 @@
+"""Time and memory of the clustering, beside a plain version of it: `bavos_core benchmark`."""
+
+from .report import as_table, write_document
+from .runs import CASES, METHODS, Case, Run, measure, run_benchmark
+
+__all__ = [
+    "CASES",
+    "METHODS",
+    "Case",
+    "Run",
+    "as_table",
+    "measure",
+    "run_benchmark",
+    "write_document",
+]

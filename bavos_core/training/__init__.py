@@ -1,0 +1,21 @@
+"""Training the temporal correlator (paper, section 3.2 and training details)."""
+
+from ..trained import TrainedBlock, read_trained, write_trained
+from .adapt import ADAPT, adapt
+from .data import TrainingData, load_clips
+from .settings import TrainSettings
+from .trainer import Step, TrainResult, train
+
+__all__ = [
+    "ADAPT",
+    "Step",
+    "TrainResult",
+    "TrainSettings",
+    "TrainedBlock",
+    "TrainingData",
+    "adapt",
+    "load_clips",
+    "read_trained",
+    "train",
+    "write_trained",
+]

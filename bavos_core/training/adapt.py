@@ -1,0 +1,66 @@
+"""Adaptation: train a block on one clip that is analysed already.
+
+T frames, h×w patch grid, N = h·w, C channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from ..errors import InputError
+from ..trained import TrainedBlock
+from .data import CachedClip
+from .settings import TrainSettings
+from .trainer import Progress, TrainResult, asked_to_stop, learn, new_learner, result_of
+
+# Analysed frames of a sampled clip lie apart already; few steps ask for longer ones.
+ADAPT = TrainSettings(steps=100, lr=2e-4, gap=1, measure_every=0)
+
+
+def adapt(
+    tokens: Tensor,
+    grid: tuple[int, int],
+    *,
+    steps: int | None = None,
+    settings: TrainSettings = ADAPT,
+    start: TrainedBlock | None = None,
+    progress: Progress | None = None,
+) -> TrainResult:
+    """Train on the features of one clip for some steps; nothing is written.
+
+    tokens (T, N, C) float: the backbone's features of the analysed frames; grid (h, w). steps:
+    instead of the settings'. start: a block to go on from, which is left as it is; None for a fresh
+    one. progress: called after every step; when it raises Cancelled, what was learned so far is the
+    result. The result is the last block: few steps on one clip leave nothing to choose between.
+    Raises InputError for fewer frames than a sample takes, and features that do not fit.
+    """
+    settings = settings if steps is None else replace(settings, steps=steps)
+    _check(tokens, grid, settings, start)
+    clip = CachedClip("clip", grid, tokens.detach().half().cpu())
+    learner = new_learner([clip], settings, start=start)
+    for step in learn(learner, [clip]):
+        if asked_to_stop(progress, step):
+            break
+    return result_of(learner)
+
+
+def _check(
+    tokens: Tensor, grid: tuple[int, int], settings: TrainSettings, start: TrainedBlock | None
+) -> None:
+    if tokens.ndim != 3 or tokens.shape[1] != grid[0] * grid[1] or tokens.shape[1] < 2:
+        raise InputError(
+            f"Features of shape {tuple(tokens.shape)} are not (frames, patches, channels) on a "
+            f"grid of {grid[0]}×{grid[1]}; give those of an analysis."
+        )
+    if len(tokens) < settings.frames:
+        raise InputError(
+            f"{len(tokens)} frames were analysed and a sample takes {settings.frames}; "
+            "analyse more frames or a longer clip."
+        )
+    if start is not None and start.channels != tokens.shape[2]:
+        raise InputError(
+            f"The block was trained on {start.channels} channels and these features have "
+            f"{tokens.shape[2]}; choose the backbone that it was made for."
+        )

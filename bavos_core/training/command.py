@@ -1,0 +1,284 @@
+"""The command `train CLIPS_DIR --out FILE.safetensors`.
+
+Exit status 0: done. 130: stopped with Ctrl-C (or SIGTERM), what was learned so far being written.
+Run it under torchrun to train in several processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tqdm import tqdm
+
+from .. import backbones
+from ..errors import Cancelled, InputError
+from ..settings import Compute
+from .checkpoint import checkpoint_path, checkpoint_settings
+from .data import TrainingData, load_clips
+from .settings import TrainSettings
+from .trainer import Step, TrainResult, check_out, train
+from .workers import Workers, joined_workers
+
+_MIB = 2**20
+
+
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add `train` to the parser of all commands."""
+    parser = commands.add_parser(
+        "train",
+        help="train the temporal correlator on a folder of clips",
+        description="Train the temporal correlator on unlabelled clips. Beside FILE appear a log "
+        "(.csv) and, every N steps and on Ctrl-C, a checkpoint (.checkpoint.safetensors).",
+    )
+    parser.add_argument("clips", type=Path, metavar="CLIPS_DIR",
+                        help="folder that holds folders of frames, videos or zips")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors")
+    parser.add_argument("--resume", type=Path, metavar="FILE",
+                        help="checkpoint to go on from, with its own settings")  # fmt: skip
+    for add in (_add_features, _add_samples, _add_block, _add_optimiser):
+        add(parser)
+    parser.set_defaults(run=run_train)
+
+
+class _Options:
+    """Options named after the fields of TrainSettings, absent unless given.
+
+    So a resumed run can tell what was asked for from what was left alone.
+    """
+
+    def __init__(self, parser: argparse.ArgumentParser, title: str):
+        self._group = parser.add_argument_group(title)
+        self._default = TrainSettings()
+
+    def add(self, field: str, text: str, **options: Any) -> None:
+        """An option for one field; its help ends with the default."""
+        default = getattr(self._default, field)
+        shown = "x".join(map(str, default)) if isinstance(default, tuple) else default
+        ending = "" if default is None or default is False else f" (default: {shown})"
+        self._group.add_argument(
+            f"--{field.replace('_', '-')}",
+            default=argparse.SUPPRESS,
+            help=text + ending,
+            **options,
+        )
+
+
+def _add_features(parser: argparse.ArgumentParser) -> None:
+    options = _Options(parser, "features")
+    options.add("backbone", f"{', '.join(backbones.names())}, or any ViT of timm", metavar="NAME")
+    options.add("weights", "weights of the backbone", type=Path, metavar="FILE")
+    options.add("layer", "block whose keys are used, from 0", type=int, metavar="L")
+    options.add("size", "pixels fed to the backbone, or auto for the clip's own shape",
+                type=_size, metavar="HxW")  # fmt: skip
+    options.add("standardise", "bring each channel to variance 1, or all by one common factor",
+                choices=("channel", "common"))  # fmt: skip
+    options.add("cache_mib", "memory that features may take", type=int, metavar="MIB")
+    options.add("device", "where to compute", choices=("auto", "cpu", "cuda"))
+
+
+def _add_samples(parser: argparse.ArgumentParser) -> None:
+    options = _Options(parser, "samples")
+    options.add("frames", "frames of a sample", type=int, metavar="T")
+    options.add("gap", "frames from one frame of a sample to the next", type=int, metavar="N")
+    options.add("clip_frames", "frames of each clip that are used", type=int, metavar="N")
+    options.add("columns", "width of a random crop in patches, 0 for whole frames",
+                type=_columns, metavar="N")  # fmt: skip
+    options.add("augment", "change colours and sharpness by chance; slow, since features cannot "
+                "be kept", action="store_true")  # fmt: skip
+    options.add("holdout_every", "every N-th clip is only measured on", type=int, metavar="N")
+
+
+def _add_block(parser: argparse.ArgumentParser) -> None:
+    options = _Options(parser, "block and losses")
+    options.add("init", "where queries and keys start", choices=("identity", "random"))
+    options.add("gain", "factor of the first logits, with --init identity", type=float, metavar="X")
+    options.add("heads", "heads of the block", type=int, metavar="N")
+    options.add("dropout", "dropout of what the block adds", type=float, metavar="P")
+    options.add("attention_dropout", "dropout of attention; the paper's is 0.4",
+                type=float, metavar="P")  # fmt: skip
+    options.add("anchors", "patches of a sample that are compared", type=int, metavar="N")
+    options.add("weighting", "losses that are weighted by entropy", choices=("motion", "both"))
+    options.add("mine_before_dropout", "choose positives before attention dropout",
+                action="store_true")  # fmt: skip
+
+
+def _add_optimiser(parser: argparse.ArgumentParser) -> None:
+    options = _Options(parser, "optimiser and what is kept")
+    options.add("steps", "steps of the run", type=int, metavar="N")
+    options.add("batch", "samples a step in each process", type=int, metavar="N")
+    options.add("lr", "learning rate at the start of the cosine", type=float, metavar="X")
+    options.add("final_lr", "share of it at the end", type=float, metavar="X")
+    options.add("weight_decay", "of matrices", type=float, metavar="X")
+    options.add("seed", "of everything that is drawn", type=int, metavar="N")
+    options.add("precision", "of the block; default: bf16 on CUDA", choices=("fp32", "bf16"))
+    options.add("checkpoint_every", "steps between checkpoints", type=int, metavar="N")
+    options.add("measure_every", "steps between looks at the measure by which the best block is "
+                "kept, 0 for never", type=int, metavar="N")  # fmt: skip
+
+
+# ---- running ------------------------------------------------------------------------------------
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """`train CLIPS_DIR --out FILE.safetensors`; the exit status. Raises InputError."""
+    check_out(options.out)
+    settings = _settings(options)
+    with joined_workers(on_cuda=Compute.choose(settings.analysis).on_cuda) as workers:
+        data = _load(options.clips, settings, workers)
+        with _StopRequest() as request, _Bar(settings.steps, workers) as bar:
+
+            def progress(step: Step) -> None:
+                bar.show(step)
+                if request.made:
+                    raise Cancelled
+
+            result = train(
+                data,
+                settings,
+                out=options.out,
+                progress=progress,
+                resume=options.resume,
+                workers=workers,
+            )
+        if workers.first:
+            _tell(result, options.out, settings)
+    return 130 if result.stopped else 0
+
+
+def _settings(options: argparse.Namespace) -> TrainSettings:
+    """The settings given, or those of the checkpoint, which what was given may not contradict."""
+    names = TrainSettings().to_dict()
+    given = {name: value for name, value in vars(options).items() if name in names}
+    if options.resume is None:
+        return TrainSettings(**given)
+    settings = checkpoint_settings(options.resume)
+    _check_agreement(given, settings, options.resume)
+    return settings
+
+
+def _check_agreement(given: Mapping[str, Any], settings: TrainSettings, resume: Path) -> None:
+    for name, value in given.items():
+        if value != getattr(settings, name):
+            raise InputError(
+                f"{resume.name} was made with --{name.replace('_', '-')} "
+                f"{getattr(settings, name)}, not {value}; leave the option out."
+            )
+
+
+def _load(folder: Path, settings: TrainSettings, workers: Workers) -> TrainingData:
+    with tqdm(
+        total=1.0,
+        desc="reading clips",
+        bar_format="{desc:<40} {bar} {percentage:3.0f} %",
+        disable=None if workers.first else True,  # None: on when stderr is a terminal
+        leave=False,
+    ) as bar:
+
+        def progress(name: str, share: float) -> None:
+            bar.set_description_str(name[:40], refresh=False)
+            bar.update(share - bar.n)
+
+        data = load_clips(folder, settings, progress=progress)
+    if workers.first:
+        for note in data.notes:
+            print(f"Note: {note}", file=sys.stderr)
+        held = "frames" if settings.augment else "features"
+        print(
+            f"{len(data.clips)} clips, {data.frames:,} frames; "
+            f"their {held} take {data.nbytes / _MIB:,.1f} MiB of memory.",
+            file=sys.stderr,
+        )
+    return data
+
+
+def _tell(result: TrainResult, out: Path, settings: TrainSettings) -> None:
+    """One line of JSON for programs; when the run was stopped, one for people as well."""
+    document = {
+        "steps": result.steps,
+        "best_step": result.best_step,
+        "semantic": round(result.semantic, 6),
+        "motion": round(result.motion, 6),
+        "measure": None if result.measure is None else round(result.measure, 4),
+        "seconds": round(result.seconds, 2),
+        "out": str(out),
+    }
+    print(json.dumps(document))
+    if result.stopped:
+        print(
+            f"bavos_core: stopped after step {result.steps} of {settings.steps}; go on with "
+            f"--resume {checkpoint_path(out)}",
+            file=sys.stderr,
+        )
+
+
+class _StopRequest:
+    """Turns Ctrl-C and SIGTERM into a request to stop after the step at hand.
+
+    A step that is torn apart could not be resumed. A second Ctrl-C stops at once.
+    """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.made = False
+
+    def __enter__(self) -> _StopRequest:
+        self._before = {number: signal.signal(number, self._make) for number in self._SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _make(self, number: int, _frame: FrameType | None) -> None:
+        self.made = True
+        signal.signal(number, self._before[signal.Signals(number)])
+
+
+class _Bar:
+    """Steps and losses on a terminal, silence elsewhere."""
+
+    def __init__(self, steps: int, workers: Workers):
+        self._bar = tqdm(
+            total=steps,
+            desc="training",
+            disable=None if workers.first else True,  # None: on when stderr is a terminal
+            leave=False,
+        )
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, step: Step) -> None:
+        """Show that a step is done; a resumed run starts where it left off."""
+        self._bar.set_postfix(
+            semantic=f"{step.semantic:.3f}", motion=f"{step.motion:.3f}", refresh=False
+        )
+        self._bar.update(step.step - self._bar.n)
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    if text == "auto":
+        return None
+    try:
+        height, width = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 192x384 or auto") from None
+    return height, width
+
+
+def _columns(text: str) -> int | None:
+    try:
+        return int(text) or None
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of columns") from None

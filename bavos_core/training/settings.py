@@ -1,0 +1,132 @@
+"""Everything that decides what a training run learns, in one frozen object."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+
+from ..correlator import HEADS
+from ..errors import InputError
+from ..settings import Compute, Precision, Settings
+from .losses import Weighting
+
+Init = Literal["identity", "random"]
+Standardise = Literal["channel", "common"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How to train. Every field has a default; invalid values raise InputError.
+
+    The defaults learn in minutes on a small machine. The paper's own run is 60,000 steps at lr
+    1e-5 in eight processes, with augmentation, whole frames, attention dropout 0.4 and init
+    "random".
+    """
+
+    # features
+    backbone: str = "dino-vits8"  # a name from bavos_core.backbones.names(), or timm's
+    weights: Path | None = None  # local state dict of the backbone; None: local cache, then hub
+    layer: int | None = None  # block whose keys are used, from 0; None: the backbone's own choice
+    size: tuple[int, int] | None = (192, 384)  # pixels (height, width); None: shaped like the clip
+    standardise: Standardise = "channel"  # every channel to variance 1, or all by one factor
+    # samples
+    frames: int = 3  # T of a sample
+    gap: int = 4  # frames from one to the next; less where a clip is too short for it
+    clip_frames: int = 128  # frames of each clip that are used, from its start
+    columns: int | None = 16  # width in patches of a random crop; None: whole frames
+    augment: bool = False  # grey, colour jitter, blur; features are then computed at every step
+    cache_mib: int = 2048  # clips whose features, or frames, take more memory are refused
+    # block
+    init: Init = "identity"  # queries and keys start near the identity, or at random
+    gain: float = 1.0  # factor of the logits at the start, near the identity only
+    heads: int = HEADS
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    # losses
+    anchors: int = 8  # patch positions of a sample that are compared with all others
+    weighting: Weighting = "motion"  # losses weighted by entropy; the paper's figure: "both"
+    mine_before_dropout: bool = False  # choose positives before attention dropout, not after
+    # optimiser
+    steps: int = 3000
+    batch: int = 1  # samples a step in each process
+    lr: float = 5e-5
+    final_lr: float = 0.1  # share of lr that is left at the end of the cosine
+    weight_decay: float = 0.1  # of matrices; biases and norms have none
+    seed: int = 0
+    device: Device = "auto"
+    precision: Precision | None = None  # of the block; None: bf16 on CUDA, fp32 on the CPU
+    # what is kept
+    checkpoint_every: int = 200  # steps
+    measure_every: int = 200  # steps; 0: never, so that the last block is the best
+    holdout_every: int = 7  # every 7th clip is measured on and not trained on; 0: none
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            _check(
+                value in choices, f"{name} is {value!r}; choose {' or '.join(map(str, choices))}"
+            )
+        for name in _COUNTS:
+            _check(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; give 1 or more")
+        for name in ("measure_every", "holdout_every", "weight_decay", "seed"):
+            _check(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; give 0 or more")
+        for name in ("dropout", "attention_dropout"):
+            _check(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; give 0 … 0.99")
+        for name in ("lr", "gain"):
+            valid = 0 < getattr(self, name) < math.inf
+            _check(valid, f"{name} is {getattr(self, name)}; give a number above 0")
+        _check(0 <= self.final_lr <= 1, f"final_lr is {self.final_lr}; give a share from 0 to 1")
+        for name in ("columns", "size"):
+            value = getattr(self, name)
+            sides = value if isinstance(value, tuple) else (value,)
+            _check(value is None or min(sides) >= 1, f"{name} is {value}; give 1 or more")
+
+    @property
+    def analysis(self) -> Settings:
+        """What reading clips and computing features need to know."""
+        return Settings(backbone=self.backbone, weights=self.weights, layer=self.layer,
+                        size=self.size, device=self.device)  # fmt: skip
+
+    def block_type(self, compute: Compute) -> torch.dtype:
+        """Type of the block's matrix products; small ones on a CPU gain little from bfloat16."""
+        chosen = self.precision or ("bf16" if compute.on_cuda else "fp32")
+        return torch.bfloat16 if chosen == "bf16" else torch.float32
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON-ready values."""
+        return {**asdict(self), "weights": str(self.weights) if self.weights else None}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainSettings:
+        """Settings from `to_dict`; unknown names raise InputError."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        _check(not unknown, f"unknown settings: {', '.join(sorted(unknown))}")
+        weights, size = values.get("weights"), values.get("size")
+        return cls(
+            **{
+                **values,
+                "weights": Path(weights) if weights else None,
+                "size": (int(size[0]), int(size[1])) if size else None,
+            }
+        )
+
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "init": get_args(Init),
+    "standardise": get_args(Standardise),
+    "weighting": get_args(Weighting),
+    "device": get_args(Device),
+    "precision": (None, *get_args(Precision)),
+}
+_COUNTS = ("frames", "gap", "clip_frames", "cache_mib", "heads", "anchors", "steps", "batch",
+           "checkpoint_every")  # fmt: skip
+
+
+def _check(valid: bool, message: str) -> None:
+    if not valid:
+        raise InputError(message[0].upper() + message[1:] + ".")

@@ -1,0 +1,182 @@
+"""Figures about the clustering in BENCHMARKS.md: agreement, linkage, temperature.
+
+    python scripts/measure_clustering.py --davis DAVIS_ROOT --weights vit_tiny.safetensors
+
+Development split, every 5th frame, training-free keys, key ratio 5, masks of patches by nearest
+neighbour; the best cluster of a video counts (`scripts/measure.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import numpy as np
+import timm
+import torch
+from measure import SEQUENCES, best_cluster_j, sequence
+from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.spatial.distance import squareform
+
+from bavos_core import Settings, backbones
+from bavos_core.analysis import attention_rows, project_keys
+from bavos_core.attention import AttentionRows, centred_unit, key_frames
+from bavos_core.backbones.vit import ViTBackbone
+from bavos_core.clustering import LogRows, assign, find_clusters, self_distances
+from bavos_core.hierarchy import Growth, grow
+from bavos_core.partitions import adjusted_rand_index
+from bavos_core.settings import Compute, grid_size
+
+TAUS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+LINKAGES = ("average", "complete", "weighted", "single")
+FIXED_SCALE = 5.0  # a temperature that fits one backbone, for comparison
+
+
+class Clip:
+    """Features of a sequence and its truth."""
+
+    def __init__(self, backbone: backbones.Backbone, settings: Settings, root: Path, name: str):
+        frames, self.truth = sequence(root, name)
+        self.settings = settings
+        self.grid = grid_size(frames.shape[1:3], backbone.patch, settings)
+        images = backbones.to_images(frames, self.grid, backbone.patch)
+        self.features = backbone.encode(images, Compute(torch.device("cpu"), "fp32"))
+
+    def attention(self, scale: float | None = None) -> AttentionRows:
+        """Training-free attention, at the clip's own temperature or a fixed one."""
+        if scale is None:
+            return attention_rows(self.features, "keys", None, self.settings)
+        unit = centred_unit(self.features.tokens)
+        keys = unit[key_frames(len(unit), self.settings.key_every)]
+        return AttentionRows(unit, keys, scale)
+
+    def score(self, labels: np.ndarray) -> float:
+        """Best-cluster J of labels (T·N,)."""
+        return best_cluster_j(labels.reshape(-1, *self.grid), self.truth)
+
+
+def by_paper(clip: Clip, dtype: torch.dtype) -> Callable[[float], np.ndarray]:
+    """Labels by the paper's process, run anew at every τ."""
+
+    def labels(tau: float) -> np.ndarray:
+        centroids = find_clusters(clip.attention(), tau, dtype=dtype).centroids
+        return assign(clip.attention(), centroids, dtype=dtype).labels.flatten().numpy()
+
+    return labels
+
+
+def by_tree(growth: Growth) -> Callable[[float], np.ndarray]:
+    """Labels by cutting one tree."""
+    leaf = growth.assignment.labels.flatten().numpy()
+    return lambda tau: growth.tree.cut(tau)[leaf]
+
+
+def by_linkage(growth: Growth, method: str) -> Callable[[float], np.ndarray]:
+    """Labels by another linkage of the same leaves, each leaf counting once."""
+    leaf = growth.assignment.labels.flatten().numpy()
+    distances = self_distances(LogRows.of(growth.assignment.mean_rows)).double().numpy()
+    distances = np.maximum((distances + distances.T) / 2, 0)
+    np.fill_diagonal(distances, 0)
+    merges = linkage(squareform(distances, checks=False), method)
+    return lambda tau: cut_tree(merges, height=tau).ravel()[leaf]
+
+
+def ways(clip: Clip) -> Iterator[tuple[str, Callable[[float], np.ndarray]]]:
+    """Every way to labels that is compared; the first two are exact."""
+    exact = grow(clip.attention(), Settings(), dtype=torch.float32)
+    yield "paper, exact", by_paper(clip, torch.float32)
+    yield "tree, exact", by_tree(exact)
+    yield "paper, fast", by_paper(clip, torch.bfloat16)
+    yield "tree, fast", by_tree(grow(clip.attention(), Settings(), dtype=torch.bfloat16))
+    for method in LINKAGES:
+        yield f"unweighted {method}, exact", by_linkage(exact, method)
+
+
+def compare(name: str, clips: list[Clip]) -> None:
+    """Print J and agreement of every way at every τ, means over clips."""
+    scores: dict[str, list[list[float]]] = {}
+    alike: dict[str, list[list[float]]] = {}
+    for clip in clips:
+        found = {way: [label(tau) for tau in TAUS] for way, label in ways(clip)}
+        for way, labels in found.items():
+            scores.setdefault(way, []).append([clip.score(at_tau) for at_tau in labels])
+            reference = found[f"{way.split(',')[0]}, exact"]
+            pairs = zip(labels, reference, strict=True)
+            alike.setdefault(way, []).append([adjusted_rand_index(*pair) for pair in pairs])
+    print(f"\n{name}: mean best-cluster J (ARI with the same way in float32)\n")
+    print("| way | " + " | ".join(f"τ {tau}" for tau in TAUS) + " |")
+    print("|---|" + "--:|" * len(TAUS))
+    for way, rows in scores.items():
+        means, agreement = np.mean(rows, axis=0), np.mean(alike[way], axis=0)
+        cells = [
+            f"{j:.3f}" + ("" if way.endswith("exact") else f" ({a:.3f})")
+            for j, a in zip(means, agreement, strict=True)
+        ]
+        print(f"| {way} | " + " | ".join(cells) + " |", flush=True)
+
+
+def temperature(models: dict[str, tuple[backbones.Backbone, Settings]], root: Path) -> None:
+    """Print cluster counts at τ = 1 with a fixed and with the clip's own temperature."""
+    print(f"\nclusters of the tree at τ = 1: fixed scale {FIXED_SCALE:g} → fixed perplexity\n")
+    print("| backbone | " + " | ".join(SEQUENCES[:3]) + " | scales chosen |")
+    print("|---|" + "--:|" * 3 + "---|")
+    spread: dict[str, list[int]] = {"fixed": [], "own": []}
+    for name, (backbone, settings) in models.items():
+        cells, scales = [], []
+        for sequence_name in SEQUENCES[:3]:
+            clip = Clip(backbone, settings, root, sequence_name)
+            counts = []
+            for kind, scale in (("fixed", FIXED_SCALE), ("own", None)):
+                tree = grow(clip.attention(scale), Settings(), dtype=torch.float32).tree
+                counts.append(tree.clusters_at(1.0))
+                spread[kind].append(counts[-1])
+            cells.append(f"{counts[0]} → {counts[1]}")
+            scales.append(f"{project_keys(clip.features.tokens, settings).scale:.1f}")
+        print(f"| {name} | " + " | ".join(cells) + f" | {', '.join(scales)} |", flush=True)
+    for kind, counts in spread.items():
+        middle = statistics.median(counts)
+        print(f"{kind}: from {min(counts)} to {max(counts)}, median {middle:g}")
+
+
+def random_vit(name: str) -> ViTBackbone:
+    """A ViT of timm with random weights; its last block's keys."""
+    torch.manual_seed(0)
+    model = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True).eval()
+    return ViTBackbone(model.requires_grad_(False), len(model.blocks) - 1, (0.5,) * 3, (0.25,) * 3)
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--davis", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True, help="vit_tiny_patch16_224")
+    options = parser.parse_args()
+    small, large = Settings(size=(192, 384)), Settings(size=(384, 768))
+    cpu = torch.device("cpu")
+    builtin = backbones.load("builtin", weights=None, layer=None, device=cpu)
+    stand_in = backbones.load(
+        "vit_tiny_patch16_224", weights=options.weights, layer=None, device=cpu
+    )
+    for name, backbone, settings in (
+        ("stand-in ViT-Ti/16, 384×768", stand_in, large),
+        ("builtin, 192×384", builtin, small),
+    ):
+        compare(name, [Clip(backbone, settings, options.davis, s) for s in SEQUENCES])
+    models: dict[str, tuple[backbones.Backbone, Settings]] = {
+        "builtin": (builtin, small),
+        "stand-in ViT-Ti/16": (stand_in, large),
+        "random ViT-S/16": (random_vit("vit_small_patch16_224"), large),
+        "random ViT-B/16": (random_vit("vit_base_patch16_224"), large),
+        "random ViT-S/8": (random_vit("vit_small_patch8_224"), small),
+    }
+    temperature(models, options.davis)
+
+
+if __name__ == "__main__":
+    torch.set_grad_enabled(False)
+    main()
