@@ -1,6 +1,6 @@
 """Parity with the reference code, at the tolerances stated in golden/README.md.
 
-training_losses.npz is left out: training is not part of the core yet.
+training_losses.npz is compared in tests/training/test_losses.py.
 """
 
 import numpy as np
