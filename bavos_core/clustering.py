@@ -198,20 +198,24 @@ def greedy_merge(rows: LogRows, tau: float, alike: np.ndarray | None = None) -> 
     count = len(rows.own)
     alike = np.arange(count) if alike is None else alike
     member = np.full(count, -1, np.int64)
-    within: dict[int, np.ndarray] = {}
+    left, index = rows, np.arange(count)  # rows that are still worth a distance, and which they are
+    within: dict[int, np.ndarray] = {}  # rows within τ of a likely seed
     for cluster in range(count):
         free = np.flatnonzero(member < 0)
         if not len(free):
             break
         seed = int(free[0])
         if seed not in within:
+            if 2 * len(free) <= len(index):  # copying costs, so not at every turn
+                left, index = rows[torch.from_numpy(free).to(rows.p.device)], free
             firsts = np.sort(np.unique(alike[free], return_index=True)[1])
             likely = free[firsts[:_SEEDS_AT_ONCE]]
-            seeds = rows[torch.from_numpy(likely).to(rows.p.device)]
-            found = (symmetric_kl(seeds, rows) <= tau).cpu().numpy()
-            still_free = {row: near for row, near in within.items() if member[row] < 0}
-            within = still_free | dict(zip(likely.tolist(), found, strict=True))
-        member[within[seed] & (member < 0)] = cluster
+            seeds = left[torch.from_numpy(np.searchsorted(index, likely)).to(rows.p.device)]
+            near = (symmetric_kl(seeds, left) <= tau).cpu().numpy()
+            within = {row: found for row, found in within.items() if member[row] < 0}
+            within |= {int(row): index[hit] for row, hit in zip(likely, near, strict=True)}
+        absorbed = within[seed]
+        member[absorbed[member[absorbed] < 0]] = cluster
         member[seed] = cluster  # rounding may put a row farther than τ from itself
     return member
 
