@@ -250,9 +250,10 @@ def test_the_time_slider_changes_frame_and_heatmap(attended: Page) -> None:
 
 def test_a_source_with_fewer_heads_can_follow_any_head(attended: Page) -> None:
     heat, video = attended.locator("#heat img"), attended.locator("#heat-video video")
-    before = source_of(heat)
+    before, video_before = source_of(heat), source_of(video)
     attended.locator("#source input[value=untrained]").check()
     expect_another(heat, before)
+    expect_another(video, video_before)  # or its arrival may close the list that is opened next
     before, video_before = source_of(heat), source_of(video)
     choose_head(attended, "Head 7")
     expect_another(heat, before)
