@@ -175,7 +175,8 @@ def hierarchy_svg(
         f'<text x="8" y="14">τ</text>'
         f'<line x1="{margin}" x2="{width}" y1="{up(tau):.1f}" y2="{up(tau):.1f}" '
         f'stroke="#d55e00" stroke-width="1.5" stroke-dasharray="6 4"/>'
-        f'<text x="{width - 8}" y="{up(tau) - 5:.1f}" text-anchor="end" fill="#d55e00">'
+        f'<text x="{width - 8}" y="{up(tau) - 5:.1f}" text-anchor="end" fill="#d55e00" '
+        'paint-order="stroke" stroke="#fff" stroke-width="4">'
         f"cut at τ = {tau:.2f}: {len(background)} clusters</text>"
         f'<text x="{margin}" y="{height - 6}">finest parts</text></svg>'
     )
