@@ -28,6 +28,7 @@ from .attention import AttentionRows, centred_unit, key_frames, perplexity_scale
 from .backbones import Backbone, Features
 from .correlator import TemporalCorrelator, untrained
 from .errors import InputError
+from .files import replacing
 from .hierarchy import ClusterTree, grow
 from .masks import Segmentation, background_clusters, soft_membership
 from .settings import (
@@ -254,12 +255,8 @@ class Analysis:
         arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        part = path.with_name(f".{path.name}.part")
-        try:
+        with replacing(path) as part:
             part.write_bytes(buffer.getvalue())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> Analysis:

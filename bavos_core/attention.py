@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -92,6 +93,7 @@ class AttentionRows:
             stop = min(start + length, self.frames)
             yield slice(start, stop), self._kept_rows(start, stop)
 
+    @cached_property
     def one_heads_keys(self) -> Tensor:
         """The keys of attention with one head, (M, d) float32, without what all share.
 
@@ -106,7 +108,7 @@ class AttentionRows:
         Remembered: it is small, and every pass over the clip needs it.
         """
         if frames.start not in self._means or len(self._means[frames.start]) != len(rows):
-            self._means[frames.start] = rows @ self.one_heads_keys()
+            self._means[frames.start] = rows @ self.one_heads_keys
         return self._means[frames.start]
 
     def _kept_rows(self, start: int, stop: int) -> Tensor:

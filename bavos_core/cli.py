@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from . import __version__, backbones, benchmark
 from .analysis import Analysis, analyse
-from .benchmark import METHODS
 from .errors import InputError
 from .export import write_all, write_heatmap
 from .settings import SOURCES, Compute, Settings
@@ -65,16 +64,18 @@ def build_parser() -> argparse.ArgumentParser:
     attend.add_argument("--source", choices=SOURCES, help="default: what segment clusters")
     attend.set_defaults(run=run_attend)
 
-    benchmark = commands.add_parser("benchmark", help="time the clustering beside a plain version")
-    benchmark.add_argument("--out", type=Path, required=True, metavar="FILE.json")
-    benchmark.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    benchmark.add_argument(
+    measure = commands.add_parser("benchmark", help="time the clustering beside a plain version")
+    measure.add_argument("--out", type=Path, required=True, metavar="FILE.json")
+    measure.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    measure.add_argument(
         "--minutes", type=float, default=10.0, help="what takes longer is left out (%(default)s)"
     )
-    benchmark.add_argument("--frames", type=int, nargs="+", metavar="T", help="12, 24, 70")
-    benchmark.add_argument("--grids", type=_size, nargs="+", metavar="HxW", help="24x48, 40x60")
-    benchmark.add_argument("--methods", nargs="+", choices=METHODS, default=tuple(METHODS))
-    benchmark.set_defaults(run=run_benchmark)
+    measure.add_argument("--frames", type=int, nargs="+", metavar="T", help="12, 24, 70")
+    measure.add_argument("--grids", type=_size, nargs="+", metavar="HxW", help="24x48, 40x60")
+    measure.add_argument(
+        "--methods", nargs="+", choices=benchmark.METHODS, default=benchmark.METHODS
+    )
+    measure.set_defaults(run=run_benchmark)
 
     add_train_command(commands)
     return parser

@@ -102,7 +102,7 @@ class HeadRows:
         queries = attention.scale * attention.queries[frames, 0].flatten(0, 1).float()
         mean_keys = attention.mean_keys(frames, rows)
         own = torch.linalg.vecdot(queries, mean_keys)
-        return cls(rows, queries, attention.one_heads_keys(), mean_keys, own)
+        return cls(rows, queries, attention.one_heads_keys, mean_keys, own)
 
     def log_dot(self, p: Tensor) -> Tensor:
         """Σ log·p of every own row with every given one, but for a constant a row."""

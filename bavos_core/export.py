@@ -6,7 +6,6 @@ clip: between two analysed frames, membership is blended by time and refined on 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import platform
 import shutil
@@ -29,6 +28,7 @@ from torch.nn import functional as F
 from . import drawing
 from .analysis import Analysis
 from .errors import InputError
+from .files import replacing
 from .masks import Segmentation, nearest_pixels, refined_membership, refined_pixels
 from .video import ArrayClip, Clip, VideoWriter, playback
 
@@ -281,7 +281,7 @@ def masks_document(
 
 def write_labels(path: Path, analysis: Analysis, segmentation: Segmentation) -> None:
     """Patch labels and what they refer to, as NPZ."""
-    with _replacing(path) as part, part.open("wb") as file:
+    with replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(
             file,
             labels=segmentation.labels.astype(np.int32),  # (T, h, w)
@@ -346,9 +346,9 @@ def _attention_per_key_frame(analysis: Analysis) -> np.ndarray:
 
 def write_hierarchy(folder: Path, analysis: Analysis, segmentation: Segmentation) -> None:
     """hierarchy.json and hierarchy.svg."""
-    with _replacing(folder / "hierarchy.json") as part:
+    with replacing(folder / "hierarchy.json") as part:
         part.write_text(json.dumps(hierarchy_document(analysis, segmentation)))
-    with _replacing(folder / "hierarchy.svg") as part:
+    with replacing(folder / "hierarchy.svg") as part:
         svg = drawing.hierarchy_svg(analysis.tree, segmentation.tau, segmentation.background)
         part.write_text(svg, encoding="utf-8")
 
@@ -458,14 +458,3 @@ def _fill(
     document = summary(analysis, segmentation, seconds)
     (folder / "summary.json").write_text(json.dumps(document, indent=1))
     return document
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary name that becomes `path` when all went well, and vanishes otherwise."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -104,7 +104,7 @@ class ClusterTree:
     @property
     def weights(self) -> np.ndarray:
         """What each leaf counts in a mean (L,): its patches, or next to nothing without any."""
-        return np.maximum(self.sizes.astype(float), 1e-9)
+        return _weights(self.sizes)
 
     def sum_over_nodes(self, values: np.ndarray) -> np.ndarray:
         """A quantity of every leaf (L, …), summed over the leaves of every node: (2L-1, …)."""
@@ -216,6 +216,11 @@ def build_tree(assignment: Assignment, *, linked: Tensor | None = None) -> Clust
     return ClusterTree(merges, counts.astype(np.int32), rows)
 
 
+def _weights(sizes: np.ndarray) -> np.ndarray:
+    """Sizes (L,) as weights of a mean, none of them 0: a leaf may have lost all its patches."""
+    return np.maximum(sizes.astype(float), 1e-9)
+
+
 def _as_stored(rows: np.ndarray) -> np.ndarray:
     """Rows in units of 1/M as float16, which ends at 65504."""
     stored: np.ndarray = np.minimum(rows, np.finfo(np.float16).max).astype(np.float16)
@@ -233,7 +238,7 @@ def average_linkage(distances: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     np.fill_diagonal(distances, np.inf)
     nearest, least = distances.argmin(1), distances.min(1)
     node = np.arange(leaves)
-    weight = np.maximum(sizes.astype(float), 1e-9)  # a leaf may have lost all its patches
+    weight = _weights(sizes)
     merges = np.zeros((leaves - 1, 4))
     for i in range(leaves - 1):
         first = int(least.argmin())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -28,16 +28,43 @@ Sources = Literal["framewise", "untrained", "learned", "keys"]
 SOURCES: tuple[Sources, ...] = ("framewise", "untrained", "learned", "keys")
 
 
+SomeSettings = TypeVar("SomeSettings", bound="JsonSettings")
+
+
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class JsonSettings:
+    """Settings that can be written as JSON: what they share that JSON holds in another form."""
+
+    weights: Path | None = None  # local state dict of the backbone; None: local cache, then hub
+    size: tuple[int, int] | None = None  # (height, width) fed to the backbone; None: see grid_size
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON-ready values."""
+        return {**asdict(self), "weights": str(self.weights) if self.weights else None}
+
+    @classmethod
+    def from_dict(cls: type[SomeSettings], values: dict[str, Any]) -> SomeSettings:
+        """Settings from `to_dict`; unknown names raise InputError."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        check(not unknown, f"unknown settings: {', '.join(sorted(unknown))}")
+        weights, size = values.get("weights"), values.get("size")
+        return cls(
+            **{
+                **values,
+                "weights": Path(weights) if weights else None,
+                "size": (int(size[0]), int(size[1])) if size else None,
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(JsonSettings):
     """What to run and how. Every field has a default; invalid values raise InputError."""
 
     backbone: str = "dino-vits8"  # a name from bavos_core.backbones.names(), or timm's
-    weights: Path | None = None  # local state dict; None: local cache, then hub
     layer: int | None = None  # block whose keys are used, from 0; None: the backbone's own choice
     correlator: str = "auto"  # "auto", "keys", "untrained", or a file with a trained block
     frames: int | None = None  # frames analysed, spread evenly; None: 24 on CPU, 80 on CUDA
-    size: tuple[int, int] | None = None  # (height, width) fed to the backbone; None: see grid_size
     key_ratio: int | None = None  # every r-th analysed frame is a key frame; None: 5, exact 10
     tau: float = PAPER_TAU  # where the hierarchy is cut, symmetric KL
     exact: bool = False  # the paper's procedure to the letter: float32, nearest-neighbour masks
@@ -47,18 +74,18 @@ class Settings:
     seed: int = 0  # of the untrained block
 
     def __post_init__(self) -> None:
-        _check(0 < self.tau < float("inf"), f"tau is {self.tau}; it must be a number above 0")
-        _check(self.frames is None or self.frames >= 1, f"frames is {self.frames}; give 1 or more")
-        _check(
+        check(0 < self.tau < float("inf"), f"tau is {self.tau}; it must be a number above 0")
+        check(self.frames is None or self.frames >= 1, f"frames is {self.frames}; give 1 or more")
+        check(
             self.key_ratio is None or self.key_ratio >= 1,
             f"the key ratio is {self.key_ratio}; give 1 or more",
         )
-        _check(
+        check(
             self.size is None or min(self.size) >= 1,
             f"the size is {self.size}; give height and width in pixels, such as 192x384",
         )
-        _check(self.device in ("auto", "cpu", "cuda"), f"unknown device {self.device!r}")
-        _check(self.precision in (None, "fp32", "bf16"), f"unknown precision {self.precision!r}")
+        check(self.device in ("auto", "cpu", "cuda"), f"unknown device {self.device!r}")
+        check(self.precision in (None, "fp32", "bf16"), f"unknown precision {self.precision!r}")
 
     @property
     def refined(self) -> bool:
@@ -69,24 +96,6 @@ class Settings:
     def key_every(self) -> int:
         """The key ratio r in force."""
         return self.key_ratio or (PAPER_KEY_RATIO if self.exact else SAMPLED_KEY_RATIO)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON-ready values."""
-        return {**asdict(self), "weights": str(self.weights) if self.weights else None}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Settings:
-        """Settings from `to_dict`; unknown names raise InputError."""
-        unknown = set(values) - {f.name for f in fields(cls)}
-        _check(not unknown, f"unknown settings: {', '.join(sorted(unknown))}")
-        weights, size = values.get("weights"), values.get("size")
-        return cls(
-            **{
-                **values,
-                "weights": Path(weights) if weights else None,
-                "size": (int(size[0]), int(size[1])) if size else None,
-            }
-        )
 
 
 @dataclass(frozen=True)
@@ -104,12 +113,12 @@ class Compute:
     def choose(cls, settings: Settings) -> Compute:
         """Resolve "auto". Raises InputError when CUDA is asked for and there is none."""
         has_cuda = torch.cuda.is_available()
-        _check(
+        check(
             settings.device != "cuda" or has_cuda,
             "this machine has no CUDA device; choose --device cpu or auto",
         )
         device = torch.device("cuda" if has_cuda and settings.device != "cpu" else "cpu")
-        native_bf16 = device.type == "cuda" or _cpu_multiplies_bf16()
+        native_bf16 = device.type == "cuda" or bool(bf16_units())
         default: Precision = "bf16" if native_bf16 and not settings.exact else "fp32"
         return cls(device, settings.precision or default)
 
@@ -134,12 +143,14 @@ def grid_size(clip_size: tuple[int, int], patch: int, settings: Settings) -> tup
     return h, max(1, round(GRID_PATCHES / h))
 
 
-def _cpu_multiplies_bf16() -> bool:
+def bf16_units() -> list[str]:
+    """What this processor multiplies bfloat16 with natively, under torch's names."""
     ask = getattr(torch.cpu, "get_capabilities", None)  # older versions of torch lack it
     capabilities = ask() if ask else {}
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    return [unit for unit in ("amx_bf16", "avx512_bf16") if capabilities.get(unit)]
 
 
-def _check(valid: bool, message: str) -> None:
+def check(valid: bool, message: str) -> None:
+    """Raise InputError with a message that lacks its capital and its full stop, if not valid."""
     if not valid:
         raise InputError(message[0].upper() + message[1:] + ".")

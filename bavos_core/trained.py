@@ -22,6 +22,7 @@ from torch import Tensor
 from .backbones.weights import correlator_tensors, load_checked, read_tensors
 from .correlator import HEADS, TemporalCorrelator
 from .errors import InputError
+from .files import replacing
 
 FORMAT = "bavos-correlator-1"
 _BLOCK = "temporal_transformer.0."  # the reference's name of the block
@@ -143,13 +144,9 @@ def _read_statistics(
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file under another name first, so that no half file is ever found."""
-    part = path.with_name(f".{path.name}.part")
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
+    with replacing(path) as part:
         part.write_bytes(save(whole, metadata=dict(metadata)))  # readable like any other file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_metadata(path: Path) -> dict[str, str]:

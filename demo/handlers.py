@@ -89,7 +89,8 @@ class Handlers:
         result, video = self.jobs.segment(path, backbone, int(frames), progress)
         analysis = result.analysis
         last = len(analysis.frames) - 1
-        parts = min(analysis.tree.leaves, drawing.MAX_PARTS)
+        clusters = analysis.segment().clusters
+        parts = max(min(analysis.tree.leaves, drawing.MAX_PARTS), clusters, 2)
         sources = [(words.SOURCES[s], s) for s in analysis.sources()]
         return (
             result.id,
@@ -98,7 +99,7 @@ class Handlers:
             words.report(result),
             gr.Column(visible=True),
             gr.Slider(minimum=0, maximum=max(last, 1), value=last // 2, interactive=last > 0),
-            gr.Slider(minimum=1, maximum=max(parts, 2), value=analysis.segment().clusters),
+            gr.Slider(minimum=1, maximum=parts, value=clusters),
             gr.Radio(sources, value=analysis.source),
             heads_of(result, analysis.source),
             None,

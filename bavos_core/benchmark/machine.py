@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 
+from ..settings import bf16_units
+
 
 def machine(device: str) -> dict[str, Any]:
     """What the figures were made on."""
-    ask = getattr(torch.cpu, "get_capabilities", None)  # older versions of torch lack it
-    capabilities = ask() if ask else {}
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
-        "bfloat16 units": [k for k in ("amx_bf16", "avx512_bf16") if capabilities.get(k)],
+        "bfloat16 units": bf16_units(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,

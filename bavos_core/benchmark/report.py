@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..files import replacing
 from .runs import METHODS, Case
 
 
@@ -20,9 +21,7 @@ def as_table(document: dict[str, Any]) -> str:
         "| case | method | seconds | ÷ plain | by stage | per 10¹² | peak MiB | clusters | ARI |",
         "|---|---|--:|--:|---|--:|--:|--:|--:|",
     ]
-    runs = sorted(
-        document["runs"], key=lambda run: (_size(run), list(METHODS).index(run["method"]))
-    )
+    runs = sorted(document["runs"], key=lambda run: (_size(run), METHODS.index(run["method"])))
     plain = {_size(run): run["seconds"] for run in runs if run["method"] == "plain"}
     for run in runs:
         case = Case(**{**run["case"], "grid": tuple(run["case"]["grid"])})
@@ -56,9 +55,5 @@ def _size(run: dict[str, Any]) -> tuple[Any, ...]:
 
 def write_document(path: Path, document: dict[str, Any]) -> None:
     """The document as JSON; complete or not there."""
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as part:
         part.write_text(json.dumps(document, indent=1))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

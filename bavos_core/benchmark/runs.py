@@ -29,12 +29,12 @@ from .plain import plain_centroids, plain_labels
 from .scene import HEADS, scene
 
 Method = Literal["plain", "exact", "fast", "tree"]
-METHODS: dict[Method, str] = {
-    "plain": "the reference's way: all heads at once, five products, row by row",
-    "exact": "find_clusters and assign in float32",
-    "fast": "the same with bfloat16 where it is harmless",
-    "tree": "what `segment` does by default: fast, fine leaves, hierarchy",
-}
+METHODS: tuple[Method, ...] = (
+    "plain",  # the reference's way: all heads at once, five products, row by row
+    "exact",  # find_clusters and assign in float32
+    "fast",  # the same with bfloat16 where it is harmless
+    "tree",  # what `segment` does by default: fast, fine leaves, hierarchy
+)
 TAU = 1.0
 _GUESSED_RATE = {"plain": 4e-11, "exact": 1e-11, "fast": 7e-12, "tree": 7e-12}  # s per n²·M
 
@@ -89,7 +89,7 @@ def run_benchmark(
     *,
     device: str = "cpu",
     cases: tuple[Case, ...] = CASES,
-    methods: tuple[Method, ...] = tuple(METHODS),
+    methods: tuple[Method, ...] = METHODS,
     minutes: float = 10.0,
     report: Callable[[Run], None] | None = None,
 ) -> dict[str, Any]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
 
 from ..correlator import HEADS
-from ..errors import InputError
-from ..settings import Compute, Precision, Settings
+from ..settings import Compute, JsonSettings, Precision, Settings, check
 from .losses import Weighting
 
 Init = Literal["identity", "random"]
@@ -20,7 +18,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings:
+class TrainSettings(JsonSettings):
     """How to train. Every field has a default; invalid values raise InputError.
 
     The defaults learn in minutes on a small machine. The paper's own run is 60,000 steps at lr
@@ -30,7 +28,6 @@ class TrainSettings:
 
     # features
     backbone: str = "dino-vits8"  # a name from bavos_core.backbones.names(), or timm's
-    weights: Path | None = None  # local state dict of the backbone; None: local cache, then hub
     layer: int | None = None  # block whose keys are used, from 0; None: the backbone's own choice
     size: tuple[int, int] | None = (192, 384)  # pixels (height, width); None: shaped like the clip
     standardise: Standardise = "channel"  # every channel to variance 1, or all by one factor
@@ -68,23 +65,21 @@ class TrainSettings:
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
-            _check(
-                value in choices, f"{name} is {value!r}; choose {' or '.join(map(str, choices))}"
-            )
+            check(value in choices, f"{name} is {value!r}; choose {' or '.join(map(str, choices))}")
         for name in _COUNTS:
-            _check(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; give 1 or more")
+            check(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; give 1 or more")
         for name in ("measure_every", "holdout_every", "weight_decay", "seed"):
-            _check(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; give 0 or more")
+            check(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; give 0 or more")
         for name in ("dropout", "attention_dropout"):
-            _check(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; give 0 … 0.99")
+            check(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; give 0 … 0.99")
         for name in ("lr", "gain"):
             valid = 0 < getattr(self, name) < math.inf
-            _check(valid, f"{name} is {getattr(self, name)}; give a number above 0")
-        _check(0 <= self.final_lr <= 1, f"final_lr is {self.final_lr}; give a share from 0 to 1")
+            check(valid, f"{name} is {getattr(self, name)}; give a number above 0")
+        check(0 <= self.final_lr <= 1, f"final_lr is {self.final_lr}; give a share from 0 to 1")
         for name in ("columns", "size"):
             value = getattr(self, name)
             sides = value if isinstance(value, tuple) else (value,)
-            _check(value is None or min(sides) >= 1, f"{name} is {value}; give 1 or more")
+            check(value is None or min(sides) >= 1, f"{name} is {value}; give 1 or more")
 
     @property
     def analysis(self) -> Settings:
@@ -97,24 +92,6 @@ class TrainSettings:
         chosen = self.precision or ("bf16" if compute.on_cuda else "fp32")
         return torch.bfloat16 if chosen == "bf16" else torch.float32
 
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON-ready values."""
-        return {**asdict(self), "weights": str(self.weights) if self.weights else None}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainSettings:
-        """Settings from `to_dict`; unknown names raise InputError."""
-        unknown = set(values) - {f.name for f in fields(cls)}
-        _check(not unknown, f"unknown settings: {', '.join(sorted(unknown))}")
-        weights, size = values.get("weights"), values.get("size")
-        return cls(
-            **{
-                **values,
-                "weights": Path(weights) if weights else None,
-                "size": (int(size[0]), int(size[1])) if size else None,
-            }
-        )
-
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "init": get_args(Init),
@@ -125,8 +102,3 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 }
 _COUNTS = ("frames", "gap", "clip_frames", "cache_mib", "heads", "anchors", "steps", "batch",
            "checkpoint_every")  # fmt: skip
-
-
-def _check(valid: bool, message: str) -> None:
-    if not valid:
-        raise InputError(message[0].upper() + message[1:] + ".")

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..errors import Cancelled, InputError
+from ..files import replacing
 from ..trained import TrainedBlock, git_revision, write_trained
 from .blocks import new_block
 from .checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
@@ -230,12 +231,10 @@ def _start_log(path: Path, *, after: int) -> None:
     if after and path.is_file():
         with path.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if int(row["step"]) <= after]
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", newline="") as file:
+    with replacing(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, LOG_COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    part.replace(path)
 
 
 def _append_to_log(path: Path, step: Step) -> None:

@@ -1,23 +1,11 @@
-"""Shared set-up: one thread, and analyses of tiny clips that several tests look at."""
+"""Analyses of tiny clips that several tests look at."""
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import settings
 
 from bavos_core import Analysis, Settings, analyse
 
 from .helpers import TINY, noise_clip
-
-# The same inputs on every run, and no time limit, since the machine may be busy.
-settings.register_profile("core", derandomize=True, deadline=None, database=None)
-settings.load_profile("core")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Tensors here are so small that threads would only wait for each other."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

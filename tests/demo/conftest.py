@@ -15,7 +15,6 @@ import huggingface_hub.constants
 import imageio_ffmpeg
 import numpy as np
 import pytest
-import torch
 from playwright.sync_api import Browser, sync_playwright
 
 from bavos_core import Analysis, Settings, analyse
@@ -37,10 +36,9 @@ SERVED = DemoSettings(backbone="builtin", max_frames=6, stored_results=8)
 
 @pytest.fixture(scope="session", autouse=True)
 def without_the_network() -> Iterator[None]:
-    """No model hub; and one thread, since threads on a busy machine wait for each other."""
+    """No model hub."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-        torch.set_num_threads(1)
         yield
 
 

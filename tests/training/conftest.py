@@ -1,24 +1,12 @@
-"""Shared set-up: one thread, and a folder of tiny clips."""
+"""A folder of tiny clips that several tests read."""
 
 from pathlib import Path
 
 import pytest
-import torch
-from hypothesis import settings
 
 from bavos_core.training.data import TrainingData, load_clips
 
 from .helpers import TINY, write_mp4, write_pictures, write_zip
-
-# The same inputs on every run, and no time limit, since the machine may be busy.
-settings.register_profile("training", derandomize=True, deadline=None, database=None)
-settings.load_profile("training")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Tensors here are tiny; and to the bit, results are the same for the same threads only."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
