@@ -15,7 +15,7 @@ import os
 # clustering took 35 s spinning and 8 s sleeping. A value that is set already stays.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from .analysis import Analysis, analyse
+from .analysis import Analysis, analyse, recluster
 from .errors import BackboneUnavailable, Cancelled, InputError
 from .hierarchy import ClusterTree
 from .masks import Segmentation
@@ -34,4 +34,5 @@ __all__ = [
     "Settings",
     "analyse",
     "open_clip",
+    "recluster",
 ]

@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ from .video import ArrayClip, Clip, open_clip, sample_indices
 
 Progress = Callable[[str, float], None]  # stage name, share of the stage done 0 … 1
 FORMAT = 2  # of the analysis file
+_CLUSTERING = "attention and clustering"  # the stage
 _TRAINED_BLOCKS = Path(__file__).parent.parent / "assets" / "correlators"
 
 
@@ -211,13 +212,19 @@ class Analysis:
                 raise InputError(f"Unknown source {unknown!r}; choose {', '.join(SOURCES)}.")
 
     @property
+    def features(self) -> Features:
+        """What the backbone gave, float32."""
+        return Features(self.queries.float(), self.keys.float(), self.grid, self.framewise_scale)
+
+    @property
     def tokens(self) -> Tensor:
         """Frame features (T, N, C) float32: keys with heads concatenated."""
-        return self.keys.float().transpose(1, 2).flatten(2)
+        return self.features.tokens
 
     @cached_property
     def _by_backbone(self) -> Projection:
-        return Projection(self.queries.float(), self.keys.float(), self.framewise_scale)
+        features = self.features
+        return Projection(features.queries, features.keys, features.scale)
 
     @cached_property
     def _by_keys(self) -> Projection:
@@ -325,17 +332,9 @@ def analyse(
         )
         grid = grid_size(opened.size, backbone.patch, settings)
         features = backbone.encode(backbones.to_images(frames, grid, backbone.patch), compute)
-    with clock.stage("attention and clustering"):
+    with clock.stage(_CLUSTERING):
         source, block = choose_source(settings, features.channels)
-        rows = attention_rows(features, source, block, settings)
-        growth = grow(
-            rows,
-            settings,
-            dtype=compute.dtype,
-            progress=lambda share: report("attention and clustering", share),
-        )
-    per_patch = (len(frames), *grid, -1)
-    assignment = growth.assignment
+        found = _cluster(features, source, block, settings, compute, report)
     return Analysis(
         settings=settings,
         clip_name=opened.name,
@@ -347,16 +346,60 @@ def analyse(
         queries=features.queries.half().cpu(),
         keys=features.keys.half().cpu(),
         framewise_scale=features.scale,
-        source=source,
-        block=block and block.to(torch.device("cpu")),
-        tree=growth.tree,
-        nearest=assignment.index.cpu().numpy().astype(np.int32).reshape(per_patch),
-        distance=assignment.distance.cpu().numpy().astype(np.float16).reshape(per_patch),
-        levels=growth.levels.reshape(-1, len(frames), *grid),
         notes=_notes(opened, analysed, backbone),
         timings=clock.seconds,
         peak_memory_mib=_peak_memory_mib(),
+        **found,
     )
+
+
+def recluster(
+    analysis: Analysis, block: TrainedBlock | None, *, progress: Progress | None = None
+) -> Analysis:
+    """Find the objects anew by another correlator, from the features that are kept.
+
+    block: a trained one, such as `training.adapt` gives; None for training-free keys.
+    Frames, features and everything else that does not depend on it are shared with the old
+    analysis, which stays as it is. Raises InputError for a block of another number of channels.
+    """
+    report = progress or _silent
+    clock = _Clock(report)
+    compute = Compute.choose(analysis.settings)
+    features = analysis.features
+    with clock.stage(_CLUSTERING):
+        if block:
+            _check_channels(block, features.channels, analysis.settings.backbone, "The block")
+        source: Sources = "learned" if block else "keys"
+        found = _cluster(features, source, block, analysis.settings, compute, report)
+    timings = analysis.timings | clock.seconds
+    return replace(analysis, **found, timings=timings, peak_memory_mib=_peak_memory_mib())
+
+
+def _cluster(
+    features: Features,
+    source: Sources,
+    block: TrainedBlock | None,
+    settings: Settings,
+    compute: Compute,
+    report: Progress,
+) -> dict[str, Any]:
+    """The fields of an Analysis that depend on the correlator."""
+    growth = grow(
+        attention_rows(features.to(compute.device), source, block, settings),
+        settings,
+        dtype=compute.dtype,
+        progress=lambda share: report(_CLUSTERING, share),
+    )
+    assignment, frames = growth.assignment, len(features.keys)
+    per_patch = (frames, *features.grid, -1)
+    return {
+        "source": source,
+        "block": block and block.to(torch.device("cpu")),
+        "tree": growth.tree,
+        "nearest": assignment.index.cpu().numpy().astype(np.int32).reshape(per_patch),
+        "distance": assignment.distance.cpu().numpy().astype(np.float16).reshape(per_patch),
+        "levels": growth.levels.reshape(-1, frames, *features.grid),
+    }
 
 
 def read_sample(
@@ -388,12 +431,16 @@ def choose_source(settings: Settings, channels: int) -> tuple[Sources, TrainedBl
     if path is None:
         return "keys", None
     block = read_trained(path)
+    _check_channels(block, channels, settings.backbone, path.name)
+    return "learned", block
+
+
+def _check_channels(block: TrainedBlock, channels: int, backbone: str, name: str) -> None:
     if block.channels != channels:
         raise InputError(
-            f"{path.name} was trained on features of {block.channels} channels, and "
-            f"{settings.backbone} gives {channels}; choose the backbone that it was made for."
+            f"{name} was trained on features of {block.channels} channels, and "
+            f"{backbone} gives {channels}; choose the backbone that it was made for."
         )
-    return "learned", block
 
 
 def trained_block_for(backbone: str) -> Path | None:

@@ -5,7 +5,7 @@ T frames, h×w patch grid, N = h·w patches, H heads of d channels, C = H·d.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -29,6 +29,10 @@ class Features:
     def tokens(self) -> Tensor:
         """The keys with heads concatenated, (T, N, C): the frame feature of the paper."""
         return self.keys.transpose(1, 2).flatten(2)
+
+    def to(self, device: torch.device) -> Features:
+        """The same on a device."""
+        return replace(self, queries=self.queries.to(device), keys=self.keys.to(device))
 
     @property
     def channels(self) -> int:

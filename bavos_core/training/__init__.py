@@ -1,7 +1,7 @@
 """Training the temporal correlator (paper, section 3.2 and training details)."""
 
 from ..trained import TrainedBlock, read_trained, write_trained
-from .adapt import ADAPT, adapt
+from .adapt import ADAPT, adapt, adapting
 from .data import TrainingData, load_clips
 from .settings import TrainSettings
 from .trainer import Step, TrainResult, train
@@ -14,6 +14,7 @@ __all__ = [
     "TrainedBlock",
     "TrainingData",
     "adapt",
+    "adapting",
     "load_clips",
     "read_trained",
     "train",

@@ -5,6 +5,7 @@ T frames, h×w patch grid, N = h·w, C channels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from torch import Tensor
@@ -12,8 +13,9 @@ from torch import Tensor
 from ..errors import InputError
 from ..trained import TrainedBlock
 from .data import CachedClip
+from .learner import Learner
 from .settings import TrainSettings
-from .trainer import Progress, TrainResult, asked_to_stop, learn, new_learner, result_of
+from .trainer import Progress, Step, TrainResult, asked_to_stop, learn, new_learner, result_of
 
 # Analysed frames of a sampled clip lie apart already; few steps ask for longer ones.
 ADAPT = TrainSettings(steps=100, lr=2e-4, gap=1, measure_every=0)
@@ -36,14 +38,40 @@ def adapt(
     result. The result is the last block: few steps on one clip leave nothing to choose between.
     Raises InputError for fewer frames than a sample takes, and features that do not fit.
     """
-    settings = settings if steps is None else replace(settings, steps=steps)
-    _check(tokens, grid, settings, start)
-    clip = CachedClip("clip", grid, tokens.detach().half().cpu())
-    learner = new_learner([clip], settings, start=start)
+    learner, clip = _learner(tokens, grid, steps, settings, start)
     for step in learn(learner, [clip]):
         if asked_to_stop(progress, step):
             break
     return result_of(learner)
+
+
+def adapting(
+    tokens: Tensor,
+    grid: tuple[int, int],
+    *,
+    steps: int | None = None,
+    settings: TrainSettings = ADAPT,
+    start: TrainedBlock | None = None,
+) -> Iterator[Step]:
+    """`adapt` as an iterator, for who wants to look at the block while it learns.
+
+    What a Step holds goes on changing: `step.trained.frozen_copy()` keeps it. Raises as `adapt`.
+    """
+    learner, clip = _learner(tokens, grid, steps, settings, start)
+    return learn(learner, [clip])
+
+
+def _learner(
+    tokens: Tensor,
+    grid: tuple[int, int],
+    steps: int | None,
+    settings: TrainSettings,
+    start: TrainedBlock | None,
+) -> tuple[Learner, CachedClip]:
+    settings = settings if steps is None else replace(settings, steps=steps)
+    _check(tokens, grid, settings, start)
+    clip = CachedClip("clip", grid, tokens.detach().half().cpu())
+    return new_learner([clip], settings, start=start), clip
 
 
 def _check(

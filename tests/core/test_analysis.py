@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import binary_dilation
+from sklearn.metrics import adjusted_rand_score
 
-from bavos_core import Analysis, Cancelled, InputError, Settings, analyse, backbones
+from bavos_core import Analysis, Cancelled, InputError, Settings, analyse, backbones, recluster
 from bavos_core.analysis import attention_rows, choose_source, read_sample
 from bavos_core.clustering import Clusters, assign, find_clusters
 from bavos_core.correlator import TemporalCorrelator, untrained
 from bavos_core.settings import Compute
+from bavos_core.trained import TrainedBlock, read_trained
 from bavos_core.video import ArrayClip
 
 from .helpers import (
@@ -189,6 +191,55 @@ def test_a_correlator_that_is_absent_is_refused_by_the_option_that_named_it(squa
     with pytest.raises(InputError) as caught:
         analyse(square_clip, Settings(**TINY, correlator="absent.pth"))
     check_message(caught.value, "absent.pth", "--correlator")
+
+
+# ---- another correlator -----------------------------------------------------------------------
+
+
+def test_another_block_finds_what_an_analysis_with_it_finds(
+    square_analysis, learned_analysis, block_file
+) -> None:
+    found = recluster(square_analysis, read_trained(block_file))
+    assert found.source == "learned"
+    # Features are kept as float16, so borders of clusters may move by a patch or two.
+    same = same_share(found.segment().labels, learned_analysis.segment().labels)
+    assert same > 0.95
+    heat = found.attend(1, 20, 30)
+    assert np.allclose(heat, learned_analysis.attend(1, 20, 30), rtol=1e-3)
+    assert_sound(found)
+
+
+def test_without_a_block_it_is_back_at_the_keys_and_the_old_one_is_untouched(
+    square_analysis, learned_analysis
+) -> None:
+    before = learned_analysis.segment().labels.copy()
+    back = recluster(learned_analysis, None)
+    assert (back.source, back.block) == ("keys", None)
+    assert same_share(back.segment().labels, square_analysis.segment().labels) > 0.95
+    assert back.frames is learned_analysis.frames
+    assert learned_analysis.source == "learned"
+    assert (learned_analysis.segment().labels == before).all()
+
+
+def test_finding_anew_reports_and_times_its_one_stage(square_analysis) -> None:
+    seen: list[tuple[str, float]] = []
+    found = recluster(square_analysis, None, progress=lambda *news: seen.append(news))
+    assert {stage for stage, _ in seen} == {"attention and clustering"}
+    assert (seen[0][1], seen[-1][1]) == (0.0, 1.0)
+    assert set(found.timings) == set(square_analysis.timings)
+    assert found.timings["decode"] == square_analysis.timings["decode"]
+
+
+def test_a_block_of_other_channels_is_refused(square_analysis) -> None:
+    block = TrainedBlock(untrained(16, seed=0), torch.zeros(16), torch.ones(16))
+    with pytest.raises(InputError, match="16 channels, and builtin gives 24") as caught:
+        recluster(square_analysis, block)
+    check_message(caught.value)
+
+
+def same_share(first: np.ndarray, second: np.ndarray) -> float:
+    """Adjusted Rand index of two labellings."""
+    return adjusted_rand_score(first.ravel(), second.ravel())
 
 
 def test_the_backbones_own_queries_and_keys_are_kept(square_clip, square_analysis) -> None:

@@ -33,8 +33,6 @@ TINY = TrainSettings(
     holdout_every=3,
 )
 
-# `python -m bavos_core` until the command is wired into it.
-
 
 def pictures(count: int, *, seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
     """A square that wanders over noise: (count, *size, 3) uint8."""

@@ -7,7 +7,7 @@ import torch
 
 from bavos_core.errors import Cancelled, InputError
 from bavos_core.trained import TrainedBlock
-from bavos_core.training import ADAPT, Step, adapt
+from bavos_core.training import ADAPT, Step, adapt, adapting
 from bavos_core.training.data import CachedClip
 from bavos_core.training.trainer import learn, new_learner
 
@@ -52,6 +52,19 @@ def test_stopping_keeps_what_was_learned(tokens: torch.Tensor) -> None:
     assert (result.steps, result.stopped) == (2, True)
     fresh = new_learner([CachedClip("clip", GRID, tokens.half())], SETTINGS)
     assert not torch.equal(result.trained.block.attn.qkv.weight, fresh.block.attn.qkv.weight)
+
+
+def test_steps_can_be_taken_one_by_one_and_looked_at(tokens: torch.Tensor) -> None:
+    kept = [step.trained.frozen_copy() for step in adapting(tokens, GRID, settings=SETTINGS)]
+    assert len(kept) == 6
+    assert not torch.equal(kept[0].block.attn.qkv.weight, kept[1].block.attn.qkv.weight)
+    whole = adapt(tokens, GRID, settings=SETTINGS)
+    assert_same(weights_of(kept[-1].block), weights_of(whole.trained.block))
+
+
+def test_bad_features_are_refused_before_the_first_step(tokens: torch.Tensor) -> None:
+    with pytest.raises(InputError, match="2 frames were analysed"):
+        adapting(tokens[:2], GRID, settings=SETTINGS)
 
 
 def test_a_block_to_start_from_is_left_as_it_is(tokens: torch.Tensor) -> None:
