@@ -148,18 +148,17 @@ def centred_unit(features: Tensor) -> Tensor:
 def perplexity_scale(queries: Tensor, keys: Tensor, *, share: float = KEYS_PERPLEXITY) -> float:
     """Softmax scale at which rows spread over `share` of their keys (0 < share < 1).
 
-    queries (T, 1, N, d), keys (K, 1, N, d), unit length. The mean entropy of evenly picked rows
-    falls as the scale grows, so bisection finds it. One τ then means the same on every backbone
-    and resolution.
+    queries (T, H, N, d), keys (K, H, N, d). The mean entropy of evenly picked rows falls as the
+    scale grows, so bisection finds it. One τ then means the same on every backbone and resolution.
     """
-    flat = queries.flatten(0, 2)
-    step = max(1, len(flat) // _SAMPLED_ROWS)
-    cosines = flat[::step].float() @ keys.flatten(0, 2).float().T  # (rows, M)
-    wanted = math.log(max(share * cosines.shape[1], 1.0))
+    flat = queries.transpose(0, 1).flatten(1, 2).float()  # (H, T·N, d)
+    step = max(1, flat.shape[1] // _SAMPLED_ROWS)
+    products = flat[:, ::step] @ keys.transpose(0, 1).flatten(1, 2).float().mT  # (H, rows, M)
+    wanted = math.log(max(share * products.shape[2], 1.0))
     low, high = 0.0, 200.0
     for _ in range(24):
         middle = (low + high) / 2
-        log_p = (middle * cosines).log_softmax(-1)
-        entropy = -(log_p.exp() * log_p).sum(-1).mean().item()
+        rows = (middle * products).softmax(-1).mean(0)
+        entropy = torch.special.entr(rows).sum(-1).mean().item()
         low, high = (middle, high) if entropy > wanted else (low, middle)
     return (low + high) / 2

@@ -11,7 +11,7 @@ from bavos_core import InputError
 from bavos_core.export import OPACITY
 from bavos_core.settings import SOURCES, Sources
 
-from . import words
+from . import pictures, words
 from .handlers import chosen_head, politely
 from .jobs import Jobs
 
@@ -53,7 +53,7 @@ class Api:
         found, row = self.jobs.attention(
             result, query, chosen_head(int(head)), checked_source(source)
         )
-        picture = self.jobs.heat_frame(found.analysis, row, int(frame), query)
+        picture = pictures.heat_frame(found.analysis, row, int(frame), query)
         return {"row": row.tolist()}, picture, str(self.jobs.heat_video(found, row, query))
 
     @politely

@@ -14,12 +14,16 @@ except ImportError:
 Function = TypeVar("Function", bound=Callable[..., object])
 
 ZERO_GPU = spaces is not None and bool(os.environ.get("SPACES_ZERO_GPU"))
-SECONDS = 60  # of GPU time asked for one analysis
+Seconds = Callable[..., int]  # of GPU time to ask for, from the arguments of the call
 
 
-def on_gpu(function: Function) -> Function:
-    """Run the function where a GPU is attached for its duration."""
-    if spaces is None:
-        return function
-    decorated: Function = spaces.GPU(duration=SECONDS)(function)
-    return decorated
+def on_gpu(seconds: Seconds) -> Callable[[Function], Function]:
+    """Run a function, or a generator, where a GPU is attached for as long as it asks for."""
+
+    def decorate(function: Function) -> Function:
+        if spaces is None:
+            return function
+        decorated: Function = spaces.GPU(duration=seconds)(function)
+        return decorated
+
+    return decorate

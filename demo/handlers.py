@@ -2,40 +2,55 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec
 
 import gradio as gr
 import numpy as np
+import pandas as pd
 
-from bavos_core import InputError, drawing, open_clip
+from bavos_core import Analysis, InputError, drawing, open_clip
 from bavos_core.settings import Sources
 
-from . import words
+from . import pictures, words
 from .jobs import Jobs
+from .pictures import Query, Tile
 from .store import Result
 
 Parameters = ParamSpec("Parameters")
-Return = TypeVar("Return")
-Query = tuple[int, float, float]  # analysed frame, y and x of a clicked point in pixels
-
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
+LOOK_EVERY = 5  # steps of adapting between looks at losses and attention
+UNCHANGED = (gr.skip(),) * 10  # for all that `Handlers._shown` fills
 
 
-def politely(handler: Callable[Parameters, Return]) -> Callable[Parameters, Return]:
+def politely(handler: Callable[Parameters, Any]) -> Callable[Parameters, Any]:
     """Show bad input as a notice with its one sentence, instead of an error."""
 
     @wraps(handler)
-    def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Return:
-        try:
+    def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
+        with notices():
             return handler(*args, **kwargs)
-        except InputError as error:
-            raise gr.Error(str(error), duration=None, print_exception=False) from error
 
-    return guarded
+    @wraps(handler)
+    def guarded_steps(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Iterator[Any]:
+        with notices():
+            yield from handler(*args, **kwargs)
+
+    return guarded_steps if inspect.isgeneratorfunction(handler) else guarded
+
+
+@contextmanager
+def notices() -> Iterator[None]:
+    """Turn bad input into what Gradio shows as a notice."""
+    try:
+        yield
+    except InputError as error:
+        raise gr.Error(str(error), duration=None, print_exception=False) from error
 
 
 def heads_of(result: Result, source: Sources) -> Any:
@@ -43,6 +58,17 @@ def heads_of(result: Result, source: Sources) -> Any:
     count = result.analysis.heads(source)
     choices = [("Mean of all", -1), *((f"Head {i}", i) for i in range(count))]
     return gr.Dropdown(choices, value=-1, interactive=count > 1)
+
+
+def middle_of(analysis: Analysis, position: int) -> Query:
+    """The middle of a frame, to look at as long as no point is clicked."""
+    height, width = analysis.size
+    return position, height / 2, width / 2
+
+
+def chart(losses: list[tuple[int, float, str]]) -> pd.DataFrame:
+    """Losses as the line chart wants them."""
+    return pd.DataFrame(losses, columns=["step", "value", "loss"])
 
 
 def chosen_head(menu: int | None) -> int | None:
@@ -86,7 +112,10 @@ class Handlers:
         self, path: str | None, backbone: str, frames: int, progress: Any = gr.Progress()
     ) -> tuple[Any, ...]:
         """Everything that a new result changes, in the order of `page.RESULT_OUTPUTS`."""
-        result, video = self.jobs.segment(path, backbone, int(frames), progress)
+        return self._shown(*self.jobs.segment(path, backbone, int(frames), progress))
+
+    def _shown(self, result: Result, video: Path) -> tuple[Any, ...]:
+        """Everything that another result changes, in the order of `page.result_outputs`."""
         analysis = result.analysis
         last = len(analysis.frames) - 1
         clusters = analysis.segment().clusters
@@ -94,7 +123,6 @@ class Handlers:
         sources = [(words.SOURCES[s], s) for s in analysis.sources()]
         return (
             result.id,
-            None,  # no point is clicked yet
             video,
             words.report(result),
             gr.Column(visible=True),
@@ -102,11 +130,13 @@ class Handlers:
             gr.Slider(minimum=1, maximum=parts, value=clusters),
             gr.Radio(sources, value=analysis.source),
             heads_of(result, analysis.source),
-            None,
-            None,
-            words.CLICK,
             gr.File(visible=False, value=None),
+            gr.Button(interactive=result.before is not None),
         )
+
+    def forget_query(self) -> tuple[Any, ...]:
+        """No point is clicked and nothing was learned: what a new clip starts with."""
+        return None, None, None, words.CLICK, None, words.ADAPT, None, None
 
     # ---- objects -------------------------------------------------------------------------------
 
@@ -149,7 +179,7 @@ class Handlers:
         if not (key and query):
             return None
         result, row = self.jobs.attention(key, query, chosen_head(head), source)
-        return self.jobs.heat_frame(result.analysis, row, int(position), query)
+        return pictures.heat_frame(result.analysis, row, int(position), query)
 
     @politely
     def attend_over_time(
@@ -165,6 +195,50 @@ class Handlers:
     def list_heads(self, key: str, source: Sources) -> Any:
         """The head menu of another source."""
         return heads_of(self.jobs.store.get(key), source)
+
+    @politely
+    def compare(
+        self,
+        key: str,
+        query: Query | None,
+        position: int,
+        source: Sources,
+        head: int,
+        what: str,
+    ) -> list[Tile] | None:
+        """Small heatmaps of the clicked point: over time, of all sources, or of all heads."""
+        if not (key and query):
+            return None
+        return self.jobs.tiles(key, query, int(position), source, chosen_head(head), what)
+
+    # ---- adapt ---------------------------------------------------------------------------------
+
+    @politely
+    def adapt(
+        self, key: str, query: Query | None, position: int, steps: int
+    ) -> Iterator[tuple[Any, ...]]:
+        """What is seen while a block learns; at the end also the clip clustered anew by it."""
+        analysis = self.jobs.store.get(key).analysis
+        point = query or middle_of(analysis, int(position))
+        losses: list[tuple[int, float, str]] = []
+        for step in self.jobs.adapt(key, int(steps)):
+            losses += [(step.step, step.semantic, "semantic"), (step.step, step.motion, "motion")]
+            if step.step % LOOK_EVERY == 0 or step.step in (1, step.steps):
+                seen = pictures.learned_frame(analysis, step.trained, point)
+                yield (words.learning(step), chart(losses), seen, *UNCHANGED)
+        yield (words.clustering(step), chart(losses), seen, *UNCHANGED)
+        result, video = self.jobs.adapted(key, step.trained)
+        yield (words.learned(step), gr.skip(), gr.skip(), *self._shown(result, video))
+
+    def stop(self, key: str) -> None:
+        """End what learns on a result after the step that it is at."""
+        if key:
+            self.jobs.stop(key)
+
+    @politely
+    def undo(self, key: str) -> tuple[Any, ...]:
+        """The result as it was before it was adapted."""
+        return self._shown(*self.jobs.undo(key))
 
     # ---- downloads -----------------------------------------------------------------------------
 

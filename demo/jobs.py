@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bavos_core import (
     Analysis,
@@ -22,11 +24,16 @@ from bavos_core import (
     drawing,
     export,
     open_clip,
+    recluster,
 )
-from bavos_core.settings import Compute, Sources
+from bavos_core.analysis import Progress
+from bavos_core.settings import FRAMES_ON_CUDA, Compute, Sources
+from bavos_core.training import Step, TrainedBlock, adapting, write_trained
 from bavos_core.video import Clip, VideoWriter, playback
 
+from . import pictures
 from .gpu import ZERO_GPU, on_gpu
+from .pictures import Query, Tile
 from .settings import DemoSettings
 from .store import Result, Store
 
@@ -38,6 +45,16 @@ _STAGES = {  # where each stage begins and ends in the progress bar
     "attention and clustering": (0.3, 0.7),
     "painting the video": (0.7, 1.0),
 }
+
+
+def staged(report: Report) -> Progress:
+    """Progress of single stages as progress of the whole."""
+
+    def progress(stage: str, share: float) -> None:
+        begin, end = _STAGES[stage]
+        report(begin + share * (end - begin), stage)
+
+    return progress
 
 
 class Jobs:
@@ -85,23 +102,24 @@ class Jobs:
         self, path: str | None, backbone: str, frames: int, report: Report
     ) -> tuple[Result, Path]:
         """Analyse a clip: the stored result and its overlay video at preview size."""
-
-        def progress(stage: str, share: float) -> None:
-            begin, end = _STAGES[stage]
-            report(begin + share * (end - begin), stage)
-
         clip = self.open(path)
         frames = min(frames, self.settings.max_frames)
         name, notices = self._within_reach(backbone)
         run_settings = self._settings_for(name, frames)
+        progress = staged(report)
         analysis = run_analysis(clip, run_settings, None if ZERO_GPU else progress)
         result = self.store.put(analysis, Path(str(path)), (*notices, *analysis.notes))
+        return result, self._first_overlay(result, progress)
+
+    def _first_overlay(self, result: Result, progress: Progress) -> Path:
         start = time.perf_counter()
         overlay = self.overlay(
-            result, analysis.segment(), report=lambda s: progress("painting the video", s)
+            result,
+            result.analysis.segment(),
+            report=lambda share: progress("painting the video", share),
         )
-        analysis.timings["masks and video"] = time.perf_counter() - start
-        return result, overlay
+        result.analysis.timings["masks and video"] = time.perf_counter() - start
+        return overlay
 
     def _within_reach(self, backbone: str) -> tuple[str, tuple[str, ...]]:
         """The backbone to use, and why if it is not the one that was asked for."""
@@ -124,6 +142,42 @@ class Jobs:
             frames=frames,
         )
 
+    # ---- adapt ---------------------------------------------------------------------------------
+
+    def adapt(self, key: str, steps: int) -> Iterator[Step]:
+        """Train a block on the clip of a result, from the block that it has, if it has one.
+
+        Every step is told, with the block as it is then; it ends early once `stop` was called.
+        """
+        if not 1 <= steps <= self.settings.max_steps:
+            raise InputError(f"{steps} steps; give 1 to {self.settings.max_steps}.")
+        result = self.store.get(key)
+        result.stop.clear()
+        analysis = result.analysis
+        for step in run_adaptation(analysis.tokens, analysis.grid, steps, analysis.block):
+            yield step
+            if result.stop.is_set():
+                return
+
+    def stop(self, key: str) -> None:
+        """End what `adapt` does for a result after the step that it is at."""
+        self.store.get(key).stop.set()
+
+    def adapted(self, key: str, block: TrainedBlock) -> tuple[Result, Path]:
+        """A result clustered anew by another block, as a result of its own, and its overlay."""
+        old = self.store.get(key)
+        analysis = run_reclustering(old.analysis, block)
+        result = self.store.put(analysis, old.clip, old.notices, before=old.id)
+        return result, self._first_overlay(result, lambda *_: None)
+
+    def undo(self, key: str) -> tuple[Result, Path]:
+        """The result that this one was adapted from, and its overlay."""
+        before = self.store.get(key).before
+        if before is None:
+            raise InputError("This result was not adapted; there is nothing to undo.")
+        result = self.store.get(before)
+        return result, self.overlay(result, result.analysis.segment())
+
     # ---- pictures ------------------------------------------------------------------------------
 
     def cut(self, key: str, clusters: int) -> tuple[Result, Segmentation]:
@@ -145,19 +199,23 @@ class Jobs:
         return export.analysed_mask(result.analysis, cut, position).painted(colours, alpha)
 
     def attention(
-        self, key: str, query: tuple[int, float, float], head: int | None, source: Sources
+        self, key: str, query: Query, head: int | None, source: Sources
     ) -> tuple[Result, np.ndarray]:
         """The attention row (T, h, w) of the patch at (analysed frame, y, x)."""
         result = self.store.get(key)
         return result, result.analysis.attend(*query, head=head, source=source)
 
-    def heat_frame(
-        self, analysis: Analysis, row: np.ndarray, position: int, query: tuple[int, float, float]
-    ) -> np.ndarray:
-        """The shown frame under the heatmap, with the clicked point if it is of this frame."""
-        heat = row[position] / drawing.heat_scale(row)
-        picture = drawing.heat_overlay(analysis.frames[position], heat)
-        return drawing.mark_point(picture, *query[1:]) if position == query[0] else picture
+    def tiles(
+        self, key: str, query: Query, position: int, source: Sources, head: int | None, what: str
+    ) -> list[Tile]:
+        """Small heatmaps of one query: "time", all "sources" or all "heads"."""
+        result, row = self.attention(key, query, head, source)
+        match what:
+            case "sources":
+                return pictures.by_source(result.analysis, position, query)
+            case "heads":
+                return pictures.by_head(result.analysis, position, query, source)
+        return pictures.over_time(result.analysis, row, query)
 
     # ---- files ---------------------------------------------------------------------------------
 
@@ -178,7 +236,7 @@ class Jobs:
             )
         return path
 
-    def heat_video(self, result: Result, row: np.ndarray, query: tuple[int, float, float]) -> Path:
+    def heat_video(self, result: Result, row: np.ndarray, query: Query) -> Path:
         """The heatmap over all analysed frames, as a video."""
         path = result.folder / "heatmap.mp4"  # replaced at each click; Gradio keeps its own copy
         export.write_heatmap(path, result.analysis, row, None, query=query)
@@ -197,6 +255,8 @@ class Jobs:
                 progress=lambda share: report(share, "masks and video"),
             )
             shutil.make_archive(str(folder / "masks"), "zip", folder, "masks")
+            if result.analysis.block:
+                write_trained(folder / "correlator.safetensors", result.analysis.block)
         found = sorted(path for path in folder.iterdir() if path.is_file())
         return [*found, Path(heatmap)] if heatmap else found
 
@@ -207,11 +267,41 @@ def loaded_backbone(name: str, weights: Path | None, device: torch.device) -> ba
     return backbones.load(name, weights=weights, device=device)
 
 
-@on_gpu
-def run_analysis(
-    clip: Clip, settings: Settings, progress: Callable[[str, float], None] | None
-) -> Analysis:
-    """The costly call, where the GPU is. Arguments and result must be picklable on ZeroGPU."""
+# What runs where the GPU is. Arguments and results must be picklable on ZeroGPU, so nothing reports
+# from inside there. The seconds asked for are guesses from the CPU's share of the work; they were
+# never measured on ZeroGPU.
+
+
+def _analysis_seconds(_clip: Clip, settings: Settings, _progress: object) -> int:
+    return 20 + (settings.frames or FRAMES_ON_CUDA)
+
+
+@on_gpu(_analysis_seconds)
+def run_analysis(clip: Clip, settings: Settings, progress: Progress | None) -> Analysis:
+    """The costly call."""
     device = Compute.choose(settings).device
     backbone = loaded_backbone(settings.backbone, settings.weights, device)
     return analyse(clip, settings, backbone=backbone, progress=progress)
+
+
+def _adaptation_seconds(_tokens: object, _grid: object, steps: int, _start: object) -> int:
+    return 15 + steps // 10
+
+
+@on_gpu(_adaptation_seconds)
+def run_adaptation(
+    tokens: Tensor, grid: tuple[int, int], steps: int, start: TrainedBlock | None
+) -> Iterator[Step]:
+    """Train on the features of one clip; each step with a copy of the block on the CPU."""
+    for step in adapting(tokens, grid, steps=steps, start=start):
+        yield replace(step, trained=step.trained.frozen_copy().to(torch.device("cpu")))
+
+
+def _reclustering_seconds(analysis: Analysis, _block: object) -> int:
+    return 10 + len(analysis.frames) // 2
+
+
+@on_gpu(_reclustering_seconds)
+def run_reclustering(analysis: Analysis, block: TrainedBlock) -> Analysis:
+    """Cluster the attention of another block."""
+    return recluster(analysis, block)

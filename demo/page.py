@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,10 @@ def build(jobs: Jobs) -> gr.Blocks:
                 videos = lay_out_videos()
         with gr.Column(visible=False) as results:
             views = lay_out_results()
+            adapting = lay_out_adapting(jobs.settings)
         gr.Markdown(words.FOOTER, elem_classes="small")
         add_api(jobs, DEVICE)  # first: the names of its endpoints must not be taken
-        connect(handlers, inputs, videos, views, results)
+        connect(handlers, inputs, videos, views, adapting, results)
     page.queue(max_size=jobs.settings.queue_size)
     return page
 
@@ -114,6 +116,21 @@ class Views:
     tree: gr.HTML
     prepare: gr.Button
     downloads: gr.File
+    compare: gr.Radio
+    tiles: gr.Gallery
+
+
+@dataclass(frozen=True)
+class Adapting:
+    """Learning on the clip."""
+
+    steps: gr.Slider
+    run: gr.Button
+    stop: gr.Button
+    undo: gr.Button
+    status: gr.Markdown
+    losses: gr.LinePlot
+    seen: gr.Image
 
 
 def lay_out_inputs(handlers: Handlers, settings: DemoSettings) -> Inputs:
@@ -199,6 +216,13 @@ def lay_out_results() -> Views:
                 elem_id="heat-video",
             )
             caption = gr.Markdown(words.CLICK, elem_classes="small")
+    compare = gr.Radio(
+        list(words.COMPARE.items()), value="time", label="Side by side", elem_id="compare"
+    )
+    tiles = gr.Gallery(
+        columns=6, height="auto", object_fit="contain", interactive=False, show_label=False,
+        buttons=["download"], format="jpeg", elem_id="tiles",
+    )  # fmt: skip
     prepare = gr.Button("Prepare downloads", elem_id="prepare")
     downloads = gr.File(
         label="Downloads",
@@ -224,41 +248,92 @@ def lay_out_results() -> Views:
         tree=tree,
         prepare=prepare,
         downloads=downloads,
+        compare=compare,
+        tiles=tiles,
     )
 
 
+def lay_out_adapting(settings: DemoSettings) -> Adapting:
+    """Steps and buttons; losses beside attention while it learns."""
+    with gr.Accordion("Adapt to this clip", open=False, elem_id="adapting"):
+        status = gr.Markdown(words.ADAPT, elem_id="adapt-status")
+        with gr.Row(equal_height=True):
+            steps = gr.Slider(
+                1, settings.max_steps, value=min(100, settings.max_steps), step=1,
+                label=words.STEPS, elem_id="steps",
+            )  # fmt: skip
+            run = gr.Button("Adapt", variant="primary", elem_id="adapt")
+            stop = gr.Button("Stop", elem_id="stop")
+            undo = gr.Button("Undo", interactive=False, elem_id="undo")
+        with gr.Row():
+            losses = gr.LinePlot(
+                x="step", y="value", color="loss", title="Losses", height=260, elem_id="losses"
+            )
+            seen = gr.Image(
+                label="What the block attends to from the clicked patch, or from the middle",
+                interactive=False, format="jpeg", buttons=[], elem_id="seen",
+            )  # fmt: skip
+    return Adapting(steps, run, stop, undo, status, losses, seen)
+
+
 def connect(
-    handlers: Handlers, inputs: Inputs, videos: Videos, views: Views, results: gr.Column
+    handlers: Handlers,
+    inputs: Inputs,
+    videos: Videos,
+    views: Views,
+    adapting: Adapting,
+    results: gr.Column,
 ) -> None:
     """Events to handlers."""
     i, v = inputs, views
     i.clip.change(handlers.show_clip, i.clip, [videos.original, videos.overlay, i.about], **PRIVATE)
     i.gallery.select(handlers.take_example, None, i.clip, **QUICK)
-    connect_segment(handlers, inputs, videos, views, results)
+    shown = result_outputs(videos, views, adapting, results)
+    connect_segment(handlers, inputs, videos, views, adapting, shown)
     connect_objects(handlers, videos, views)
     connect_attention(handlers, views)
+    connect_adapting(handlers, views, adapting, shown)
     v.prepare.click(
         handlers.make_files, [v.key, v.clusters, v.heat_video], v.downloads, **PRIVATE, **DEVICE
     )
 
 
+def result_outputs(
+    videos: Videos, views: Views, adapting: Adapting, results: gr.Column
+) -> list[Any]:
+    """What `Handlers.segment`, `adapt` and `undo` fill with another result."""
+    v = views
+    shown = [v.key, videos.overlay, videos.notice, results, v.position, v.clusters]
+    return [*shown, v.source, v.head, v.downloads, adapting.undo]
+
+
 def connect_segment(
-    handlers: Handlers, inputs: Inputs, videos: Videos, views: Views, results: gr.Column
+    handlers: Handlers,
+    inputs: Inputs,
+    videos: Videos,
+    views: Views,
+    adapting: Adapting,
+    shown: list[Any],
 ) -> None:
     """The button: analyse, then paint the middle frame and the hierarchy."""
-    v = views
-    outputs = [v.key, v.query, videos.overlay, videos.notice, results, v.position, v.clusters]
-    outputs += [v.source, v.head, v.heat, v.heat_video, v.caption, v.downloads]
+    v, a = views, adapting
     done = inputs.run.click(
         handlers.segment,
         [inputs.clip, inputs.backbone, inputs.frames],
-        outputs,
+        shown,
         show_progress_on=videos.overlay,
         **PRIVATE,
         **DEVICE,
     )
-    shown = [v.key, v.position, v.clusters, v.background, v.opacity]
-    done.success(handlers.paint, shown, v.frame, **QUICK).then(
+    of_before = [v.query, v.heat, v.heat_video, v.caption, v.tiles, a.status, a.losses, a.seen]
+    show_result(handlers, views, done.success(handlers.forget_query, None, of_before, **QUICK))
+
+
+def show_result(handlers: Handlers, views: Views, event: Any) -> Any:
+    """Paint the shown frame and draw the hierarchy after an event."""
+    v = views
+    seen = [v.key, v.position, v.clusters, v.background, v.opacity]
+    return event.success(handlers.paint, seen, v.frame, **QUICK).then(
         handlers.describe, [v.key, v.clusters], [v.objects, v.tree], **QUICK
     )
 
@@ -288,16 +363,47 @@ def connect_objects(handlers: Handlers, videos: Videos, views: Views) -> None:
 
 
 def connect_attention(handlers: Handlers, views: Views) -> None:
-    """A click sets the query; the heatmap follows it, the source, the head and the time."""
+    """A click sets the query; the heatmaps follow it, the source, the head and the time."""
     v = views
     v.frame.select(handlers.click, v.position, v.query, **QUICK)
-    here = [v.key, v.query, v.position, v.source, v.head]
-    over_time = [v.key, v.query, v.source, v.head]
-    answer: dict[str, Any] = {"concurrency_limit": 1, **LATEST, **PRIVATE}
-    asked = [v.query.change, v.head.input]
-    gr.on([*asked, v.position.input], handlers.attend, here, v.heat, **LATEST, **QUICK)
-    gr.on(asked, handlers.attend_over_time, over_time, [v.heat_video, v.caption], **answer)
+    v.position.input(handlers.attend, here(v), v.heat, **LATEST, **QUICK)
+    v.compare.input(handlers.compare, [*here(v), v.compare], v.tiles, **LATEST, **QUICK)
     # Another source has other heads, so attention waits until the menu is back at the mean.
     heads = v.source.input(handlers.list_heads, [v.key, v.source], v.head, **QUICK)
-    heads.success(handlers.attend, here, v.heat, **QUICK)
-    heads.success(handlers.attend_over_time, over_time, [v.heat_video, v.caption], **answer)
+    for asked in (v.query.change, v.head.input, heads.success):
+        show_attention(handlers, views, asked)
+
+
+def here(views: Views) -> list[Any]:
+    """The clicked patch, and how to look at it."""
+    v = views
+    return [v.key, v.query, v.position, v.source, v.head]
+
+
+def show_attention(handlers: Handlers, views: Views, asked: Callable[..., Any]) -> None:
+    """Everything that is shown of the clicked patch, when asked for by an event."""
+    v = views
+    answer: dict[str, Any] = {"concurrency_limit": 1, **LATEST, **PRIVATE}
+    over_time = [v.key, v.query, v.source, v.head]
+    asked(handlers.attend, here(v), v.heat, **LATEST, **QUICK)
+    asked(handlers.compare, [*here(v), v.compare], v.tiles, **LATEST, **QUICK)
+    asked(handlers.attend_over_time, over_time, [v.heat_video, v.caption], **answer)
+
+
+def connect_adapting(
+    handlers: Handlers, views: Views, adapting: Adapting, shown: list[Any]
+) -> None:
+    """Learn on the clip, stop early, take it back."""
+    v, a = views, adapting
+    learned = a.run.click(
+        handlers.adapt,
+        [v.key, v.query, v.position, a.steps],
+        [a.status, a.losses, a.seen, *shown],
+        show_progress="hidden",
+        **PRIVATE,
+        **DEVICE,
+    )
+    a.stop.click(handlers.stop, v.key, None, **QUICK)
+    undone = a.undo.click(handlers.undo, v.key, shown, **PRIVATE, **DEVICE)
+    for event in (learned, undone):
+        show_attention(handlers, views, show_result(handlers, views, event).success)

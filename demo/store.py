@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bavos_core import Analysis, InputError
@@ -22,6 +22,8 @@ class Result:
     clip: Path
     notices: tuple[str, ...]
     folder: Path
+    before: str | None = None  # id of the result that this one was adapted from
+    stop: threading.Event = field(default_factory=threading.Event)  # asks what runs on it to end
 
 
 class Store:
@@ -34,12 +36,19 @@ class Store:
         self._lock = threading.Lock()
         self._root = Path(tempfile.mkdtemp(prefix="bavos-"))
 
-    def put(self, analysis: Analysis, clip: Path, notices: tuple[str, ...]) -> Result:
+    def put(
+        self,
+        analysis: Analysis,
+        clip: Path,
+        notices: tuple[str, ...],
+        *,
+        before: str | None = None,
+    ) -> Result:
         """Keep a result and return it with its id."""
         key = secrets.token_urlsafe(24)
         folder = self._root / secrets.token_hex(16)  # never named after anything a user sent
         folder.mkdir()
-        result = Result(key, analysis, clip, notices, folder)
+        result = Result(key, analysis, clip, notices, folder, before)
         with self._lock:
             self._results[key] = result
             dropped = [

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bavos_core import Segmentation, backbones, drawing
+from bavos_core import Analysis, Segmentation, backbones, drawing
 from bavos_core.settings import FRAMES_ON_CPU
+from bavos_core.training import Step
 from bavos_core.video import Clip
 
 from .settings import DemoSettings
@@ -45,6 +46,45 @@ SOURCES = {
     "learned": "Trained block",
     "keys": "Training-free keys",
 }
+
+
+ADAPT = (
+    "Train the attention block on this clip alone, without labels, for a moment, and watch what it "
+    "learns to attend to. Then the objects are found anew with it; Undo brings the old ones back."
+)
+STEPS = "Training steps"
+COMPARE = {"Over time": "time", "All sources": "sources", "All heads": "heads"}
+
+
+def frame_name(analysis: Analysis, position: int) -> str:
+    """An analysed frame and its time."""
+    return f"Frame {position}, {analysis.times[analysis.analysed[position]]:.1f} s"
+
+
+def learning(step: Step) -> str:
+    """Where a run of adapting is."""
+    return (
+        f"Step {step.step} of {step.steps}: semantic loss {step.semantic:.3f}, motion loss "
+        f"{step.motion:.3f}; {step.seconds:.1f} s so far."
+    )
+
+
+def clustering(step: Step) -> str:
+    """That learning is over and objects are found anew."""
+    return f"{_learned(step)} Finding the objects anew …"
+
+
+def learned(step: Step) -> str:
+    """What a run of adapting came to."""
+    return (
+        f"{_learned(step)} Everything on this page now shows the adapted block; it is among the "
+        "downloads."
+    )
+
+
+def _learned(step: Step) -> str:
+    early = "" if step.step == step.steps else f", stopped before {step.steps}"
+    return f"Learned for {step.step} steps{early}, {step.seconds:.1f} s."
 
 
 def limits(settings: DemoSettings) -> str:

@@ -17,8 +17,9 @@ from .learner import Learner
 from .settings import TrainSettings
 from .trainer import Progress, Step, TrainResult, asked_to_stop, learn, new_learner, result_of
 
-# Analysed frames of a sampled clip lie apart already; few steps ask for longer ones.
-ADAPT = TrainSettings(steps=100, lr=2e-4, gap=1, measure_every=0)
+# Analysed frames of a sampled clip lie apart already; few steps ask for longer ones. One head and
+# one factor for all channels: the fresh block's attention is that of the training-free keys.
+ADAPT = TrainSettings(steps=100, lr=2e-4, gap=1, heads=1, standardise="common", measure_every=0)
 
 
 def adapt(

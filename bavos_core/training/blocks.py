@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..attention import perplexity_scale
 from ..correlator import TemporalCorrelator
 from ..errors import InputError
 from .settings import TrainSettings
@@ -12,8 +17,12 @@ _NOISE = 0.01  # deviation of what is added to the identity, so that heads can d
 _SMALL = 0.1  # of the usual size: what the fresh block adds to its input
 
 
-def new_block(channels: int, settings: TrainSettings) -> TemporalCorrelator:
+def new_block(
+    channels: int, settings: TrainSettings, *, gain: float | None = None
+) -> TemporalCorrelator:
     """A fresh block, the same for the same settings. Raises InputError if the heads do not fit.
+
+    gain: instead of the settings'; 1 where neither says any.
 
     Near the identity, each head compares its own slice of the standardised channels, and the output
     is little more than the input. So attention starts as that of the features, sharp and sound,
@@ -34,8 +43,21 @@ def new_block(channels: int, settings: TrainSettings) -> TemporalCorrelator:
             attention_dropout=settings.attention_dropout,
         )
         if settings.init == "identity":
-            _start_near_identity(block, settings.gain)
+            _start_near_identity(block, gain or settings.gain or 1.0)
     return block
+
+
+def keys_gain(windows: Sequence[Tensor], heads: int) -> float:
+    """The gain at which a fresh block's rows spread as widely as those of `keys` attention.
+
+    windows: standardised features (T, N, C), at least one; the mean over them. Few channels a head
+    give flat rows without it, and flat rows one cluster for everything.
+    """
+    gains = []
+    for tokens in windows:
+        slices = F.layer_norm(tokens, tokens.shape[-1:]).unflatten(2, (heads, -1)).transpose(1, 2)
+        gains.append(perplexity_scale(slices, slices) * slices.shape[-1] ** 0.5)
+    return sum(gains) / len(gains)
 
 
 @torch.no_grad()

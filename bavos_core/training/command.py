@@ -98,7 +98,12 @@ def _add_samples(parser: argparse.ArgumentParser) -> None:
 def _add_block(parser: argparse.ArgumentParser) -> None:
     options = _Options(parser, "block and losses")
     options.add("init", "where queries and keys start", choices=("identity", "random"))
-    options.add("gain", "factor of the first logits, with --init identity", type=float, metavar="X")
+    options.add(
+        "gain",
+        "factor of the first logits; default: as sharp as keys attention",
+        type=float,
+        metavar="X",
+    )
     options.add("heads", "heads of the block", type=int, metavar="N")
     options.add("dropout", "dropout of what the block adds", type=float, metavar="P")
     options.add("attention_dropout", "dropout of attention; the paper's is 0.4",

@@ -40,7 +40,7 @@ class TrainSettings(JsonSettings):
     cache_mib: int = 2048  # clips whose features, or frames, take more memory are refused
     # block
     init: Init = "identity"  # queries and keys start near the identity, or at random
-    gain: float = 1.0  # factor of the logits at the start, near the identity only
+    gain: float | None = None  # of the logits at the start; None: as sharp as `keys` attention
     heads: int = HEADS
     dropout: float = 0.1
     attention_dropout: float = 0.0
@@ -73,8 +73,9 @@ class TrainSettings(JsonSettings):
         for name in ("dropout", "attention_dropout"):
             check(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; give 0 … 0.99")
         for name in ("lr", "gain"):
-            valid = 0 < getattr(self, name) < math.inf
-            check(valid, f"{name} is {getattr(self, name)}; give a number above 0")
+            value = getattr(self, name)
+            valid = value is None or 0 < value < math.inf
+            check(valid, f"{name} is {value}; give a number above 0")
         check(0 <= self.final_lr <= 1, f"final_lr is {self.final_lr}; give a share from 0 to 1")
         for name in ("columns", "size"):
             value = getattr(self, name)

@@ -20,7 +20,7 @@ from .. import __version__
 from ..errors import Cancelled, InputError
 from ..files import replacing
 from ..trained import TrainedBlock, git_revision, write_trained
-from .blocks import new_block
+from .blocks import keys_gain, new_block
 from .checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from .data import TrainingClip, TrainingData, load_clips, statistics
 from .learner import ALONE, Learner, learning_rate
@@ -118,12 +118,23 @@ def new_learner(
 ) -> Learner:
     """A learner before its first step, on a fresh block or on a copy of one to start from."""
     if start is None:
-        mean, std = statistics(clips, settings.standardise)
-        start = TrainedBlock(new_block(len(mean), settings), mean, std)
+        start = _fresh(clips, settings)
     learner = Learner(start.frozen_copy(), settings)
     shared = [parameter.detach() for parameter in learner.block.parameters()]
     workers.agree([*shared, learner.trained.mean, learner.trained.std])
     return learner
+
+
+def _fresh(clips: Sequence[TrainingClip], settings: TrainSettings) -> TrainedBlock:
+    """A block that has learned nothing, as sharp as the settings want it."""
+    mean, std = statistics(clips, settings.standardise)
+    fresh = TrainedBlock(new_block(len(mean), settings), mean, std)
+    if settings.init == "random" or settings.gain is not None:
+        return fresh
+    windows = [fresh.standardised(tokens) for tokens in held_out_windows(clips, settings.gap)]
+    return replace(
+        fresh, block=new_block(len(mean), settings, gain=keys_gain(windows, settings.heads))
+    )
 
 
 def learn(
