@@ -23,6 +23,7 @@ from bavos_core import (
     export,
     open_clip,
 )
+from bavos_core.download import FileOrUrl
 from bavos_core.settings import Compute, Sources
 from bavos_core.video import Clip, VideoWriter, playback
 
@@ -202,7 +203,9 @@ class Jobs:
 
 
 @functools.lru_cache(maxsize=4)
-def loaded_backbone(name: str, weights: Path | None, device: torch.device) -> backbones.Backbone:
+def loaded_backbone(
+    name: str, weights: FileOrUrl | None, device: torch.device
+) -> backbones.Backbone:
     """A backbone, built once and shared by all users."""
     return backbones.load(name, weights=weights, device=device)
 
