@@ -27,6 +27,7 @@ from . import backbones
 from .attention import AttentionRows, centred_unit, key_frames, perplexity_scale
 from .backbones import Backbone, Features
 from .correlator import TemporalCorrelator, untrained
+from .download import local_file
 from .errors import InputError
 from .files import replacing
 from .hierarchy import ClusterTree, grow
@@ -419,7 +420,7 @@ def read_sample(
 def choose_source(settings: Settings, channels: int) -> tuple[Sources, TrainedBlock | None]:
     """The attention to cluster, and the trained block if one is used.
 
-    Raises InputError for a correlator file that does not fit the backbone.
+    Raises InputError for a correlator file that does not arrive or fit the backbone.
     """
     match settings.correlator:
         case "auto":
@@ -427,7 +428,7 @@ def choose_source(settings: Settings, channels: int) -> tuple[Sources, TrainedBl
         case "keys" | "untrained" as source:
             return source, None
         case file:
-            path = Path(file)
+            path = local_file(file)
     if path is None:
         return "keys", None
     block = read_trained(path)

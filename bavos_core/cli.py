@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from . import __version__, backbones, benchmark
 from .analysis import Analysis, analyse
+from .download import file_or_url, local_file
 from .errors import InputError
 from .export import write_all, write_heatmap
 from .settings import SOURCES, Compute, Settings
@@ -88,10 +90,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--backbone", default=default.backbone, metavar="NAME",
         help=f"{', '.join(backbones.names())}, or any ViT of timm (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of the backbone")
+    parser.add_argument(
+        "--weights", type=file_or_url, metavar="FILE|URL", help="weights of the backbone"
+    )
     parser.add_argument("--layer", type=int, metavar="L", help="block whose keys are used, from 0")
     parser.add_argument(
-        "--correlator", default=default.correlator, metavar="FILE|keys|untrained",
+        "--correlator", default=default.correlator, metavar="FILE|URL|keys|untrained",
         help="trained block; default: one for the backbone if there is one, else keys",
     )  # fmt: skip
     parser.add_argument("--tau", type=float, default=default.tau, help="granularity (%(default)s)")
@@ -224,6 +228,9 @@ def _analyse(clip: Clip, options: argparse.Namespace, *, also: int | None = None
         def progress(stage: str, share: float) -> None:
             bar.update_to(share, stage)
 
+        for source in (settings.weights, settings.correlator):
+            if source:
+                local_file(source, progress=partial(progress, "download"))
         return analyse(clip, settings, also=also, progress=progress)
 
 

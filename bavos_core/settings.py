@@ -6,11 +6,11 @@ The paper's constants stand here once (paper, section 3 and appendix; reference 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
 
+from .download import FileOrUrl, file_or_url
 from .errors import InputError
 
 PAPER_SIZE = (320, 480)  # pixels fed to the encoder, height × width
@@ -35,7 +35,7 @@ SomeSettings = TypeVar("SomeSettings", bound="JsonSettings")
 class JsonSettings:
     """Settings that can be written as JSON: what they share that JSON holds in another form."""
 
-    weights: Path | None = None  # local state dict of the backbone; None: local cache, then hub
+    weights: FileOrUrl | None = None  # state dict of the backbone; None: local cache, then hub
     size: tuple[int, int] | None = None  # (height, width) fed to the backbone; None: see grid_size
 
     def to_dict(self) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class JsonSettings:
         return cls(
             **{
                 **values,
-                "weights": Path(weights) if weights else None,
+                "weights": file_or_url(weights) if weights else None,
                 "size": (int(size[0]), int(size[1])) if size else None,
             }
         )
@@ -63,7 +63,7 @@ class Settings(JsonSettings):
 
     backbone: str = "dino-vits8"  # a name from bavos_core.backbones.names(), or timm's
     layer: int | None = None  # block whose keys are used, from 0; None: the backbone's own choice
-    correlator: str = "auto"  # "auto", "keys", "untrained", or a file with a trained block
+    correlator: str = "auto"  # "auto", "keys", "untrained", or file or URL of a block
     frames: int | None = None  # frames analysed, spread evenly; None: 24 on CPU, 80 on CUDA
     key_ratio: int | None = None  # every r-th analysed frame is a key frame; None: 5, exact 10
     tau: float = PAPER_TAU  # where the hierarchy is cut, symmetric KL

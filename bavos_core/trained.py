@@ -22,7 +22,7 @@ from torch import Tensor
 from .backbones.weights import correlator_tensors, load_checked, read_tensors
 from .correlator import HEADS, TemporalCorrelator
 from .errors import InputError
-from .files import replacing
+from .files import replacing, weights_format
 
 FORMAT = "bavos-correlator-1"
 _BLOCK = "temporal_transformer.0."  # the reference's name of the block
@@ -99,7 +99,7 @@ def read_trained(path: Path) -> TrainedBlock:
     Raises InputError for absent and damaged files and names the first tensors that are missing.
     """
     tensors = read_tensors(path, option="--correlator")
-    about = read_metadata(path) if path.suffix == ".safetensors" else {}
+    about = read_metadata(path) if weights_format(path) == "safetensors" else {}
     return block_from(tensors, about, path.name)
 
 

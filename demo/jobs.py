@@ -27,6 +27,7 @@ from bavos_core import (
     recluster,
 )
 from bavos_core.analysis import Progress
+from bavos_core.download import FileOrUrl
 from bavos_core.settings import FRAMES_ON_CUDA, Compute, Sources
 from bavos_core.training import Step, TrainedBlock, adapting, write_trained
 from bavos_core.video import Clip, VideoWriter, playback
@@ -262,7 +263,9 @@ class Jobs:
 
 
 @functools.lru_cache(maxsize=4)
-def loaded_backbone(name: str, weights: Path | None, device: torch.device) -> backbones.Backbone:
+def loaded_backbone(
+    name: str, weights: FileOrUrl | None, device: torch.device
+) -> backbones.Backbone:
     """A backbone, built once and shared by all users."""
     return backbones.load(name, weights=weights, device=device)
 

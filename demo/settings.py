@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
+
+from bavos_core.download import FileOrUrl, file_or_url
 
 
-def _path(name: str) -> Path | None:
-    return Path(os.environ[name]) if os.environ.get(name) else None
+def _source(name: str) -> FileOrUrl | None:
+    return file_or_url(os.environ[name]) if os.environ.get(name) else None
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class DemoSettings:
     """One field per variable; each names the variable that sets it."""
 
     backbone: str = "dino-vits8"  # BAVOS_BACKBONE: chosen when the page opens
-    weights: Path | None = None  # BAVOS_WEIGHTS: local weights of that backbone
-    correlator: str = "auto"  # BAVOS_CORRELATOR: trained block of that backbone
+    weights: FileOrUrl | None = None  # BAVOS_WEIGHTS: weights of that backbone, file or URL
+    correlator: str = "auto"  # BAVOS_CORRELATOR: its trained block, file or URL
     max_upload_mib: int = 200  # BAVOS_MAX_UPLOAD_MIB
     max_seconds: int = 600  # BAVOS_MAX_SECONDS: of a clip
     max_frames: int = 96  # BAVOS_MAX_FRAMES: analysed in one run
@@ -33,7 +34,7 @@ class DemoSettings:
         env = os.environ
         return cls(
             backbone=env.get("BAVOS_BACKBONE", cls.backbone),
-            weights=_path("BAVOS_WEIGHTS"),
+            weights=_source("BAVOS_WEIGHTS"),
             correlator=env.get("BAVOS_CORRELATOR", cls.correlator),
             **{
                 name: int(env.get(f"BAVOS_{name.upper()}", getattr(cls, name)))

@@ -1,13 +1,12 @@
 """The registry of backbones: a name, one private builder, weights that are checked.
 
-`load("dino-vits8")` looks for weights in this order: the file given, the local cache, the hub.
+`load("dino-vits8")` looks for weights in this order: what is given, the local cache, the hub.
 """
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -17,6 +16,7 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from ..download import FileOrUrl, local_file
 from ..errors import BackboneUnavailable, InputError
 from .base import Backbone, Features, to_images
 from .descriptors import Descriptors
@@ -76,16 +76,17 @@ def names() -> tuple[str, ...]:
 def load(
     name: str,
     *,
-    weights: Path | None = None,
+    weights: FileOrUrl | None = None,
     layer: int | None = None,
     device: torch.device | None = None,
 ) -> Backbone:
     """A frozen backbone by name.
 
-    weights: a timm or DINO state dict, DINO's full checkpoint, or the reference's checkpoint.
+    weights: file or URL of a timm or DINO state dict, DINO's full checkpoint, or the reference's
+    checkpoint.
     layer: block whose queries and keys are used, from 0; None for the backbone's own choice.
-    Raises InputError for unknown names and files that do not fit, BackboneUnavailable when the
-    weights would have to be downloaded and cannot be.
+    Raises InputError for unknown names and for files that do not arrive or fit,
+    BackboneUnavailable when the hub would have to give the weights and cannot be reached.
     """
     if name == BUILTIN:
         if weights:
@@ -94,7 +95,8 @@ def load(
     entry = _REGISTRY.get(name) or _ViT(name)
     model = _create(name, entry.timm_name)
     if weights:
-        load_checked(model, encoder_tensors(read_tensors(weights)), weights.name)
+        path = local_file(weights)
+        load_checked(model, encoder_tensors(read_tensors(path)), path.name)
     else:
         model = _pretrained(name, entry.timm_name)
     return _wrap(model.eval().requires_grad_(False), entry, layer).to(device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,30 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..files import weights_format
 
 _PREFIXES = ("module.", "backbone.", "encoder.")
 _CORRELATOR = "temporal_transformer.0."
+
+
+class _Skipped:
+    """Stands for what a checkpoint holds beside tensors and is not needed: made and forgotten."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, _: object) -> None: ...
+
+
+# DINO's full checkpoints keep their training options, and learning rates as NumPy numbers.
+_SKIPPED: Any = [
+    (_Skipped, name)
+    for name in (
+        "argparse.Namespace",
+        "numpy.dtype",
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray.scalar",
+    )
+]
 
 
 @dataclass(frozen=True)
@@ -29,7 +49,7 @@ class LoadReport:
 
 
 def read_tensors(path: Path, *, option: str = "--weights") -> dict[str, Tensor]:
-    """All tensors of a .safetensors file or a PyTorch file of plain tensors, under their own names.
+    """All tensors of a safetensors file or a PyTorch file of plain tensors, under their own names.
 
     Checkpoints are unwrapped: the reference's `model_state_dict`, DINO's `teacher`, `state_dict`.
     option: what the file was given to, for the message when it is absent.
@@ -38,10 +58,12 @@ def read_tensors(path: Path, *, option: str = "--weights") -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"There is no file {path.name!r}; check the path given to {option}.")
     try:
-        if path.suffix == ".safetensors":
+        kind = weights_format(path)
+        if kind == "safetensors":
             return load_file(path)
-        # DINO's full checkpoints keep their training options, a Namespace of plain values.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        if kind is None:
+            raise ValueError("neither safetensors nor PyTorch's")
+        with torch.serialization.safe_globals(_SKIPPED):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise InputError(f"{path.name} is no readable weights file; download it again.") from error

@@ -11,6 +11,7 @@ import json
 import signal
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from .. import backbones
+from ..download import file_or_url, local_file
 from ..errors import Cancelled, InputError
 from ..settings import Compute
 from .checkpoint import checkpoint_path, checkpoint_settings
@@ -73,7 +75,7 @@ class _Options:
 def _add_features(parser: argparse.ArgumentParser) -> None:
     options = _Options(parser, "features")
     options.add("backbone", f"{', '.join(backbones.names())}, or any ViT of timm", metavar="NAME")
-    options.add("weights", "weights of the backbone", type=Path, metavar="FILE")
+    options.add("weights", "weights of the backbone", type=file_or_url, metavar="FILE|URL")
     options.add("layer", "block whose keys are used, from 0", type=int, metavar="L")
     options.add("size", "pixels fed to the backbone, or auto for the clip's own shape",
                 type=_size, metavar="HxW")  # fmt: skip
@@ -190,6 +192,8 @@ def _load(folder: Path, settings: TrainSettings, workers: Workers) -> TrainingDa
             bar.set_description_str(name[:40], refresh=False)
             bar.update(share - bar.n)
 
+        if settings.weights:
+            local_file(settings.weights, progress=partial(progress, "download"))
         data = load_clips(folder, settings, progress=progress)
     if workers.first:
         for note in data.notes:

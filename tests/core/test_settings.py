@@ -53,6 +53,7 @@ def test_settings_cannot_be_changed_or_given_by_position() -> None:
     [
         Settings(),
         Settings(weights=Path("/w/x.pth"), size=(96, 192), frames=5, key_ratio=2, layer=0),
+        Settings(weights="https://host/x.pth?a=1", correlator="https://host/x.pth"),
         Settings(exact=True, refine=True, precision="fp32", device="cpu", seed=7, tau=0.3),
     ],
 )

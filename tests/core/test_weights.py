@@ -2,8 +2,10 @@
 
 import argparse
 import pickle
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -97,6 +99,25 @@ def test_the_training_options_in_dinos_full_checkpoint_do_no_harm(tensors, tmp_p
     check_loads(save(dinos_full_checkpoint(tensors, args=options), tmp_path / "d.pth"), tensors)
 
 
+def with_older_numpy_names(path: Path) -> None:
+    """Rewrite a PyTorch file as NumPy 1 would have had it written."""
+    with zipfile.ZipFile(path) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in parts.items():
+            file.writestr(name, content.replace(b"numpy._core.", b"numpy.core."))
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_numpys_numbers_in_dinos_full_checkpoint_do_no_harm(older, tensors, tmp_path) -> None:
+    checkpoint = dinos_full_checkpoint(tensors, loss=np.float32(2.5))
+    checkpoint["optimizer"]["param_groups"][0]["lr"] = np.linspace(0, 1, 5)[3]  # as DINO sets it
+    path = save(checkpoint, tmp_path / "dino_full.pth")
+    if older:
+        with_older_numpy_names(path)
+    check_loads(path, tensors)
+
+
 def test_both_parts_of_the_references_checkpoint_are_loaded(tensors, tmp_path) -> None:
     ours = untrained(24, seed=4)
     parts = prefixed(tensors, "encoder.") | prefixed(ours.state_dict(), "temporal_transformer.0.")
@@ -125,6 +146,12 @@ def test_a_file_that_holds_only_a_block_is_loaded(suffix, tmp_path) -> None:
     block = TemporalCorrelator(24)
     load_checked(block, correlator_tensors(read_tensors(path)), path.name)
     assert all(torch.equal(v, expected[k]) for k, v in block.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["weights", "wrong.pth"])
+def test_safetensors_are_known_by_what_is_in_them(name, tensors, tmp_path) -> None:
+    save_file(tensors, tmp_path / name)
+    check_loads(tmp_path / name, tensors)
 
 
 def test_half_precision_weights_become_float32(tensors, tmp_path) -> None:
@@ -174,6 +201,33 @@ def test_unexpected_tensors_are_reported_and_do_no_harm(tensors) -> None:
     assert report == LoadReport("more.pth", len(tensors), ("head.weight", "fc.bias"))
 
 
+def lacking(tensors: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
+    return {k: v for k, v in tensors.items() if k not in names}
+
+
+@pytest.mark.parametrize("layout", ["timm", "DINO's full", "the reference's"])
+def test_a_partial_file_of_any_layout_is_refused_by_name(layout, tensors, tmp_path) -> None:
+    lost = ("pos_embed", "blocks.2.mlp.fc1.bias")
+    some = lacking(tensors, *lost)
+    checkpoint = {
+        "timm": some,
+        "DINO's full": dinos_full_checkpoint(some),  # the student in it is whole
+        "the reference's": {"model_state_dict": prefixed(some, "encoder.")},
+    }[layout]
+    path = save(checkpoint, tmp_path / "some.pth")
+    with pytest.raises(InputError) as caught:
+        load_checked(tiny_vit(), encoder_tensors(read_tensors(path)), path.name)
+    check_message(caught.value, "some.pth", f"2 of {len(tensors)}", f"({', '.join(lost)})")
+
+
+def test_a_block_file_is_no_encoder(tmp_path) -> None:
+    block = prefixed(untrained(24, seed=4).state_dict(), "temporal_transformer.0.")
+    path = save(block, tmp_path / "block.safetensors")
+    with pytest.raises(InputError) as caught:
+        load_checked(tiny_vit(), encoder_tensors(read_tensors(path)), path.name)
+    check_message(caught.value, "block.safetensors", "(cls_token, pos_embed")
+
+
 def test_an_encoder_file_is_no_block(tensors) -> None:
     with pytest.raises(InputError) as caught:
         load_checked(TemporalCorrelator(24), correlator_tensors(tensors), "vit.pth")
@@ -202,6 +256,15 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(writer, name, tensors, tmp_
         read_tensors(tmp_path / name)
     check_message(caught.value, name)
     assert not mark.exists()
+
+
+def test_code_among_the_training_options_is_refused_and_not_run(tensors, tmp_path) -> None:
+    options = argparse.Namespace(arch=Bomb(tmp_path / "it-ran"))
+    path = save(dinos_full_checkpoint(tensors, args=options), tmp_path / "bomb.pth")
+    with pytest.raises(InputError) as caught:
+        read_tensors(path)
+    check_message(caught.value, "bomb.pth", "more than tensors")
+    assert not (tmp_path / "it-ran").exists()
 
 
 def cut(path: Path) -> None:

@@ -37,6 +37,13 @@ def test_backbone_weights_and_correlator_can_be_set(monkeypatch) -> None:
     )
 
 
+def test_weights_and_correlator_can_be_urls(monkeypatch) -> None:
+    url = "https://host/checkpoint.pth"
+    monkeypatch.setenv("BAVOS_WEIGHTS", url)
+    monkeypatch.setenv("BAVOS_CORRELATOR", url)
+    assert DemoSettings.from_environment() == DemoSettings(weights=url, correlator=url)
+
+
 def test_an_empty_weights_variable_counts_as_none(monkeypatch) -> None:
     monkeypatch.setenv("BAVOS_WEIGHTS", "")
     assert DemoSettings.from_environment().weights is None

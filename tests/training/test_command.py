@@ -54,6 +54,11 @@ def test_every_setting_has_an_option_of_its_type() -> None:
     )  # fmt: skip
 
 
+def test_weights_can_be_a_url() -> None:
+    url = "https://host/x.pth"
+    assert parsed("clips", "--out", "b.safetensors", "--weights", url).weights == url
+
+
 def test_whole_frames_and_the_clips_own_shape() -> None:
     options = parsed("clips", "--out", "b.safetensors", "--columns", "0", "--size", "auto")
     assert (options.columns, options.size) == (None, None)

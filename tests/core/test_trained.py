@@ -14,8 +14,7 @@ from bavos_core.trained import (
     read_trained,
     write_trained,
 )
-
-from .helpers import ROOT, assert_same, lively_block, weights_of
+from tests.training.helpers import ROOT, assert_same, lively_block, weights_of
 
 NAMES = {
     "norm1.weight", "norm1.bias", "attn.qkv.weight", "attn.proj.weight", "attn.proj.bias",
@@ -82,6 +81,24 @@ def test_partial_files_are_refused_by_name(written: Path, lost: str, complaint: 
     save_file(tensors, written, metadata=read_metadata(written))
     with pytest.raises(InputError, match=complaint):
         read_trained(written)
+
+
+def test_a_partial_block_in_a_reference_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
+    state = {f"encoder.{name}": torch.zeros(2) for name in ("cls_token", "norm.weight")}
+    path = tmp_path / "checkpoint_dino-s-8.pth"
+    torch.save({"iteration": 3, "model_state_dict": state}, path)
+    with pytest.raises(InputError, match=r"11 of 11 tensors are missing .norm1.weight, norm1.bias"):
+        read_trained(path)
+    block = weights_of(lively_block(16, heads=8))
+    state |= {f"temporal_transformer.0.{k}": v for k, v in block.items() if "mlp" not in k}
+    torch.save({"iteration": 3, "model_state_dict": state}, path)
+    with pytest.raises(InputError, match=r"4 of 11 tensors are missing .mlp.fc1.weight, mlp.fc1"):
+        read_trained(path)
+
+
+def test_a_file_of_ours_is_read_whatever_its_name(trained: TrainedBlock, tmp_path: Path) -> None:
+    write_trained(tmp_path / "block", trained)
+    assert read_trained(tmp_path / "block").metadata == trained.metadata
 
 
 def test_wrong_files_are_refused(written: Path, tmp_path: Path) -> None:
