@@ -12,7 +12,7 @@ from bavos_core.export import OPACITY
 from bavos_core.settings import SOURCES, Sources
 
 from . import pictures, words
-from .handlers import chosen_head, politely
+from .handlers import politely
 from .jobs import Jobs
 
 
@@ -51,7 +51,7 @@ class Api:
         """
         query = (int(frame), y, x)
         found, row = self.jobs.attention(
-            result, query, chosen_head(int(head)), checked_source(source)
+            result, query, int(head) if head >= 0 else None, checked_source(source)
         )
         picture = pictures.heat_frame(found.analysis, row, int(frame), query)
         return {"row": row.tolist()}, picture, str(self.jobs.heat_video(found, row, query))

@@ -71,9 +71,13 @@ def chart(losses: list[tuple[int, float, str]]) -> pd.DataFrame:
     return pd.DataFrame(losses, columns=["step", "value", "loss"])
 
 
-def chosen_head(menu: int | None) -> int | None:
-    """The head that a menu value stands for; -1 is the mean of all."""
-    return None if menu is None or menu < 0 else menu
+def chosen_head(menu: int, analysis: Analysis, source: Sources) -> int | None:
+    """The head that a menu value stands for; None, the mean of all, for -1.
+
+    And for a head that the source does not have: a question may still hold what was chosen for the
+    source before.
+    """
+    return menu if 0 <= menu < analysis.heads(source) else None
 
 
 class Handlers:
@@ -178,7 +182,9 @@ class Handlers:
         """The shown frame under the heatmap of the clicked point."""
         if not (key and query):
             return None
-        result, row = self.jobs.attention(key, query, chosen_head(head), source)
+        analysis = self.jobs.store.get(key).analysis
+        chosen = chosen_head(head, analysis, source)
+        result, row = self.jobs.attention(key, query, chosen, source)
         return pictures.heat_frame(result.analysis, row, int(position), query)
 
     @politely
@@ -188,7 +194,9 @@ class Handlers:
         """The heatmap video, and the row in numbers."""
         if not (key and query):
             return None, words.CLICK
-        result, row = self.jobs.attention(key, query, chosen_head(head), source)
+        analysis = self.jobs.store.get(key).analysis
+        chosen = chosen_head(head, analysis, source)
+        result, row = self.jobs.attention(key, query, chosen, source)
         return self.jobs.heat_video(result, row, query), words.attention(row, query[0])
 
     @politely
@@ -209,7 +217,8 @@ class Handlers:
         """Small heatmaps of the clicked point: over time, of all sources, or of all heads."""
         if not (key and query):
             return None
-        return self.jobs.tiles(key, query, int(position), source, chosen_head(head), what)
+        chosen = chosen_head(head, self.jobs.store.get(key).analysis, source)
+        return self.jobs.tiles(key, query, int(position), source, chosen, what)
 
     # ---- adapt ---------------------------------------------------------------------------------
 

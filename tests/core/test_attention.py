@@ -21,7 +21,7 @@ def unit_vectors(frames: int, patches: int, channels: int, seed: int = 0) -> tor
 
 def perplexities(queries: torch.Tensor, keys: torch.Tensor, scale: float) -> np.ndarray:
     """exp(entropy) of every row, worked out in numpy."""
-    rows = plain_attention(queries, keys, scale)[0]
+    rows = plain_attention(queries, keys, scale).mean(0)
     return np.exp(-(rows * np.log(rows)).sum(-1))
 
 
@@ -203,6 +203,14 @@ def test_the_scale_gives_the_wanted_mean_perplexity(share: float, channels: int)
     scale = perplexity_scale(unit, unit[:2], share=share)
     mean = np.exp(np.log(perplexities(unit, unit[:2], scale)).mean())
     assert mean == pytest.approx(share * 160, rel=0.01)
+
+
+def test_of_several_heads_the_mean_row_has_the_wanted_perplexity() -> None:
+    rng = np.random.default_rng(3)
+    queries, keys = (torch.tensor(rng.normal(size=(t, 4, 40, 6))).float() for t in (3, 2))
+    scale = perplexity_scale(queries, keys, share=0.3)
+    mean = np.exp(np.log(perplexities(queries, keys, scale)).mean())
+    assert mean == pytest.approx(0.3 * 80, rel=0.01)
 
 
 def test_the_scale_measured_on_a_sample_holds_for_all_rows() -> None:

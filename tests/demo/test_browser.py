@@ -266,6 +266,48 @@ def test_a_source_with_fewer_heads_can_follow_any_head(attended: Page) -> None:
     expect_no_notice(attended)
 
 
+def test_sources_heads_and_frames_are_shown_side_by_side(attended: Page) -> None:
+    tiles = attended.locator("#tiles img")
+    expect(tiles).to_have_count(4, timeout=LONG)  # the frames of the clip
+    attended.locator("#compare input[value=sources]").check()
+    expect(attended.locator("#tiles")).to_contain_text("Frame-wise")
+    expect(tiles).to_have_count(3)
+    attended.locator("#source input[value=untrained]").check()
+    attended.locator("#compare input[value=heads]").check()
+    expect(tiles).to_have_count(8)
+    expect_no_notice(attended)
+
+
+# ---- adapting ----------------------------------------------------------------------------------
+
+
+def test_adapting_is_watched_and_undone(attended: Page) -> None:
+    attended.get_by_role("button", name="Adapt to this clip").click()
+    set_number(attended, "#steps", 20)
+    attended.click("#adapt")
+    expect(attended.locator("#seen img")).to_be_visible(timeout=LONG)
+    expect(attended.locator("#adapt-status")).to_contain_text("Learned for 20 steps", timeout=LONG)
+    expect(attended.locator("#losses canvas, #losses svg").first).to_be_visible()
+    expect(attended.locator("#source input[value=learned]")).to_be_checked()
+    attended.locator("#compare input[value=sources]").check()
+    expect(attended.locator("#tiles")).to_contain_text("Trained block")
+    attended.click("#undo")
+    expect(attended.locator("#source input[value=learned]")).to_have_count(0)
+    expect(attended.locator("#source input[value=keys]")).to_be_checked()
+    expect_no_notice(attended)
+
+
+def test_adapting_can_be_stopped(segmented: Page) -> None:
+    segmented.get_by_role("button", name="Adapt to this clip").click()
+    set_number(segmented, "#steps", 500)
+    segmented.click("#adapt")
+    expect(segmented.locator("#adapt-status")).to_contain_text("Step ", timeout=LONG)
+    segmented.click("#stop")
+    expect(segmented.locator("#adapt-status")).to_contain_text("stopped before 500", timeout=LONG)
+    expect(segmented.locator("#source input[value=learned]")).to_be_checked()
+    expect_no_notice(segmented)
+
+
 # ---- objects -----------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from bavos_core import Cancelled, InputError
 from bavos_core.export import OPACITY
+from demo import pictures, words
 from demo.jobs import Jobs
 from demo.settings import DemoSettings
 from demo.store import Result
@@ -194,7 +195,7 @@ def test_only_the_clicked_frame_carries_the_ring(jobs, result) -> None:
     _, row = jobs.attention(result.id, query, None, "keys")
 
     def heat(position: int, where: tuple[int, float, float]) -> np.ndarray:
-        return jobs.heat_frame(result.analysis, row, position, where)
+        return pictures.heat_frame(result.analysis, row, position, where)
 
     assert (heat(1, query) != heat(1, elsewhere)).any()
     np.testing.assert_array_equal(heat(0, query), heat(0, elsewhere))
@@ -205,6 +206,75 @@ def test_the_heat_video_shows_every_analysed_frame(jobs, result, decode) -> None
     found, row = jobs.attention(result.id, query, 0, "framewise")
     assert row.sum() == pytest.approx(1, abs=1e-4)
     assert decode(jobs.heat_video(found, row, query)).shape == (3, 96, 128, 3)
+
+
+def test_a_query_is_shown_over_time_by_source_and_by_head(jobs, result) -> None:
+    def titles(what: str, source: str) -> list[str]:
+        return [title for _, title in jobs.tiles(result.id, (1, 40.0, 60.0), 1, source, None, what)]
+
+    assert [title.split(",")[0] for title in titles("time", "keys")] == [
+        "Frame 0", "Frame 1", "Frame 2",
+    ]  # fmt: skip
+    assert titles("sources", "keys") == [words.SOURCES[s] for s in result.analysis.sources()]
+    assert titles("heads", "untrained") == [f"Head {i}" for i in range(8)]
+
+
+def test_small_heatmaps_show_what_the_large_one_shows(jobs, result) -> None:
+    query = (1, 40.0, 60.0)
+    analysis, row = result.analysis, jobs.attention(result.id, query, 3, "untrained")[1]
+    by_head = jobs.tiles(result.id, query, 2, "untrained", None, "heads")
+    over_time = jobs.tiles(result.id, query, 2, "untrained", 3, "time")
+    large = pictures.heat_frame(analysis, row, 2, query)  # no larger than a small one: 128×96
+    np.testing.assert_array_equal(by_head[3][0], large)
+    np.testing.assert_array_equal(over_time[2][0], large)
+
+
+# ---- adapting ----------------------------------------------------------------------------------
+
+
+def test_adapting_gives_a_result_of_its_own_and_can_be_undone(jobs, result) -> None:
+    steps = list(jobs.adapt(result.id, 3))
+    assert [step.step for step in steps] == [1, 2, 3]
+    weights = [step.trained.block.attn.qkv.weight for step in steps]
+    assert not np.array_equal(*(np.asarray(w) for w in weights[:2]))
+    adapted, overlay = jobs.adapted(result.id, steps[-1].trained)
+    assert overlay.is_file()
+    assert (adapted.analysis.source, adapted.before) == ("learned", result.id)
+    assert result.analysis.source == "keys"
+    assert jobs.undo(adapted.id)[0] is result
+    names = {path.name for path in jobs.files(adapted.id, 4, None, ignore)}
+    assert names == FILES | {"correlator.safetensors"}
+
+
+def test_adapting_goes_on_from_the_block_of_an_adapted_result(jobs, result) -> None:
+    first = list(jobs.adapt(result.id, 2))[-1].trained
+    adapted, _ = jobs.adapted(result.id, first)
+    again = next(iter(jobs.adapt(adapted.id, 1))).trained
+    moved = (again.block.attn.qkv.weight - first.block.attn.qkv.weight).abs().max()
+    assert 0 < moved < 1e-3  # one step of a learning rate of 2e-4
+
+
+def test_adapting_can_be_stopped_at_any_step(jobs, result) -> None:
+    seen = []
+    for step in jobs.adapt(result.id, 50):
+        seen.append(step.step)
+        if step.step == 2:
+            jobs.stop(result.id)
+    assert seen == [1, 2]
+    assert [step.step for step in jobs.adapt(result.id, 3)] == [1, 2, 3]  # not for ever
+
+
+@pytest.mark.parametrize("steps", [0, -1, 100_000])
+def test_steps_beyond_the_limits_are_bad_input(jobs, result, steps) -> None:
+    with pytest.raises(InputError) as caught:
+        next(iter(jobs.adapt(result.id, steps)))
+    assert str(steps) in sentence(caught)
+
+
+def test_what_was_not_adapted_cannot_be_undone(jobs, result) -> None:
+    with pytest.raises(InputError) as caught:
+        jobs.undo(result.id)
+    assert "not adapted" in sentence(caught)
 
 
 # ---- files -------------------------------------------------------------------------------------

@@ -5,9 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bavos_core.analysis import project_keys
 from bavos_core.errors import InputError
+from bavos_core.settings import Settings
 from bavos_core.trained import TrainedBlock
-from bavos_core.training.blocks import new_block
+from bavos_core.training.blocks import keys_gain, new_block
+from bavos_core.training.data import CachedClip
+from bavos_core.training.trainer import new_learner
 
 from .helpers import TINY, lively_block, random_tokens, weights_of
 
@@ -42,6 +46,46 @@ def test_gain_multiplies_the_first_logits() -> None:
 
     ratio = logits(4.0).std() / logits(1.0).std()
     assert ratio == pytest.approx(4, rel=0.05)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 8])
+def test_without_a_gain_rows_start_as_wide_as_those_of_keys(heads: int) -> None:
+    clip = CachedClip("clip", (6, 10), (3 * random_tokens(8, 60, channels=32)).half())
+    settings = replace(TINY, heads=heads, gain=None, standardise="common")
+    trained = new_learner([clip], settings).trained.frozen_copy()
+    tokens = clip.tokens(range(4))
+    queries, keys = trained.queries_keys(tokens)
+    ours = mean_perplexity(queries, keys, trained.scale)
+    plain = project_keys(tokens, Settings(key_ratio=1))
+    assert ours == pytest.approx(mean_perplexity(plain.queries, plain.keys, plain.scale), rel=0.05)
+
+
+def test_with_one_head_a_fresh_block_attends_as_keys_do() -> None:
+    clip = CachedClip("clip", (6, 10), (3 * random_tokens(4, 60, channels=64)).half())
+    settings = replace(TINY, heads=1, gain=None, standardise="common")
+    trained = new_learner([clip], settings).trained.frozen_copy()
+    tokens = clip.tokens(range(4))
+    queries, keys = trained.queries_keys(tokens)
+    ours = trained.scale * (queries.flatten(0, 2) @ keys.flatten(0, 2).mT)
+    plain = project_keys(tokens, Settings(key_ratio=1))
+    theirs = plain.scale * (plain.queries.flatten(0, 2) @ plain.keys.flatten(0, 2).mT)
+    pair = torch.stack([ours.flatten(), theirs.flatten()])
+    assert torch.corrcoef(pair)[0, 1] > 0.95
+
+
+def test_a_given_gain_is_kept() -> None:
+    assert keys_gain([random_tokens(2, 30, channels=16)], 8) != pytest.approx(3, rel=0.1)
+    clip = CachedClip("clip", (6, 10), random_tokens(4, 60, channels=16).half())
+    learner = new_learner([clip], replace(TINY, gain=3.0))
+    fresh = new_block(16, replace(TINY, gain=3.0))
+    assert torch.equal(learner.block.attn.qkv.weight, fresh.attn.qkv.weight)
+
+
+def mean_perplexity(queries: torch.Tensor, keys: torch.Tensor, scale: float) -> float:
+    """exp of the mean entropy of rows over all keys, mean over heads."""
+    logits = scale * queries.transpose(0, 1).flatten(1, 2) @ keys.transpose(0, 1).flatten(1, 2).mT
+    rows = logits.double().softmax(-1).mean(0)
+    return float(torch.exp(-(rows * rows.log()).sum(1).mean()))
 
 
 def test_the_seed_decides_and_nothing_else_changes() -> None:

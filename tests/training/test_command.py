@@ -41,16 +41,20 @@ def test_every_setting_has_an_option_of_its_type() -> None:
     arguments = []
     for field in fields(TrainSettings):
         value = getattr(default, field.name)
-        text = {"size": "64x96", "weights": "w.pth", "layer": "3", "precision": "bf16"}.get(
-            field.name, str(value)
-        )
+        text = {
+            "size": "64x96",
+            "weights": "w.pth",
+            "layer": "3",
+            "precision": "bf16",
+            "gain": "2.5",
+        }.get(field.name, str(value))
         option = f"--{field.name.replace('_', '-')}"
         arguments += [option] if isinstance(value, bool) else [option, text]
     options = vars(parsed("clips", "--out", "b.safetensors", *arguments))
     given = TrainSettings(**{field.name: options[field.name] for field in fields(TrainSettings)})
     assert given == replace(
-        default, size=(64, 96), weights=Path("w.pth"), layer=3, precision="bf16", augment=True,
-        mine_before_dropout=True,
+        default, size=(64, 96), weights=Path("w.pth"), layer=3, precision="bf16", gain=2.5,
+        augment=True, mine_before_dropout=True,
     )  # fmt: skip
 
 
