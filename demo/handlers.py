@@ -71,13 +71,13 @@ def chart(losses: list[tuple[int, float, str]]) -> pd.DataFrame:
     return pd.DataFrame(losses, columns=["step", "value", "loss"])
 
 
-def chosen_head(menu: int, analysis: Analysis, source: Sources) -> int | None:
+def chosen_head(menu: object, analysis: Analysis, source: Sources) -> int | None:
     """The head that a menu value stands for; None, the mean of all, for -1.
 
-    And for a head that the source does not have: a question may still hold what was chosen for the
-    source before.
+    And for what is no head of this source: a question may still hold what was chosen for the source
+    before, and a menu that people can type in anything.
     """
-    return menu if 0 <= menu < analysis.heads(source) else None
+    return menu if isinstance(menu, int) and 0 <= menu < analysis.heads(source) else None
 
 
 class Handlers:

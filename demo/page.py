@@ -75,16 +75,6 @@ def build(jobs: Jobs) -> gr.Blocks:
     return page
 
 
-class LooseDropdown(gr.Dropdown):
-    """A menu whose choices change: what was chosen before is no error, the handler decides."""
-
-    is_template = True  # the browser knows it as a Dropdown
-
-    def preprocess(self, payload: Any) -> Any:
-        """The value as it was sent."""
-        return payload
-
-
 @dataclass(frozen=True)
 class Inputs:
     """The left column."""
@@ -211,7 +201,8 @@ def lay_out_results() -> Views:
             )
             with gr.Row():
                 source = gr.Radio([], label=words.SOURCE_LABEL, info=words.SOURCE, elem_id="source")
-                head = LooseDropdown([], label="Head", elem_id="head")
+                # Its choices change; without custom values, a question asked just before is an error.
+                head = gr.Dropdown([], label="Head", allow_custom_value=True, elem_id="head")
     with gr.Row():
         with gr.Column():
             objects = gr.HTML(elem_id="objects")

@@ -41,10 +41,10 @@ class Clip:
     """Features of a sequence and its truth."""
 
     def __init__(self, backbone: backbones.Backbone, settings: Settings, root: Path, name: str):
-        frames, self.truth = sequence(root, name)
+        self.frames, self.truth = sequence(root, name)
         self.settings = settings
-        self.grid = grid_size(frames.shape[1:3], backbone.patch, settings)
-        images = backbones.to_images(frames, self.grid, backbone.patch)
+        self.grid = grid_size(self.frames.shape[1:3], backbone.patch, settings)
+        images = backbones.to_images(self.frames, self.grid, backbone.patch)
         self.features = backbone.encode(images, Compute(torch.device("cpu"), "fp32"))
 
     def attention(self, scale: float | None = None) -> AttentionRows:
