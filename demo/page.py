@@ -201,7 +201,7 @@ def lay_out_results() -> Views:
             )
             with gr.Row():
                 source = gr.Radio([], label=words.SOURCE_LABEL, info=words.SOURCE, elem_id="source")
-                # Its choices change; without custom values, a question asked just before is an error.
+                # Its choices change: a question asked just before may hold one that is gone.
                 head = gr.Dropdown([], label="Head", allow_custom_value=True, elem_id="head")
     with gr.Row():
         with gr.Column():
