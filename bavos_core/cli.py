@@ -102,6 +102,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exact", action="store_true", help="the paper's procedure to the letter")
     parser.add_argument("--frames", type=int, metavar="N", help="analysed (24 on CPU, 80 on CUDA)")
     parser.add_argument("--size", type=_size, metavar="HxW", help="pixels fed to the backbone")
+    parser.add_argument(
+        "--patches", type=int, default=default.patches, metavar="N",
+        help="about as many a frame has, where no --size is given (%(default)s)",
+    )  # fmt: skip
     parser.add_argument("--key-ratio", type=int, metavar="R", help="every R-th is a key frame")
     parser.add_argument("--refine", action=argparse.BooleanOptionalAction, help="edge-refine masks")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -216,6 +220,7 @@ def _analyse(clip: Clip, options: argparse.Namespace, *, also: int | None = None
         correlator=options.correlator,
         frames=options.frames,
         size=options.size,
+        patches=options.patches,
         key_ratio=options.key_ratio,
         tau=options.tau,
         exact=options.exact,

@@ -40,7 +40,8 @@ def picture_of(tree: ClusterTree, tau: float, background: np.ndarray | None = No
     """The parsed picture of a tree cut at τ."""
     if background is None:
         background = np.zeros(tree.clusters_at(tau), bool)
-    return ET.fromstring(drawing.hierarchy_svg(tree, tau, background))
+    cut = tree.cut_into(len(background))
+    return ET.fromstring(drawing.hierarchy_svg(tree, tau, cut, background))
 
 
 def paths(picture: ET.Element) -> list[tuple[list[float], str]]:
@@ -297,6 +298,9 @@ def test_of_a_tree_with_more_parts_than_can_be_told_apart_the_upper_255_are_draw
 ) -> None:
     tau = large_tree.height_of(clusters)
     picture, coarse = (picture_of(tree, tau) for tree in (large_tree, large_tree.coarsened(255)))
+    kept = large_tree.kept_nodes(255)
+    for branch in coarse.iter(f"{SVG}path"):
+        branch.set("data-node", str(kept[int(branch.get("data-node"))]))
     assert ET.tostring(picture) == ET.tostring(coarse)
     assert len(paths(picture)) == 2 * 254
     title = picture.find(f"{SVG}title").text
