@@ -82,8 +82,17 @@ class Pipeline:
             self._make(sequence, folder)
         return folder
 
+    def analysis(self, clip: Clip) -> Analysis:
+        """The costly part, for the frames of a sequence; the clip has the sequence's name."""
+        return analyse(clip, self.settings, backbone=self.backbone)
+
+    def segmentation(self, analysis: Analysis) -> Segmentation:
+        """The clusters to be scored."""
+        return analysis.segment()
+
     @cached_property
-    def _backbone(self) -> Backbone:
+    def backbone(self) -> Backbone:
+        """The backbone of the settings, loaded when it is first asked for."""
         settings = self.settings
         return backbones.load(
             settings.backbone,
@@ -98,8 +107,8 @@ class Pipeline:
         stage.mkdir(parents=True)
         try:
             clip = sequence.clip()
-            analysis = analyse(clip, self.settings, backbone=self._backbone)
-            write_proposals(stage, analysis, analysis.segment(), clip)
+            analysis = self.analysis(clip)
+            write_proposals(stage, analysis, self.segmentation(analysis), clip)
             stage.replace(folder)
         finally:
             shutil.rmtree(stage, ignore_errors=True)

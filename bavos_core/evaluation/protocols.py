@@ -99,7 +99,7 @@ def measure(truth: Truth, labels: Sequence[np.ndarray]) -> Measured:
     counts: list[Counts] = []
     boundary, parts = [], []
     for annotation, frame in zip(truth.annotations, labels, strict=True):
-        compact = np.where(frame > 0, np.searchsorted(numbers, frame) + 1, 0)
+        compact = np.where(frame > 0, np.searchsorted(numbers, frame) + 1, 0).astype(np.int32)
         masks = object_masks(annotation, truth.objects)
         rows = masks if len(masks) == 1 else np.concatenate([masks, foreground(masks)])
         counts.append(count_pixels(rows, compact, columns, annotation.void))
