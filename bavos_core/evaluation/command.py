@@ -108,7 +108,7 @@ def _title(dataset: Dataset, selection: Selection) -> str:
     chosen = dataset.selection(selection)
     parts = [dataset.title]
     if chosen.sequences:
-        parts.append(f"{len(chosen.sequences)} chosen sequences")
+        parts.append(" ".join(chosen.sequences))
     elif chosen.split:
         parts.append(chosen.split)
     if chosen.subset:

@@ -216,7 +216,7 @@ def _mean(values: np.ndarray) -> float | None:
 def best_cluster(measured: Measured) -> Score:
     """The one proposal with the highest mean J against the foreground."""
     jaccard, boundary = measured.jaccard[:, -1], measured.boundary[:, -1]
-    best = int(jaccard.mean(0).argmax())
+    best = int(jaccard[:, : max(len(measured.numbers), 1)].mean(0).argmax())
     return Score(
         "single-object, best cluster",
         jaccard[None, :, best],

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from .. import drawing
 from ..files import replacing
 from .predictions import read_predictions
-from .protocols import object_masks
+from .protocols import MAX_PROPOSALS, object_masks
 from .runner import Run
 from .sequences import Truth, VideoSequence
 
@@ -45,6 +45,7 @@ def sequence_rows(results: Sequence[dict[str, Any]]) -> list[Row]:
 
 def _row(result: dict[str, Any], score: dict[str, Any]) -> Row:
     pipeline = result["pipeline_seconds"]
+    capped = score["protocol"] == "official"
     return {
         "dataset": result["dataset"],
         "protocol": score["protocol"],
@@ -53,7 +54,7 @@ def _row(result: dict[str, Any], score: dict[str, Any]) -> Row:
         "frames": result["frames"],
         "frames_scored": len(result["scored"]),
         "proposals": result["proposals"],
-        "proposals_dropped": result["dropped_by_official"] if _capped(score) else 0,
+        "proposals_dropped": max(0, result["proposals"] - MAX_PROPOSALS) if capped else 0,
         **dict(zip(COLUMNS[:3], score["j"], strict=True)),
         **dict(zip(COLUMNS[3:6], score["f"], strict=True)),
         "j_and_f": (score["j"][0] + score["f"][0]) / 2,
@@ -61,10 +62,6 @@ def _row(result: dict[str, Any], score: dict[str, Any]) -> Row:
         "seconds_per_frame": None if pipeline is None else pipeline / result["frames"],
         "scoring_seconds_per_frame": result["scoring_seconds"] / len(result["scored"]),
     }
-
-
-def _capped(score: dict[str, Any]) -> bool:
-    return bool(score["protocol"] == "official")
 
 
 def total_rows(rows: Sequence[Row]) -> list[Row]:

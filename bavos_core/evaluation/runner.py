@@ -28,7 +28,7 @@ from ..files import replacing
 from ..settings import check
 from .metrics import statistics
 from .predictions import Predictions, pipeline_seconds, read_predictions
-from .protocols import MAX_PROPOSALS, Protocol, Score, measure, score
+from .protocols import Protocol, Score, measure, score
 from .sequences import VideoSequence
 
 Progress = Callable[[int, int], None]  # sequences that are done, of how many
@@ -131,7 +131,6 @@ def score_sequence(run: Run, sequence: VideoSequence) -> dict[str, Any]:
     labels = read_predictions(folder, sequence, truth)
     measured = measure(truth, labels)
     scores = [s for p in run.protocols for s in score(p, measured, truth, labels)]
-    proposals = len(measured.numbers)
     return {
         "dataset": run.title,
         "sequence": sequence.name,
@@ -139,8 +138,7 @@ def score_sequence(run: Run, sequence: VideoSequence) -> dict[str, Any]:
         "scored": [sequence.frame_names[i] for i in truth.frames],
         "size": list(truth.annotations[0].size),
         "objects": list(truth.objects),
-        "proposals": proposals,
-        "dropped_by_official": max(0, proposals - MAX_PROPOSALS),
+        "proposals": len(measured.numbers),
         "pipeline_seconds": pipeline_seconds(folder),
         "scoring_seconds": time.perf_counter() - start,
         "scores": [_plain(s) for s in scores],

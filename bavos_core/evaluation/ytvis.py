@@ -30,6 +30,8 @@ def read_ytvis(root: Path, split: str | None) -> list[VideoSequence]:
             objects[annotation["video_id"]].append(annotation)
         frames = root / str(split) / "JPEGImages"
         return [_sequence(frames, video, objects[video["id"]]) for video in document["videos"]]
+    except InputError:
+        raise
     except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"{path} is damaged or of another kind; fetch it again.") from error
 
