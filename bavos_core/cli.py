@@ -1,4 +1,4 @@
-"""The command line: `segment`, `attend`, `train` and `benchmark` (design, command line).
+"""The command line: `segment`, `attend`, `train`, `evaluate` and `benchmark`.
 
 Exit status 0: done. 2: bad usage or bad input, with one line on stderr that says what was wrong and
 what to do. 130: stopped with Ctrl-C.
@@ -10,17 +10,17 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from tqdm import tqdm
 
-from . import __version__, backbones, benchmark
+from . import __version__, benchmark
 from .analysis import Analysis, analyse
-from .download import file_or_url, local_file
 from .errors import InputError
+from .evaluation.command import add_command as add_evaluate_command
 from .export import write_all, write_heatmap
+from .options import add_settings, fetch, given_settings, size
 from .settings import SOURCES, Compute, Settings
 from .training.command import add_command as add_train_command
 from .video import Clip, open_clip
@@ -73,43 +73,20 @@ def build_parser() -> argparse.ArgumentParser:
         "--minutes", type=float, default=10.0, help="what takes longer is left out (%(default)s)"
     )
     measure.add_argument("--frames", type=int, nargs="+", metavar="T", help="12, 24, 70")
-    measure.add_argument("--grids", type=_size, nargs="+", metavar="HxW", help="24x48, 40x60")
+    measure.add_argument("--grids", type=size, nargs="+", metavar="HxW", help="24x48, 40x60")
     measure.add_argument(
         "--methods", nargs="+", choices=benchmark.METHODS, default=benchmark.METHODS
     )
     measure.set_defaults(run=run_benchmark)
 
     add_train_command(commands)
+    add_evaluate_command(commands)
     return parser
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    default = Settings()
     parser.add_argument("clip", type=Path, metavar="CLIP", help="video, folder or zip of frames")
-    parser.add_argument(
-        "--backbone", default=default.backbone, metavar="NAME",
-        help=f"{', '.join(backbones.names())}, or any ViT of timm (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--weights", type=file_or_url, metavar="FILE|URL", help="weights of the backbone"
-    )
-    parser.add_argument("--layer", type=int, metavar="L", help="block whose keys are used, from 0")
-    parser.add_argument(
-        "--correlator", default=default.correlator, metavar="FILE|URL|keys|untrained",
-        help="trained block; default: one for the backbone if there is one, else keys",
-    )  # fmt: skip
-    parser.add_argument("--tau", type=float, default=default.tau, help="granularity (%(default)s)")
-    parser.add_argument("--exact", action="store_true", help="the paper's procedure to the letter")
-    parser.add_argument("--frames", type=int, metavar="N", help="analysed (24 on CPU, 80 on CUDA)")
-    parser.add_argument("--size", type=_size, metavar="HxW", help="pixels fed to the backbone")
-    parser.add_argument(
-        "--patches", type=int, default=default.patches, metavar="N",
-        help="about as many a frame has, where no --size is given (%(default)s)",
-    )  # fmt: skip
-    parser.add_argument("--key-ratio", type=int, metavar="R", help="every R-th is a key frame")
-    parser.add_argument("--refine", action=argparse.BooleanOptionalAction, help="edge-refine masks")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--precision", choices=("fp32", "bf16"))
+    add_settings(parser)
 
 
 def run_segment(options: argparse.Namespace) -> int:
@@ -213,29 +190,13 @@ def _check_out_file(path: Path, suffix: str) -> None:
 
 
 def _analyse(clip: Clip, options: argparse.Namespace, *, also: int | None = None) -> Analysis:
-    settings = Settings(
-        backbone=options.backbone,
-        weights=options.weights,
-        layer=options.layer,
-        correlator=options.correlator,
-        frames=options.frames,
-        size=options.size,
-        patches=options.patches,
-        key_ratio=options.key_ratio,
-        tau=options.tau,
-        exact=options.exact,
-        refine=options.refine,
-        device=options.device,
-        precision=options.precision,
-    )
+    settings = Settings(**given_settings(options))
     with _Bar("decode") as bar:
 
         def progress(stage: str, share: float) -> None:
             bar.update_to(share, stage)
 
-        for source in (settings.weights, settings.correlator):
-            if source:
-                local_file(source, progress=partial(progress, "download"))
+        fetch(settings, progress)
         return analyse(clip, settings, also=also, progress=progress)
 
 
@@ -263,14 +224,6 @@ class _Bar:
             self._bar.set_description_str(stage, refresh=False)
         self._bar.n = 100 * share
         self._bar.refresh()
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        height, width = (int(part) for part in text.lower().split("x"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 192x384") from None
-    return height, width
 
 
 def _point(text: str) -> tuple[float, float]:

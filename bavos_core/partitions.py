@@ -16,12 +16,19 @@ def adjusted_rand_index(first: np.ndarray, second: np.ndarray) -> float:
     _, a = np.unique(first, return_inverse=True)
     _, b = np.unique(second, return_inverse=True)
     a, b = a.ravel(), b.ravel()
-    table = np.bincount(a * (b.max(initial=0) + 1) + b).astype(float)
+    shape = (a.max(initial=-1) + 1, b.max(initial=-1) + 1)
+    pairs = np.bincount(a * shape[1] + b, minlength=shape[0] * shape[1])
+    return adjusted_rand_of_table(pairs.reshape(shape))
+
+
+def adjusted_rand_of_table(table: np.ndarray) -> float:
+    """The same from how many things have label i in one and label j in the other: (I, J) int."""
+    counts = table.astype(float)
     same_both, same_first, same_second = (
-        (counts * (counts - 1) / 2).sum()
-        for counts in (table, np.bincount(a).astype(float), np.bincount(b).astype(float))
+        (part * (part - 1) / 2).sum() for part in (counts, counts.sum(1), counts.sum(0))
     )
-    pairs = len(a) * (len(a) - 1) / 2
+    total = counts.sum()
+    pairs = total * (total - 1) / 2
     expected = same_first * same_second / pairs if pairs else 0.0
     most = (same_first + same_second) / 2
     return 1.0 if most == expected else float((same_both - expected) / (most - expected))

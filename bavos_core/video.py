@@ -187,7 +187,7 @@ class PictureClip:
             for p in folder.iterdir()
             if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
         ]
-        files.sort(key=lambda p: _natural(p.name))
+        files.sort(key=lambda p: natural(p.name))
         return cls(folder.name, tuple(p.stem for p in files), tuple(p.read_bytes for p in files),
                    max_side)  # fmt: skip
 
@@ -199,7 +199,7 @@ class PictureClip:
                 entries = [e for e in archive.infolist() if _is_picture(e)]
         except zipfile.BadZipFile as error:
             raise InputError(f"{path.name!r} is not a readable zip; pack it again.") from error
-        entries.sort(key=lambda e: _natural(e.filename))
+        entries.sort(key=lambda e: natural(e.filename))
         too_big = any(e.file_size > 4 * MAX_PIXELS for e in entries)
         if too_big or any(e.flag_bits & 0x1 for e in entries):
             problem = "frames that are too large" if too_big else "a password"
@@ -403,7 +403,7 @@ def _zip_reader(path: Path, entry: str) -> Callable[[], bytes]:
     return read
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
     """Sort key under which frame2 comes before frame10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 

@@ -1,0 +1,59 @@
+"""Options of the command line that stand for fields of `Settings`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+from . import backbones
+from .analysis import Progress
+from .download import file_or_url, local_file
+from .settings import Settings
+
+
+def add_settings(parser: argparse._ActionsContainer) -> None:
+    """An option for every field but the seed; what is not given is absent from the result."""
+    default = Settings()
+
+    def add(name: str, **options: Any) -> None:
+        parser.add_argument(name, default=argparse.SUPPRESS, **options)
+
+    names = ", ".join(backbones.names())
+    add("--backbone", metavar="NAME",
+        help=f"{names}, or any ViT of timm (default: {default.backbone})")  # fmt: skip
+    add("--weights", type=file_or_url, metavar="FILE|URL", help="weights of the backbone")
+    add("--layer", type=int, metavar="L", help="block whose keys are used, from 0")
+    add("--correlator", metavar="FILE|URL|keys|untrained",
+        help="trained block; default: one for the backbone if there is one, else keys")  # fmt: skip
+    add("--tau", type=float, help=f"granularity ({default.tau})")
+    add("--exact", action="store_true", help="the paper's procedure to the letter")
+    add("--frames", type=int, metavar="N", help="analysed (24 on CPU, 80 on CUDA)")
+    add("--size", type=size, metavar="HxW", help="pixels fed to the backbone")
+    add("--key-ratio", type=int, metavar="R", help="every R-th is a key frame")
+    add("--refine", action=argparse.BooleanOptionalAction, help="edge-refine masks")
+    add("--device", choices=("auto", "cpu", "cuda"))
+    add("--precision", choices=("fp32", "bf16"))
+
+
+def given_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of Settings that were given, and their values."""
+    names = {field.name for field in fields(Settings)}
+    return {name: value for name, value in vars(options).items() if name in names}
+
+
+def fetch(settings: Settings, progress: Progress) -> None:
+    """Bring weights and blocks that are URLs to this machine, showing how far that is."""
+    for source in (settings.weights, settings.correlator):
+        if source:
+            local_file(source, progress=partial(progress, "download"))
+
+
+def size(text: str) -> tuple[int, int]:
+    """Height and width from "192x384", for argparse."""
+    try:
+        height, width = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 192x384") from None
+    return height, width
