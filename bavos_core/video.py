@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import numpy as np
@@ -158,6 +158,11 @@ class VideoClip:
                 _check_frames(self.name, len(report.shown), self._limits)
         if not report.shown:
             raise self._unreadable()
+        if 0 in report.size:
+            raise InputError(
+                f"{self.name!r} holds frames that cannot be read; they are damaged, or larger than "
+                f"the {self._limits.pixels / 1e6:g} million pixels allowed here."
+            )
         _check_pixels(self.name, report.size, self._limits)
         times = report.times()
         _check_seconds(self.name, times, self._limits)
@@ -285,7 +290,7 @@ class PictureClip:
             path.name, "unpacks to", unpacked, "times its size", limits.zip_ratio,
             "pack jpg or png frames",
         )  # fmt: skip
-        names = tuple(Path(e.filename).stem for e in entries)
+        names = tuple(_path_in_zip(e).stem for e in entries)
         return cls(path.name, names, _Zip(path, entries), max_side, limits)
 
     def read(self, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
@@ -427,7 +432,8 @@ class _Packets:
     frame, flags.
     """
 
-    size: tuple[int, int] = (1, 1)  # (H, W) as stored
+    stored: tuple[int, int] = (0, 0)  # (H, W)
+    aspect: float = 1.0  # width of a pixel to its height
     unit: float = 1.0  # seconds
     shown: list[tuple[int, int]] = field(default_factory=list)  # dts and pts of a frame
 
@@ -435,13 +441,20 @@ class _Packets:
         """Take in one line."""
         if line.startswith("#dimensions 0:"):
             width, height = line.split(":")[1].split("x")
-            self.size = (int(height), int(width))
+            self.stored = (int(height), int(width))
+        elif line.startswith("#sar 0:"):
+            self.aspect = _fraction(line.split(":")[1]) or 1.0  # 0: not known
         elif line.startswith("#tb 0:"):
             self.unit = _fraction(line.split(":")[1])
         elif line and not line.startswith("#"):
             packet = line.split(",")
             if not (len(packet) > 6 and _flags(packet[6]) & _DISCARD):
                 self.shown.append((int(packet[1]), int(packet[2])))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) with square pixels, as far as the container knows; 0 where it knows nothing."""
+        return self.stored[0], math.ceil(self.stored[1] * self.aspect)
 
     def times(self) -> np.ndarray:
         """Seconds of all frames that are shown, (F,) from 0, rising."""
@@ -546,8 +559,12 @@ def _zip_problem(entries: Sequence[zipfile.ZipInfo], limits: Limits) -> str | No
     return None
 
 
+def _path_in_zip(entry: zipfile.ZipInfo) -> PurePosixPath:
+    return PurePosixPath(entry.filename.replace("\\", "/"))  # old programs write backslashes
+
+
 def _is_picture(entry: zipfile.ZipInfo) -> bool:
-    path = Path(entry.filename)
+    path = _path_in_zip(entry)
     hidden = any(p.startswith((".", "__MACOSX")) for p in path.parts if p != "..")
     return not entry.is_dir() and not hidden and path.suffix.lower() in IMAGE_SUFFIXES
 
