@@ -589,4 +589,4 @@ def _numbered(count: int) -> tuple[str, ...]:
 
 def _fraction(text: str) -> float:
     over, under = text.strip().split("/")
-    return int(over) / int(under)
+    return int(over) / (int(under) or 1)
