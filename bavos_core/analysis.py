@@ -543,10 +543,7 @@ def _opened(clip: str | Path | np.ndarray | Clip) -> Clip:
 def _notes(clip: Clip, analysed: np.ndarray, missing: int, backbone: Backbone) -> tuple[str, ...]:
     notes = [backbone.note] if backbone.note else []
     if missing:
-        notes.append(
-            f"The clip is damaged after frame {analysed[-1]}, so {missing} of the frames to "
-            "analyse could not be read."
-        )
+        notes.append(f"The clip is damaged: {missing} of the frames to analyse could not be read.")
     if len(analysed) < len(clip.times):
         notes.append(
             f"{len(analysed)} of {len(clip.times)} frames were analysed, spread evenly; "

@@ -35,6 +35,7 @@ CODECS = (
     "v210",
 )  # fmt: skip
 _THREADS = 4  # more of them would only hold more frames in memory
+_ASKED_TO_STOP = 255  # ffmpeg's status after a signal that it heeds
 _LARGEST_BLOCK = 2**30  # bytes that it may ask for at once
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"uuid")
 
@@ -131,7 +132,7 @@ class Decoder:
             status = self._process.wait()
         if self._too_slow or status == -getattr(signal, "SIGXCPU", 0):
             raise InputError(f"{self._name!r} takes too long to read; give a shorter clip.")
-        if status < 0:
+        if status < 0 or status == _ASKED_TO_STOP:
             raise InputError(
                 f"The decoder broke off while it read {self._name!r}; try again, or export the "
                 "clip anew as mp4."
@@ -158,8 +159,8 @@ class Decoder:
 class Encoder:
     """A running ffmpeg that writes frames as H.264 which every browser plays."""
 
-    def __init__(self, path: Path, *, size: tuple[int, int], fps: float):
-        """size: (H, W), both even."""
+    def __init__(self, path: Path, *, size: tuple[int, int], fps: float, goal: Path):
+        """size: (H, W), both even. goal: what the file is to become, for messages."""
         command = [
             imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "quiet",
             "-protocol_whitelist", "fd", "-f", "rawvideo", "-pix_fmt", "rgb24",
@@ -168,7 +169,7 @@ class Encoder:
             "-crf", "20", "-preset", "veryfast", "-movflags", "+faststart",
             f"file:{path.resolve()}",
         ]  # fmt: skip
-        self._path = path
+        self._goal = goal
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -183,14 +184,14 @@ class Encoder:
         try:
             self._input.write(data)
         except OSError as error:  # it has ended
-            raise cannot_write(self._path) from error
+            raise cannot_write(self._goal) from error
 
     def finish(self) -> None:
         """Complete the file. Raises InputError when that fails."""
         with contextlib.suppress(OSError):  # it has ended; its status says how
             self._input.close()
         if self._process.wait() != 0:
-            raise cannot_write(self._path)
+            raise cannot_write(self._goal)
 
     def kill(self) -> None:
         """End it at once, if it is still running."""

@@ -56,12 +56,12 @@ class JsonSettings:
         unknown = set(values) - {f.name for f in fields(cls)}
         names = ", ".join(sorted(map(str, unknown)))
         check(not unknown, f"unknown settings: {names:.100}")
-        weights, size = values.get("weights"), values.get("size")
-        if isinstance(weights, str):
-            weights = file_or_url(weights) if weights else None
-        if isinstance(size, list):
-            size = tuple(size)
-        return cls(**{**values, "weights": weights, "size": size})
+        given = dict(values)
+        if isinstance(given.get("weights"), str):
+            given["weights"] = file_or_url(given["weights"]) if given["weights"] else None
+        if isinstance(given.get("size"), list):
+            given["size"] = tuple(given["size"])
+        return cls(**given)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -404,7 +404,7 @@ class VideoWriter:
         self._fps = fps
 
     def __enter__(self) -> VideoWriter:
-        self._encoder = Encoder(self._part, size=self._even, fps=self._fps)
+        self._encoder = Encoder(self._part, size=self._even, fps=self._fps, goal=self._path)
         return self
 
     def write(self, frame: np.ndarray) -> None:
