@@ -566,7 +566,8 @@ def _path_in_zip(entry: zipfile.ZipInfo) -> PurePosixPath:
 def _is_picture(entry: zipfile.ZipInfo) -> bool:
     path = _path_in_zip(entry)
     hidden = any(p.startswith((".", "__MACOSX")) for p in path.parts if p != "..")
-    return not entry.is_dir() and not hidden and path.suffix.lower() in IMAGE_SUFFIXES
+    # A file may have no name at all, of which zipfile cannot say whether it is a folder.
+    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and not entry.is_dir()
 
 
 # ---- names and numbers --------------------------------------------------------------------------

@@ -382,6 +382,7 @@ CASES: dict[str, Case] = {
     "no-files.zip": Case(zipped(), words="holds no frames"),
     "only-text.zip": Case(one("notes.txt"), words="holds no frames"),
     "text-inside.zip": Case(one("1.png", b"I am no picture."), words="'1'"),
+    "nameless.zip": Case(one(""), words="holds no frames"),
     "nested.zip": Case(one("inner.zip", inner_zip()), words="holds no frames"),
     "nested-as-picture.zip": Case(one("1.png", inner_zip()), words="cannot be read"),
     "password.zip": Case(
