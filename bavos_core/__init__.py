@@ -18,6 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from .analysis import Analysis, analyse, recluster
 from .errors import BackboneUnavailable, Cancelled, InputError
 from .hierarchy import ClusterTree
+from .limits import Limits
 from .masks import Segmentation
 from .settings import Settings
 from .video import open_clip
@@ -30,6 +31,7 @@ __all__ = [
     "Cancelled",
     "ClusterTree",
     "InputError",
+    "Limits",
     "Segmentation",
     "Settings",
     "analyse",

@@ -48,6 +48,8 @@ Progress = Callable[[str, float], None]  # stage name, share of the stage done 0
 FORMAT = 2  # of the analysis file
 _CLUSTERING = "attention and clustering"  # the stage
 _BETTER_THAN_KEYS: frozenset[str] = frozenset()  # backbones whose own block is; see RESULTS.md
+_SHORT = "The memory of the GPU did not suffice, so the features were computed"
+_SHORT_CLUSTERING = "The memory of the GPU did not suffice, so the clustering ran on the CPU."
 _TRAINED_BLOCKS = Path(__file__).parent.parent / "assets" / "correlators"
 
 
@@ -325,6 +327,7 @@ def analyse(
     opened = _opened(clip)
     with clock.stage("decode"):
         analysed, frames = read_sample(opened, settings, compute, also)
+        missing = min(_frames_wanted(settings, compute), len(opened.times)) - len(frames)
     with clock.stage("features"):
         backbone = backbone or backbones.load(
             settings.backbone,
@@ -333,10 +336,11 @@ def analyse(
             device=compute.device,
         )
         grid = grid_size(opened.size, backbone.patch, settings)
-        features = backbone.encode(backbones.to_images(frames, grid, backbone.patch), compute)
+        images = backbones.to_images(frames, grid, backbone.patch)
+        features, compute, memory = _encode(backbone, images, settings, compute)
     with clock.stage(_CLUSTERING):
         source, block = choose_source(settings, features.channels)
-        found = _cluster(features, source, block, settings, compute, report)
+        found, more = _cluster(features, source, block, settings, compute, report)
     return Analysis(
         settings=settings,
         clip_name=opened.name,
@@ -348,7 +352,7 @@ def analyse(
         queries=features.queries.half().cpu(),
         keys=features.keys.half().cpu(),
         framewise_scale=features.scale,
-        notes=_notes(opened, analysed, backbone),
+        notes=(*_notes(opened, analysed, missing, backbone), *memory, *more),
         timings=clock.seconds,
         peak_memory_mib=_peak_memory_mib(),
         **found,
@@ -372,12 +376,62 @@ def recluster(
         if block:
             _check_channels(block, features.channels, analysis.settings.backbone, "The block")
         source: Sources = "learned" if block else "keys"
-        found = _cluster(features, source, block, analysis.settings, compute, report)
-    timings = analysis.timings | clock.seconds
-    return replace(analysis, **found, timings=timings, peak_memory_mib=_peak_memory_mib())
+        found, memory = _cluster(features, source, block, analysis.settings, compute, report)
+    return replace(
+        analysis,
+        **found,
+        notes=tuple(dict.fromkeys((*analysis.notes, *memory))),  # each once
+        timings=analysis.timings | clock.seconds,
+        peak_memory_mib=_peak_memory_mib(),
+    )
+
+
+def _encode(
+    backbone: Backbone, images: Tensor, settings: Settings, compute: Compute
+) -> tuple[Features, Compute, tuple[str, ...]]:
+    """Features, where they were computed, and a note when the memory of the GPU did not suffice.
+
+    Then fewer frames are taken at once, where that changes nothing, and at last the CPU.
+    """
+    at_once = len(images)
+    while True:
+        try:
+            parts = [backbone.encode(part, compute) for part in images.split(at_once)]
+            notes = () if at_once == len(images) else (f"{_SHORT} for {at_once} frames at a time.",)
+            return Features.joined(parts), compute, notes
+        except torch.cuda.OutOfMemoryError:
+            if at_once == 1 or not backbone.framewise:
+                break
+        at_once = -(-at_once // 2)
+        torch.cuda.empty_cache()
+    torch.cuda.empty_cache()
+    compute = _on_cpu(settings)
+    return backbone.on_cpu().encode(images, compute), compute, (f"{_SHORT} on the CPU.",)
 
 
 def _cluster(
+    features: Features,
+    source: Sources,
+    block: TrainedBlock | None,
+    settings: Settings,
+    compute: Compute,
+    report: Progress,
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What `_cluster_on` gives, and a note when that took the CPU for want of GPU memory."""
+    try:
+        return _cluster_on(features, source, block, settings, compute, report), ()
+    except torch.cuda.OutOfMemoryError:
+        pass  # only after this are the tensors free that its traceback held
+    torch.cuda.empty_cache()
+    found = _cluster_on(features, source, block, settings, _on_cpu(settings), report)
+    return found, (_SHORT_CLUSTERING,)
+
+
+def _on_cpu(settings: Settings) -> Compute:
+    return Compute.choose(replace(settings, device="cpu"))
+
+
+def _cluster_on(
     features: Features,
     source: Sources,
     block: TrainedBlock | None,
@@ -408,14 +462,17 @@ def read_sample(
     clip: Clip, settings: Settings, compute: Compute, also: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Frames to analyse: which they are (T,) int64, and they themselves (T, H, W, 3) uint8."""
-    wanted = settings.frames or (FRAMES_ON_CUDA if compute.on_cuda else FRAMES_ON_CPU)
-    analysed = sample_indices(len(clip.times), wanted)
+    analysed = sample_indices(len(clip.times), _frames_wanted(settings, compute))
     if also is not None and not 0 <= also < len(clip.times):
         raise InputError(f"There is no frame {also}; the clip has 0 to {len(clip.times) - 1}.")
     if also is not None:  # it takes the place of the nearest one, so the number stays
         analysed[abs(analysed - also).argmin()] = also
     frames = np.stack(list(clip.read(analysed.tolist())))
     return analysed[: len(frames)], frames  # a damaged tail may have cost some
+
+
+def _frames_wanted(settings: Settings, compute: Compute) -> int:
+    return settings.frames or (FRAMES_ON_CUDA if compute.on_cuda else FRAMES_ON_CPU)
 
 
 def choose_source(settings: Settings, channels: int) -> tuple[Sources, TrainedBlock | None]:
@@ -486,8 +543,10 @@ def _opened(clip: str | Path | np.ndarray | Clip) -> Clip:
     return open_clip(clip) if isinstance(clip, str | Path) else clip
 
 
-def _notes(clip: Clip, analysed: np.ndarray, backbone: Backbone) -> tuple[str, ...]:
+def _notes(clip: Clip, analysed: np.ndarray, missing: int, backbone: Backbone) -> tuple[str, ...]:
     notes = [backbone.note] if backbone.note else []
+    if missing:
+        notes.append(f"The clip is damaged: {missing} of the frames to analyse could not be read.")
     if len(analysed) < len(clip.times):
         notes.append(
             f"{len(analysed)} of {len(clip.times)} frames were analysed, spread evenly; "

@@ -1,16 +1,20 @@
 """The command line: `segment`, `attend`, `train`, `evaluate` and `benchmark`.
 
 Exit status 0: done. 2: bad usage or bad input, with one line on stderr that says what was wrong and
-what to do. 130: stopped with Ctrl-C.
+what to do. 130: stopped with Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from tqdm import tqdm
@@ -37,13 +41,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     options = build_parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        with _stopped_once():
+            return int(options.run(options))
     except InputError as error:
         print(f"bavos_core: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("bavos_core: stopped; nothing was written.", file=sys.stderr)
         return 130
+
+
+@contextmanager
+def _stopped_once() -> Iterator[None]:
+    """SIGTERM stops as Ctrl-C does; once stopping, neither can cut the cleaning up short."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # no other may take signals
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -27,8 +28,7 @@ from torch.nn import functional as F
 
 from . import drawing
 from .analysis import Analysis
-from .errors import InputError
-from .files import replacing
+from .files import cannot_write, replacing
 from .masks import Segmentation, nearest_pixels, refined_membership, refined_pixels
 from .video import ArrayClip, Clip, VideoWriter, playback
 
@@ -412,26 +412,33 @@ def write_all(
     The folder is filled under another name first, so an interrupted run leaves nothing half-made.
     Returns the summary.
     """
-    existed = out.exists()
+    with _staged(out) as stage:
+        return _fill(stage, analysis, segmentation, clip, progress)
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A folder whose files move to `out` when all went well; otherwise nothing is left of it.
+
+    Raises InputError when files cannot be written, be it for want of room.
+    """
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=".bavos-", dir=out))
-    except OSError as error:
-        raise InputError(f"The folder {out} cannot be written to; choose another.") from error
-    try:
-        document = _fill(stage, analysis, segmentation, clip, progress)
-        for item in stage.iterdir():
-            target = out / item.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            item.replace(target)
-        return document
-    except BaseException:
-        if not existed:
-            shutil.rmtree(out, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=".bavos-", dir=out) as stage:
+            yield Path(stage)
+            for item in Path(stage).iterdir():
+                target = out / item.name
+                if target.is_dir():
+                    shutil.rmtree(target)
+                item.replace(target)
+    except BaseException as error:
+        for folder in new:  # a folder that is not empty by now holds another's files
+            with suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, OSError):
+            raise cannot_write(out, error) from error
         raise
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _fill(

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from .errors import InputError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name that becomes `path` when all went well, and vanishes otherwise."""
-    part = path.with_name(f".{path.name}.part")
+    """A temporary name that becomes `path` when all went well, and vanishes otherwise.
+
+    Raises InputError when the file cannot be written, be it for want of room.
+    """
+    part = part_of(path)
     try:
         yield part
         part.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def part_of(path: Path) -> Path:
+    """A name beside `path`, for what is not whole yet; another one each time."""
+    return path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}")
+
+
+def cannot_write(path: Path, error: OSError | None = None) -> InputError:
+    """The error to raise for a file or folder that could not be written."""
+    why = f" ({error.strerror})" if error and error.strerror else ""
+    return InputError(
+        f"{path.name!r} could not be written{why}; make room there or choose another folder."
+    )
 
 
 def weights_format(path: Path) -> Literal["safetensors", "torch"] | None:

@@ -5,8 +5,10 @@ The paper's constants stand here once (paper, section 3 and appendix; reference 
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -38,23 +40,28 @@ class JsonSettings:
     weights: FileOrUrl | None = None  # state dict of the backbone; None: local cache, then hub
     size: tuple[int, int] | None = None  # (height, width) fed to the backbone; None: see grid_size
 
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            check(_fits(value, kind), f"{name} is {reprlib.repr(value)}; {_remedy(kind)}")
+
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON-ready values."""
         return {**asdict(self), "weights": str(self.weights) if self.weights else None}
 
     @classmethod
     def from_dict(cls: type[SomeSettings], values: dict[str, Any]) -> SomeSettings:
-        """Settings from `to_dict`; unknown names raise InputError."""
+        """Settings from `to_dict`; unknown names and anything else raise InputError."""
+        check(isinstance(values, dict), f"settings are names with values, not {values!r:.50}")
         unknown = set(values) - {f.name for f in fields(cls)}
-        check(not unknown, f"unknown settings: {', '.join(sorted(unknown))}")
-        weights, size = values.get("weights"), values.get("size")
-        return cls(
-            **{
-                **values,
-                "weights": file_or_url(weights) if weights else None,
-                "size": (int(size[0]), int(size[1])) if size else None,
-            }
-        )
+        names = ", ".join(sorted(map(str, unknown)))
+        check(not unknown, f"unknown settings: {names:.100}")
+        given = dict(values)
+        if isinstance(given.get("weights"), str):
+            given["weights"] = file_or_url(given["weights"]) if given["weights"] else None
+        if isinstance(given.get("size"), list):
+            given["size"] = tuple(given["size"])
+        return cls(**given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +82,7 @@ class Settings(JsonSettings):
     seed: int = 0  # of the untrained block
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(0 < self.tau < float("inf"), f"tau is {self.tau}; it must be a number above 0")
         check(self.frames is None or self.frames >= 1, f"frames is {self.frames}; give 1 or more")
         check(self.patches >= 1, f"patches is {self.patches}; give 1 or more")
@@ -86,8 +94,7 @@ class Settings(JsonSettings):
             self.size is None or min(self.size) >= 1,
             f"the size is {self.size}; give height and width in pixels, such as 192x384",
         )
-        check(self.device in ("auto", "cpu", "cuda"), f"unknown device {self.device!r}")
-        check(self.precision in (None, "fp32", "bf16"), f"unknown precision {self.precision!r}")
+        check_seed(self.seed)
 
     @property
     def refined(self) -> bool:
@@ -150,6 +157,45 @@ def bf16_units() -> list[str]:
     ask = getattr(torch.cpu, "get_capabilities", None)  # older versions of torch lack it
     capabilities = ask() if ask else {}
     return [unit for unit in ("amx_bf16", "avx512_bf16") if capabilities.get(unit)]
+
+
+def check_seed(seed: int) -> None:
+    """Raise InputError for a seed that no random generator takes."""
+    check(0 <= seed < 2**63, f"seed is {reprlib.repr(seed)}; give 0 or more, of at most 18 digits")
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Whether a value is of an annotated type, a whole number being a float as well."""
+    inside = get_args(kind)
+    if get_origin(kind) is Literal:
+        return isinstance(value, str) and value in inside
+    if get_origin(kind) in (Union, UnionType):
+        return any(_fits(value, one) for one in inside)
+    if get_origin(kind) is tuple:
+        fit = isinstance(value, tuple) and len(value) == len(inside)
+        return fit and all(map(_fits, cast(tuple[object, ...], value), inside))
+    if kind is float:
+        return isinstance(value, float) or (_fits(value, int) and abs(cast(int, value)) < 2**53)
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def _remedy(kind: Any) -> str:
+    """What to do about a value that does not fit."""
+    inside = [one for one in get_args(kind) if one is not type(None)]
+    if get_origin(kind) is Literal:
+        return f"choose {' or '.join(inside)}"
+    if get_origin(kind) in (Union, UnionType):
+        return _remedy(inside[0])
+    return f"give {_WORDS.get(get_origin(kind) or kind, 'a path')}"
+
+
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    tuple: "two whole numbers",
+}
 
 
 def check(valid: bool, message: str) -> None:

@@ -124,23 +124,16 @@ class Jobs:
         """The clip at its own size, after the limits have been checked."""
         if not path:
             raise InputError("Choose a clip first: upload one or click an example.")
-        file = Path(path)
-        if file.is_file() and file.stat().st_size > self.settings.max_upload_mib * 2**20:
-            raise InputError(
-                f"The file is larger than {self.settings.max_upload_mib} MiB; give a shorter clip."
-            )
-        clip = open_clip(file)
-        if clip.times[-1] > self.settings.max_seconds:
-            raise InputError(
-                f"The clip lasts {clip.times[-1]:.0f} s, the limit here is "
-                f"{self.settings.max_seconds} s; cut it, or run Bavos on your own machine."
-            )
-        return clip
+        return open_clip(path, limits=self.settings.limits)
+
+    def _small(self, path: str | Path) -> Clip:
+        """The clip at preview size, under the same limits."""
+        return open_clip(path, max_side=self.settings.preview_side, limits=self.settings.limits)
 
     def preview(self, path: str | None) -> tuple[Path, Clip]:
         """The clip as a small video that every browser plays, and the clip itself."""
         clip = self.open(path)
-        small = open_clip(str(path), max_side=self.settings.preview_side)
+        small = self._small(str(path))
         target = self.store.preview_folder(Path(str(path))) / "original.mp4"
         fps, order = playback(small.times)
         repeats = np.bincount(order, minlength=len(small.times))
@@ -324,7 +317,7 @@ class Jobs:
         shown = repr((cut.clusters, look))
         path = result.folder / f"objects-{hashlib.sha256(shown.encode()).hexdigest()[:16]}.mp4"
         if not path.exists():
-            small = open_clip(result.clip, max_side=self.settings.preview_side)
+            small = self._small(result.clip)
             export.write_overlay(
                 path,
                 result.analysis,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from bavos_core import Limits
 from bavos_core.download import FileOrUrl, file_or_url
 
 
@@ -21,6 +22,12 @@ class DemoSettings:
     correlator: str = "auto"  # BAVOS_CORRELATOR: its trained block, file or URL
     max_upload_mib: int = 200  # BAVOS_MAX_UPLOAD_MIB
     max_seconds: int = 600  # BAVOS_MAX_SECONDS: of a clip
+    max_clip_frames: int = 36_000  # BAVOS_MAX_CLIP_FRAMES: of a clip
+    max_megapixels: int = 9  # BAVOS_MAX_MEGAPIXELS: of one frame; 4K has 8.8
+    max_zip_members: int = 40_000  # BAVOS_MAX_ZIP_MEMBERS: files in a zip
+    max_zip_ratio: int = 200  # BAVOS_MAX_ZIP_RATIO: size of its pictures to its own size
+    decode_seconds: int = 120  # BAVOS_DECODE_SECONDS: that one pass may wait for the decoder
+    decode_mib: int = 4096  # BAVOS_DECODE_MIB: memory of the decoder
     max_frames: int = 96  # BAVOS_MAX_FRAMES: analysed in one run
     max_steps: int = 500  # BAVOS_MAX_STEPS: of adapting to a clip
     stored_results: int = 8  # BAVOS_STORED_RESULTS: the oldest goes first
@@ -28,6 +35,20 @@ class DemoSettings:
     queue_size: int = 20  # BAVOS_QUEUE_SIZE: people waiting at most
     warm_up: int = 1  # BAVOS_WARM_UP: 1 to analyse the examples when the server starts
     preview_side: int = 480  # BAVOS_PREVIEW_SIDE: longer side of the videos on the page, pixels
+
+    @property
+    def limits(self) -> Limits:
+        """What an uploaded clip may be."""
+        return Limits(
+            file_mib=self.max_upload_mib,
+            seconds=self.max_seconds,
+            frames=self.max_clip_frames,
+            pixels=self.max_megapixels * 1_000_000,
+            zip_members=self.max_zip_members,
+            zip_ratio=self.max_zip_ratio,
+            decode_seconds=self.decode_seconds,
+            decode_mib=self.decode_mib,
+        )
 
     @classmethod
     def from_environment(cls) -> DemoSettings:
@@ -42,6 +63,12 @@ class DemoSettings:
                 for name in (
                     "max_upload_mib",
                     "max_seconds",
+                    "max_clip_frames",
+                    "max_megapixels",
+                    "max_zip_members",
+                    "max_zip_ratio",
+                    "decode_seconds",
+                    "decode_mib",
                     "max_frames",
                     "max_steps",
                     "stored_results",

@@ -5,6 +5,7 @@ T frames, h×w patch grid, N = h·w patches, H heads of d channels, C = H·d.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -30,6 +31,16 @@ class Features:
         """The keys with heads concatenated, (T, N, C): the frame feature of the paper."""
         return self.keys.transpose(1, 2).flatten(2)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Features]) -> Features:
+        """The features of consecutive parts of one clip as those of the whole."""
+        if len(parts) == 1:
+            return parts[0]
+        queries, keys = (
+            torch.cat([getattr(p, side) for p in parts]) for side in ("queries", "keys")
+        )
+        return replace(parts[0], queries=queries, keys=keys)
+
     def to(self, device: torch.device) -> Features:
         """The same on a device."""
         return replace(self, queries=self.queries.to(device), keys=self.keys.to(device))
@@ -41,11 +52,15 @@ class Features:
 
 
 class Backbone(Protocol):
-    """A frozen, frame-wise feature extractor."""
+    """A frozen feature extractor."""
 
     @property
     def patch(self) -> int:
         """Side of one patch in pixels."""
+
+    @property
+    def framewise(self) -> bool:
+        """Whether a frame's features depend on that frame alone, not on the whole clip."""
 
     @property
     def note(self) -> str:
@@ -53,6 +68,9 @@ class Backbone(Protocol):
 
     def encode(self, images: Tensor, compute: Compute) -> Features:
         """images (T, 3, h·patch, w·patch) float32 RGB in 0 … 1 → Features on compute.device."""
+
+    def on_cpu(self) -> Backbone:
+        """The same for use on the CPU; this one stays where it is, for others may be using it."""
 
 
 def to_images(frames: np.ndarray, grid: tuple[int, int], patch: int) -> Tensor:

@@ -33,6 +33,7 @@ class Descriptors:
     """The embedded backbone. Its results are a demonstration, not the paper's accuracy."""
 
     patch: int = 8
+    framewise: bool = False
     note: str = (
         "Made with the built-in hand-made descriptors, which need no download. "
         "They do not reach the paper's accuracy; choose a DINO backbone for that."
@@ -46,6 +47,10 @@ class Descriptors:
         grid = (tokens.shape[2], tokens.shape[3])
         keys = tokens.flatten(2).mT.unsqueeze(1)  # (T, 1, N, C)
         return Features(keys, keys, grid, scale=_FRAMEWISE_SCALE)
+
+    def on_cpu(self) -> Descriptors:
+        """Itself: there are no weights to move."""
+        return self
 
 
 def descriptor_groups(images: Tensor, patch: int) -> list[Tensor]:

@@ -6,8 +6,9 @@ H heads of d channels, C = H·d.
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -48,11 +49,22 @@ class ViTBackbone:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     note: str = ""
+    framewise: bool = True
 
     def to(self, device: torch.device | None) -> ViTBackbone:
         """The same backbone with its model on `device`."""
         self.model.to(device or torch.device("cpu"))
         return self
+
+    def on_cpu(self) -> ViTBackbone:
+        """A copy of it on the CPU; this one stays where it is."""
+        model = self.model
+        on_cpu: dict[int, Any] = {id(b): b.detach().cpu() for b in model.buffers()}
+        on_cpu |= {
+            id(p): nn.Parameter(p.detach().cpu(), p.requires_grad) for p in model.parameters()
+        }
+        # What a copy is made of is looked up first, so no second model is made on a full GPU.
+        return replace(self, model=copy.deepcopy(model, on_cpu))
 
     @property
     def patch(self) -> int:

@@ -69,8 +69,7 @@ class VideoSequence:
 
     def clip(self) -> PictureClip:
         """The frames as a clip. Raises InputError for frames that cannot be read."""
-        readers = tuple(path.read_bytes for path in self.frame_paths)
-        return PictureClip(self.name, self.frame_names, readers)
+        return PictureClip.from_files(self.name, self.frame_names, self.frame_paths)
 
     def _annotation(self, index: int) -> Annotation:
         read = self.annotations[index]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal
 
 import torch
 
 from ..correlator import HEADS
-from ..settings import Compute, JsonSettings, Precision, Settings, check
+from ..settings import Compute, JsonSettings, Precision, Settings, check, check_seed
 from .losses import Weighting
 
 Init = Literal["identity", "random"]
@@ -63,13 +63,13 @@ class TrainSettings(JsonSettings):
     holdout_every: int = 7  # every 7th clip is measured on and not trained on; 0: none
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            check(value in choices, f"{name} is {value!r}; choose {' or '.join(map(str, choices))}")
+        super().__post_init__()
+        check_seed(self.seed)
         for name in _COUNTS:
             check(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; give 1 or more")
-        for name in ("measure_every", "holdout_every", "weight_decay", "seed"):
-            check(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; give 0 or more")
+        for name in ("measure_every", "holdout_every", "weight_decay"):
+            valid = 0 <= getattr(self, name) < math.inf
+            check(valid, f"{name} is {getattr(self, name)}; give 0 or more")
         for name in ("dropout", "attention_dropout"):
             check(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; give 0 … 0.99")
         for name in ("lr", "gain"):
@@ -94,12 +94,5 @@ class TrainSettings(JsonSettings):
         return torch.bfloat16 if chosen == "bf16" else torch.float32
 
 
-_CHOICES: dict[str, tuple[Any, ...]] = {
-    "init": get_args(Init),
-    "standardise": get_args(Standardise),
-    "weighting": get_args(Weighting),
-    "device": get_args(Device),
-    "precision": (None, *get_args(Precision)),
-}
 _COUNTS = ("frames", "gap", "clip_frames", "cache_mib", "heads", "anchors", "steps", "batch",
            "checkpoint_every")  # fmt: skip

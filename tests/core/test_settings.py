@@ -2,15 +2,19 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bavos_core import InputError, Settings
-from bavos_core.settings import GRID_PATCHES, Compute, grid_size
+from bavos_core.settings import GRID_PATCHES, Compute, JsonSettings, grid_size
+from bavos_core.training.settings import TrainSettings
 
 from .helpers import check_message
 
@@ -79,6 +83,49 @@ def test_the_key_ratio_is_the_papers_in_exact_mode_and_always_what_was_given() -
     assert Settings().key_every == 5
     assert Settings(exact=True).key_every == 10
     assert Settings(exact=True, key_ratio=4).key_every == 4
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner) |
+    st.tuples(inner, inner) | st.builds(Path, st.just("x")),
+    max_leaves=5,
+)  # fmt: skip
+SENSIBLE = st.sampled_from(
+    [0, 1, -1, 2, 10**30, -(10**30), 0.5, 1e-9, 1e308, float("inf"), float("nan"), True, None, "",
+     "cpu", "cuda", "bf16", "keys", "builtin", "identity", "both", (1, 1), (0, 5), (48, 64),
+     [48, 64], (1.5, 2), (True, True), "48x64", Path("x"), "https://host/x", np.int64(3),
+     np.float32(0.5)]
+)  # fmt: skip
+
+
+def made_or_refused(make: Callable[[], JsonSettings]) -> JsonSettings | None:
+    """The settings, or None after an InputError; everything else is let through."""
+    try:
+        return make()
+    except InputError as error:
+        return None if 10 < len(str(error)) < 250 else pytest.fail(str(error))
+
+
+@pytest.mark.parametrize("kind", [Settings, TrainSettings])
+@hypothesis.settings(max_examples=500, deadline=None)
+@given(data=st.data())
+def test_any_values_give_settings_or_an_input_error(kind, data) -> None:
+    names = [field.name for field in dataclasses.fields(kind)]
+    values = data.draw(st.dictionaries(st.sampled_from(names), SENSIBLE | ANYTHING, max_size=3))
+    settings = made_or_refused(lambda: kind(**values))
+    if settings:
+        hash(settings)
+        document = settings.to_dict()
+        assert kind.from_dict(json.loads(json.dumps(document))).to_dict() == document
+    made_or_refused(lambda: kind.from_dict(values))  # which takes lists and strings for some
+
+
+@pytest.mark.parametrize("kind", [Settings, TrainSettings])
+@given(values=st.dictionaries(st.text(max_size=5), ANYTHING, max_size=3) | ANYTHING)
+def test_any_saved_values_give_settings_or_an_input_error(kind, values) -> None:
+    saved = made_or_refused(lambda: kind.from_dict(values))
+    assert (saved == kind()) is (values == {})
 
 
 # ---- compute ------------------------------------------------------------------------------------

@@ -1,0 +1,395 @@
+"""What goes wrong outside: a decoder that dies, a full disk, a signal, a GPU without memory."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bavos_core import Analysis, InputError, Limits, Settings, analyse, cli, export, open_clip
+from bavos_core.backbones import Features, ViTBackbone
+from bavos_core.backbones.descriptors import Descriptors
+from bavos_core.settings import Compute
+from bavos_core.video import ArrayClip, VideoWriter
+
+from .bad_files import FASTSTART, H264
+from .helpers import TINY, check_message, encode, noise_clip, tiny_vit
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ("--backbone", "builtin", "--frames", "2", "--size", "48x64", "--device", "cpu")
+TINY_SETTINGS = Settings(**TINY)
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def children() -> set[int]:
+    """The processes that this one has started and that run."""
+    lists = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    numbers = {int(number) for each in lists for number in each.read_text().split()}
+    return {number for number in numbers if Path(f"/proc/{number}/cmdline").read_bytes()}
+
+
+def vanish(before: set[int]) -> bool:
+    """Whether all other children end within a moment."""
+    deadline = time.monotonic() + 3
+    while children() - before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return children() <= before
+
+
+def everything_below(folder: Path) -> set[str]:
+    return {str(path) for path in folder.rglob("*")}
+
+
+# ---- the decoder --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def long_clip(tmp_path) -> Path:
+    """One that no pipe holds whole, so that its decoder waits for its reader."""
+    return encode(tmp_path / "long.mp4", noise_clip(20, (240, 320)), *FASTSTART)
+
+
+@linux_only
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_a_decoder_that_is_killed_is_said_in_a_sentence(number, long_clip, tmp_path) -> None:
+    before = children()
+    clip = open_clip(long_clip)
+    frames = clip.read()
+    next(frames)
+    (decoder,) = children() - before
+    os.kill(decoder, number)
+    with pytest.raises(InputError) as caught:
+        list(frames)
+    check_message(caught.value, "'long.mp4'", "broke off")
+    assert children() == before
+    assert len(list(clip.read())) == 20  # it can be read again
+
+
+@linux_only
+def test_a_decoder_that_hangs_is_given_up(long_clip) -> None:
+    before = children()
+    frames = open_clip(long_clip, limits=Limits(decode_seconds=1)).read()
+    next(frames)
+    (decoder,) = children() - before
+    os.kill(decoder, signal.SIGSTOP)
+    start = time.monotonic()
+    with pytest.raises(InputError) as caught:
+        list(frames)
+    check_message(caught.value, "takes too long")
+    assert time.monotonic() - start < 5
+    assert children() == before
+
+
+def test_a_reader_that_takes_its_time_is_not_a_slow_decoder(long_clip) -> None:
+    frames = open_clip(long_clip, limits=Limits(decode_seconds=1)).read()
+    next(frames)
+    time.sleep(1.5)
+    assert len(list(frames)) == 19
+
+
+@linux_only
+def test_a_decoder_is_bounded(long_clip) -> None:
+    before = children()
+    frames = open_clip(long_clip, limits=Limits(decode_mib=2345)).read()
+    next(frames)
+    (decoder,) = children() - before
+    text = Path(f"/proc/{decoder}/limits").read_text()
+    bounds = {line[:25].strip(): line[26:47].strip() for line in text.splitlines()}
+    assert bounds["Max address space"] == str(2345 * 2**20)
+    assert bounds["Max file size"] == "0"
+    assert int(bounds["Max cpu time"]) < 20_000
+    names = [os.readlink(fd) for fd in Path(f"/proc/{decoder}/fd").iterdir()]
+    assert {name for name in names if name.startswith("/") and "/dev/" not in name} == {
+        str(long_clip)
+    }
+    frames.close()
+    assert children() == before
+
+
+@linux_only
+def test_a_decoder_without_memory_is_no_crash(long_clip) -> None:
+    with pytest.raises(InputError) as caught:
+        list(open_clip(long_clip, limits=Limits(decode_mib=40, decode_seconds=3)).read())
+    check_message(caught.value, "'long.mp4'")
+
+
+def test_a_clip_that_goes_while_it_is_open_is_said_in_a_sentence(long_clip) -> None:
+    clip = open_clip(long_clip)
+    long_clip.unlink()
+    with pytest.raises(InputError) as caught:
+        list(clip.read())
+    check_message(caught.value, "'long.mp4'", "no longer there")
+
+
+def test_frames_that_cannot_be_read_are_among_the_notes(tmp_path) -> None:
+    path = encode(tmp_path / "damaged.avi", noise_clip(8, (48, 64)), "-c:v", "mjpeg")
+    assert not any("damaged" in note for note in analyse(path, TINY_SETTINGS).notes)
+    data = bytearray(path.read_bytes())
+    for _ in range(3):  # the last three pictures, whose chunks stay
+        place = data.rindex(b"\xff\xd8\xff")
+        data[place : place + 1000] = bytes(1000)
+    path.write_bytes(data)
+    analysis = analyse(path, TINY_SETTINGS)
+    assert len(analysis.frames) == len(analysis.analysed) == 5
+    assert "The clip is damaged: 3 of the frames to analyse could not be read." in analysis.notes
+
+
+# ---- the disk -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Inside, no file can grow beyond this size, as on a disk that is full."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def noisy_video(tmp_path) -> Path:
+    """Its overlay is large."""
+    return encode(tmp_path / "noise.mp4", noise_clip(8, (240, 320)), *H264)
+
+
+@pytest.mark.parametrize("size", [0, 100, 5_000, 100_000])
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_full_disk_leaves_no_half_result(size, existed, square_analysis, square_clip, tmp_path):
+    out = tmp_path / "new" / "result"
+    clip = ArrayClip.of(np.tile(square_clip, (1, 6, 6, 1)))
+    if existed:
+        export.write_all(out, square_analysis, square_analysis.segment(), None)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    names = everything_below(tmp_path)
+    with room_for(size), pytest.raises(InputError) as caught:
+        export.write_all(out, square_analysis, square_analysis.segment(), clip)
+    check_message(caught.value, "could not be written")
+    assert everything_below(tmp_path) == names
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("what", ["overlay", "heatmap", "analysis"])
+def test_a_full_disk_leaves_no_half_file(what, square_analysis, square_clip, tmp_path) -> None:
+    clip = ArrayClip.of(np.tile(square_clip, (1, 6, 6, 1)))
+    row = square_analysis.attend(0, 1, 1)
+    write = {
+        "overlay": lambda p: export.write_overlay(
+            p, square_analysis, square_analysis.segment(), clip
+        ),
+        "heatmap": lambda p: export.write_heatmap(p, square_analysis, row, clip),
+        "analysis": square_analysis.save,
+    }[what]
+    with room_for(3000), pytest.raises(InputError) as caught:
+        write(tmp_path / "file.mp4")
+    check_message(caught.value, "'file.mp4' could not be written")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_says_in_one_line_that_the_disk_is_full(noisy_video, tmp_path, capfd):
+    with room_for(3000):
+        status = cli.main(["segment", str(noisy_video), "--out", str(tmp_path / "out"), *QUICK])
+    printed, complaint = capfd.readouterr()
+    assert (status, printed) == (2, "")
+    assert len(complaint.splitlines()) == 1
+    assert "could not be written" in complaint
+    assert list(tmp_path.iterdir()) == [noisy_video]
+
+
+@linux_only
+def test_an_encoder_that_is_killed_leaves_no_half_video(tmp_path) -> None:
+    before = children()
+
+    def write() -> None:
+        frames = noise_clip(30, (240, 320))
+        with VideoWriter(tmp_path / "video.mp4", size=(240, 320), fps=10) as writer:
+            writer.write(frames[0])
+            (encoder,) = children() - before
+            os.kill(encoder, signal.SIGKILL)
+            for frame in frames:
+                writer.write(frame)
+
+    with pytest.raises(InputError) as caught:
+        write()
+    check_message(caught.value, "'video.mp4' could not be written")
+    assert list(tmp_path.iterdir()) == []
+    assert children() == before
+
+
+def test_two_writers_of_one_name_do_not_meet(tmp_path) -> None:
+    dark, bright = np.full((10, 48, 64, 3), 20, np.uint8), np.full((10, 48, 64, 3), 230, np.uint8)
+    path = tmp_path / "video.mp4"
+    with (
+        VideoWriter(path, size=(48, 64), fps=10) as first,
+        VideoWriter(path, size=(48, 64), fps=10) as second,
+    ):
+        for a, b in zip(dark, bright, strict=True):
+            first.write(a)
+            second.write(b)
+    levels = {int(frame.mean()) // 100 for frame in open_clip(path).read()}
+    assert len(levels) == 1  # of one of the two, whole
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# ---- signals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_command_leaves_nothing(number, tmp_path) -> None:
+    clip = encode(tmp_path / "clip.mp4", noise_clip(100, (480, 640)), *H264)
+    out = tmp_path / "new" / "out"
+    command = [sys.executable, "-m", "bavos_core", "segment", clip, "--out", out, *QUICK]
+    started = subprocess.Popen(
+        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob(".bavos-*/masks/*.png")) and time.monotonic() < deadline:
+        assert started.poll() is None, started.stderr.read()
+        time.sleep(0.02)
+    started.send_signal(number)
+    started.send_signal(number)  # an impatient second one does not cut the cleaning short
+    printed, complaint = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert (printed, complaint) == ("", "bavos_core: stopped; nothing was written.\n")
+    assert everything_below(tmp_path) == {str(clip)}
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])
+def test_sigterm_at_any_time_ends_the_command_and_its_children(seconds, long_clip, tmp_path, capfd):
+    before = children() if sys.platform == "linux" else set()
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    clip = encode(tmp_path / "more.mp4", noise_clip(100, (240, 320)), *H264)
+
+    def stop() -> None:
+        """Once the command listens, and some time after."""
+        while signal.getsignal(signal.SIGTERM) == handlers[1]:
+            time.sleep(0.001)
+        time.sleep(seconds)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    status = cli.main(["segment", str(clip), "--out", str(tmp_path / "out"), *QUICK[:-2]])
+    assert status == 130
+    assert capfd.readouterr().err == "bavos_core: stopped; nothing was written.\n"
+    assert everything_below(tmp_path) == {str(clip), str(long_clip)}
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    if sys.platform == "linux":
+        assert vanish(before)
+
+
+# ---- the memory of the GPU ----------------------------------------------------------------------
+
+
+@dataclass
+class Crowded:
+    """A backbone on a GPU that holds only so many frames at once; its features are Descriptors'."""
+
+    holds: int
+    framewise: bool = True
+    note: str = ""
+    patch: int = 8
+    asked: list[int] = field(default_factory=list)
+    moved: bool = False
+
+    def encode(self, images: torch.Tensor, compute: Compute) -> Features:
+        self.asked.append(len(images))
+        if len(images) > self.holds and not self.moved:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        means = torch.nn.functional.avg_pool2d(images, self.patch)  # (T, 3, h, w)
+        keys = means.flatten(2).mT.repeat(1, 1, 8).unsqueeze(1)  # (T, 1, N, 24)
+        return Features(keys, keys, means.shape[2:], scale=1.0)
+
+    def on_cpu(self) -> "Crowded":
+        self.moved = True
+        return self
+
+
+def memory_notes(analysis: Analysis) -> list[str]:
+    return [note for note in analysis.notes if "memory of the GPU" in note]
+
+
+@pytest.mark.parametrize(
+    ("holds", "framewise", "asked", "words"),
+    [
+        (7, True, [7], None),
+        (4, True, [7, 4, 3], "4 frames at a time"),
+        (1, True, [7, 4, 2] + [1] * 7, "1 frames at a time"),
+        (0, True, [7, 4, 2, 1, 7], "on the CPU"),
+        (6, False, [7, 7], "on the CPU"),
+    ],
+)
+def test_features_take_fewer_frames_at_once_and_then_the_cpu(
+    holds, framewise, asked, words, square_clip
+) -> None:
+    roomy = analyse(square_clip, TINY_SETTINGS, backbone=Crowded(99))
+    backbone = Crowded(holds, framewise)
+    analysis = analyse(square_clip, TINY_SETTINGS, backbone=backbone)
+    assert backbone.asked == asked
+    assert (analysis.keys == roomy.keys).all()
+    assert (analysis.segment().labels == roomy.segment().labels).all()
+    notes = memory_notes(analysis)
+    assert len(notes) == bool(words)
+    assert not words or words in notes[0]
+
+
+def test_clustering_goes_to_the_cpu_when_the_gpu_is_full(square_clip) -> None:
+    asked = []
+
+    class Full(Crowded):
+        """Its features cannot be copied to where clustering would take place, the first time."""
+
+        def encode(self, images: torch.Tensor, compute: Compute) -> Features:
+            return FullFeatures(**vars(super().encode(images, compute)))
+
+    class FullFeatures(Features):
+        def to(self, device: torch.device) -> Features:
+            asked.append(device)
+            if len(asked) == 1:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+            return super().to(device)
+
+    analysis = analyse(square_clip, TINY_SETTINGS, backbone=Full(99))
+    assert len(asked) == 2
+    (note,) = memory_notes(analysis)
+    assert "clustering ran on the CPU" in note
+
+
+def test_another_error_of_a_backbone_is_not_taken_for_want_of_memory(square_clip) -> None:
+    class Broken(Crowded):
+        def encode(self, images: torch.Tensor, compute: Compute) -> Features:
+            raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        analyse(square_clip, TINY_SETTINGS, backbone=Broken(99))
+
+
+def test_a_vit_moves_to_the_cpu_as_a_copy_with_the_same_features() -> None:
+    backbone = ViTBackbone(tiny_vit(), 2, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    copy = backbone.on_cpu()
+    images = torch.rand(3, 3, 32, 48)
+    compute = Compute.choose(Settings(device="cpu", precision="fp32"))
+    assert copy.model is not backbone.model
+    assert (copy.encode(images, compute).keys == backbone.encode(images, compute).keys).all()
+    theirs = {id(t) for t in (*backbone.model.parameters(), *backbone.model.buffers())}
+    assert not theirs & {id(t) for t in (*copy.model.parameters(), *copy.model.buffers())}
+
+
+def test_parts_of_a_clip_give_what_the_whole_gives_where_a_backbone_says_so() -> None:
+    backbone = ViTBackbone(tiny_vit(), 2, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    images = torch.rand(5, 3, 32, 48)
+    compute = Compute.choose(Settings(device="cpu", precision="fp32"))
+    parts = Features.joined([backbone.encode(part, compute) for part in images.split(2)])
+    torch.testing.assert_close(parts.keys, backbone.encode(images, compute).keys)
+    assert backbone.framewise
+    assert not Descriptors().framewise  # its channels are weighed over the clip
