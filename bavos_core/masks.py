@@ -2,8 +2,9 @@
 
 T analysed frames, h×w patch grid, L leaves, C clusters, H×W pixels of the clip.
 The paper copies each patch label to its pixels. By default we up-sample how much each patch
-belongs to each cluster, let a guided filter (He et al., ECCV 2010) pull the borders to the edges of
-the picture, and take the strongest cluster of every pixel.
+belongs to each cluster, weigh that by how common the pixel's colour is in the cluster, let a guided
+filter (He et al., ECCV 2010) pull the borders to the edges of the picture, and take the strongest
+cluster of every pixel.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _RADIUS = 3  # pixels of the guide at half its size
 _EPSILON = 2e-3  # below this variance (of 0 … 1 grey) the guide counts as flat
 _BORDER_SHARE = 0.05  # of the border patches: more makes a cluster background
 _LEAN = 0.6  # border share over picture share from which a cluster leans on the border
+_COLOUR_STEPS = 16  # a channel
+_UNLIKELY = 1e-4  # membership of a place that colour can still outweigh
 _FAINT = 0.12  # the strongest of a patch's 8 leaves has 1/8; weaker clusters win nowhere
 
 
@@ -129,19 +132,40 @@ def nearest_pixels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def refined_membership(soft: Tensor, frame: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Membership (C, h, w) refined along the edges of a frame (H, W, 3) uint8.
+    """Membership (C, h, w) refined by the colours and along the edges of a frame (H, W, 3) uint8.
 
     Returns the clusters that appear (C',) int64 and their membership (C', gh, gw), where gh×gw is
-    the frame's shape with its longer side at most 384 pixels. The filter's coefficients are found
-    at half that size, where they cost a quarter (He and Sun, "Fast Guided Filter", 2015).
+    the frame's shape with its longer side at most 384 pixels. Colours are counted and the filter's
+    coefficients found at half that size, at a quarter of the cost (He and Sun, "Fast Guided
+    Filter", 2015).
     """
-    guide = _guide(frame)
+    shrink = min(1.0, _GUIDE_SIDE / max(frame.shape[:2]))
+    picture = _resampled(frame, [max(1, round(side * shrink)) for side in frame.shape[:2]])
+    small = _resampled(picture, [(side + 1) // 2 for side in picture.shape[:2]])
+    guide, half = _grey(picture), _grey(small)
     present = (soft.flatten(1).amax(1) > _FAINT).nonzero().flatten()
-    half = [(side + 1) // 2 for side in guide.shape]
-    small = _resize(guide[None], half)[0]
-    maps = F.interpolate(soft[present][None], size=half, mode="bicubic")[0].clamp(0, 1)
-    slope, offset = guided_coefficients(small, maps, radius=_RADIUS, epsilon=_EPSILON)
+    by_place = F.interpolate(soft[present][None], size=half.shape, mode="bicubic")[0]
+    maps = weighed_by_colour(by_place, small)
+    slope, offset = guided_coefficients(half, maps, radius=_RADIUS, epsilon=_EPSILON)
     return present, _resize(slope, guide.shape) * guide + _resize(offset, guide.shape)
+
+
+def weighed_by_colour(maps: Tensor, picture: np.ndarray) -> Tensor:
+    """Membership once the colours are seen, from membership by place (C, H, W) → (C, H, W).
+
+    picture (H, W, 3) uint8. Bayes' rule: a pixel belongs to a cluster by its place times how common
+    its colour is in that cluster. Colours are counted in 16 steps a channel and spread to the
+    neighbouring steps. Sums to 1 over C.
+    """
+    maps = maps.clamp_min(_UNLIKELY)
+    step = torch.from_numpy(picture // (256 // _COLOUR_STEPS)).long().flatten(0, 1)
+    colour = step @ torch.tensor([_COLOUR_STEPS**2, _COLOUR_STEPS, 1])  # (H·W,)
+    counts = maps.new_zeros(len(maps), _COLOUR_STEPS**3).index_add_(1, colour, maps.flatten(1))
+    cube = counts.unflatten(1, (_COLOUR_STEPS,) * 3)
+    common = F.avg_pool3d(cube[None], 3, stride=1, padding=1)[0].flatten(1)
+    common = common / common.sum(1, keepdim=True)
+    weighed = maps * common[:, colour].view_as(maps)
+    return weighed / weighed.sum(0)
 
 
 def refined_pixels(clusters: Tensor, membership: Tensor, size: tuple[int, int]) -> np.ndarray:
@@ -217,12 +241,14 @@ def _band(length: int, radius: int) -> Tensor:
     return near / near.sum(1, keepdim=True)
 
 
-def _guide(frame: np.ndarray) -> Tensor:
-    """Grey frame (gh, gw) float32 in 0 … 1, longest side at most 384."""
-    shrink = min(1.0, _GUIDE_SIDE / max(frame.shape[:2]))
-    size = [max(1, round(side * shrink)) for side in frame.shape[:2]]
-    grey = Image.fromarray(frame).convert("L").resize((size[1], size[0]), Image.Resampling.BOX)
-    return torch.from_numpy(np.array(grey, np.float32) / 255)
+def _resampled(picture: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """(H, W, 3) uint8 → (*size, 3), each pixel the mean of what it covers."""
+    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.BOX))
+
+
+def _grey(picture: np.ndarray) -> Tensor:
+    """(gh, gw) float32 in 0 … 1."""
+    return torch.from_numpy(np.array(Image.fromarray(picture).convert("L"), np.float32) / 255)
 
 
 def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:

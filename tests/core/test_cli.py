@@ -314,7 +314,7 @@ ATTEND = ("attend", EXAMPLE, "--frame", 0, "--point", "5,5", "--out", "HEAT", *Q
         ((*ATTEND, "--head", "99"), "99"),
         ((*ATTEND, "--head", "-1"), "-1"),
         ((*ATTEND, "--source", "nowhere"), "nowhere"),
-        ((*ATTEND, "--source", "learned"), "--correlator"),
+        ((*ATTEND, "--source", "learned", "--correlator", "keys"), "--correlator"),
         ((*ATTEND, "--out", "TEXT.gif"), ".mp4"),
         ((*ATTEND, "--out", "FAR"), "no folder"),
         ((*ATTEND, "--out", "FOLDER"), "folder.mp4"),

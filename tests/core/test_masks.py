@@ -17,6 +17,7 @@ from bavos_core.masks import (
     refined_pixels,
     soft_membership,
     strongest,
+    weighed_by_colour,
 )
 
 from .helpers import check_message
@@ -119,6 +120,27 @@ def halves() -> tuple[torch.Tensor, np.ndarray]:
 def refine(soft: torch.Tensor, frame: np.ndarray) -> np.ndarray:
     """Refined masks (H, W) of the size of the frame."""
     return refined_pixels(*refined_membership(soft, frame), frame.shape[:2])
+
+
+def test_colour_decides_where_place_does_not_worked_out_by_hand() -> None:
+    # Two dark pixels and two bright ones. Of cluster 0, dark holds 1.8 of 2.4 and bright 0.6; of
+    # cluster 1, dark holds 0.2 of 1.6 and bright 1.4. Steps 0 and 15 have no common neighbour.
+    maps = torch.tensor([[[0.9, 0.9, 0.5, 0.1]], [[0.1, 0.1, 0.5, 0.9]]])
+    picture = np.repeat(np.array([[0, 0, 255, 255]], np.uint8)[..., None], 3, axis=2)
+    dark = 0.9 * 1.8 / 2.4 / (0.9 * 1.8 / 2.4 + 0.1 * 0.2 / 1.6)
+    undecided = 0.5 * 0.6 / 2.4 / (0.5 * 0.6 / 2.4 + 0.5 * 1.4 / 1.6)
+    bright = 0.1 * 0.6 / 2.4 / (0.1 * 0.6 / 2.4 + 0.9 * 1.4 / 1.6)
+    found = weighed_by_colour(maps, picture)
+    assert found[0, 0].tolist() == pytest.approx([dark, dark, undecided, bright], rel=1e-5)
+    assert found.sum(0).numpy() == pytest.approx(1)
+
+
+@given(st.integers(0, 255), st.integers(1, 4), st.integers(0, 99))
+def test_a_picture_of_one_colour_changes_nothing(value: int, clusters: int, seed: int) -> None:
+    maps = torch.rand(clusters, 5, 6, generator=torch.Generator().manual_seed(seed)) + 0.01
+    maps /= maps.sum(0)
+    found = weighed_by_colour(maps, np.full((5, 6, 3), value, np.uint8))
+    assert found.numpy() == pytest.approx(maps.numpy(), rel=1e-4)
 
 
 def test_refined_masks_follow_the_edge_of_the_picture() -> None:
