@@ -27,7 +27,7 @@ class Limits:
 def check_limit(name: str, has: str, value: float, unit: str, most: float, remedy: str) -> None:
     """Raise InputError when `value` is above `most`, in words: name has value unit; remedy."""
     if value > most:
-        shown = math.ceil(value * 10) / 10  # rounded up, so that it never looks allowed
+        shown = math.ceil(round(value * 10, 6)) / 10  # rounded up, so that it never looks allowed
         raise InputError(
             f"{name!r} {has} {_number(shown)} {unit}, and the limit here is {_number(most)} "
             f"{unit}; {remedy}."

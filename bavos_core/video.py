@@ -136,6 +136,8 @@ class VideoClip:
         Raises InputError, too, when the decoder is killed or takes too long: what it gave until
         then says nothing about the clip.
         """
+        if indices is not None and not len(indices):
+            return
         choice = _Choice.of(indices)
         scale = f"scale={self.size[1]}:{self.size[0]},setsar=1"
         raw = ("-pix_fmt", "rgb24", "-f", "rawvideo")

@@ -300,7 +300,7 @@ ATTEND = ("attend", EXAMPLE, "--frame", 0, "--point", "5,5", "--out", "HEAT", *Q
         ((*SEGMENT, "--device", "abacus"), "abacus"),
         ((*SEGMENT, "--precision", "fp7"), "fp7"),
         ((*SEGMENT, "--out", "TEXT"), "notes.mp4"),
-        ((*SEGMENT, "--out", "BELOW"), "notes.mp4"),
+        ((*SEGMENT, "--out", "BELOW"), "out"),
         (("segment", "TEXT", "--out", "OUT", *QUICK), "notes.mp4"),
         (("segment", "EMPTY", "--out", "OUT", *QUICK), "empty"),
         ((*ATTEND, "--frame", "40"), "40"),

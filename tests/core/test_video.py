@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bavos_core import InputError, open_clip
+from bavos_core import InputError, Limits, open_clip
 from bavos_core.video import (
     MAX_FPS,
     PICTURES_FPS,
@@ -400,6 +400,57 @@ def test_arrays_of_another_shape_or_type_are_refused(frames) -> None:
     with pytest.raises(InputError) as caught:
         ArrayClip.of(frames)
     check_message(caught.value, str(frames.shape), str(frames.dtype))
+
+
+# ---- limits -------------------------------------------------------------------------------------
+
+
+def limited_video(tmp_path: Path) -> Path:
+    return make_video(tmp_path / "clip.mp4", *H264, frames=7)  # 48×64, 0.6 s
+
+
+def limited_zip(tmp_path: Path) -> Path:
+    save_pictures(tmp_path / "in", [f"{i}.png" for i in range(7)], size=(48, 64))
+    return zip_folder(tmp_path / "in", tmp_path / "clip.zip")
+
+
+@pytest.mark.parametrize(
+    ("make", "limit", "enough", "words"),
+    [
+        (limited_video, "file_mib", 1, "MiB"),
+        (limited_video, "seconds", 0.61, "0.6 s"),
+        (limited_video, "frames", 7, "frames"),
+        (limited_video, "pixels", 48 * 64, "pixels"),
+        (limited_zip, "frames", 7, "7 frames, and the limit here is 6 frames"),
+        (limited_zip, "seconds", 0.25, "s, and the limit here is"),
+        (limited_zip, "pixels", 48 * 64, "64×48"),
+        (limited_zip, "zip_members", 7, "7 files, and the limit here is 6 files"),
+        (limited_zip, "zip_ratio", 2, "times its size"),
+    ],
+)
+def test_a_clip_at_a_limit_is_read_and_one_beyond_is_refused(
+    make, limit, enough, words, tmp_path
+) -> None:
+    path = make(tmp_path)
+    assert len(list(open_clip(path, limits=Limits(**{limit: enough})).read())) == 7
+    less = enough - 1 if isinstance(enough, int) and enough > 2 else 0.1
+    with pytest.raises(InputError) as caught:
+        open_clip(path, limits=Limits(**{limit: 0 if limit == "file_mib" else less}))
+    check_message(caught.value, words)
+
+
+def test_many_chosen_frames_are_really_those(tmp_path) -> None:
+    frames = np.zeros((700, 16, 16, 3), np.uint8)
+    frames[:] = (np.arange(700) % 251)[:, None, None, None]
+    clip = open_clip(encode(tmp_path / "many.avi", frames, "-c:v", "ffv1"))
+    chosen = list(range(1, 700, 2))  # more than ffmpeg is given as a list
+    assert (np.stack(list(clip.read(chosen))) == frames[chosen]).all()
+    assert len(list(clip.read(range(600)))) == 600
+
+
+def test_no_frame_that_is_wanted_is_no_frame(tmp_path) -> None:
+    assert list(open_clip(limited_video(tmp_path)).read([])) == []
+    assert list(open_clip(limited_zip(tmp_path)).read([])) == []
 
 
 # ---- which frames, and when ---------------------------------------------------------------------
