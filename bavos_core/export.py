@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from . import drawing
 from .analysis import Analysis
+from .errors import InputError
 from .files import cannot_write, replacing
 from .masks import Segmentation, nearest_pixels, refined_membership, refined_pixels
 from .video import ArrayClip, Clip, VideoWriter, playback
@@ -424,7 +425,7 @@ def _staged(out: Path) -> Iterator[Path]:
     """
     new = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        _make_folder(out)
         with tempfile.TemporaryDirectory(prefix=".bavos-", dir=out) as stage:
             yield Path(stage)
             for item in Path(stage).iterdir():
@@ -439,6 +440,13 @@ def _staged(out: Path) -> Iterator[Path]:
         if isinstance(error, OSError):
             raise cannot_write(out, error) from error
         raise
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be written to; choose another.") from error
 
 
 def _fill(

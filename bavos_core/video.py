@@ -9,6 +9,7 @@ names.
 from __future__ import annotations
 
 import io
+import logging
 import math
 import os
 import re
@@ -47,6 +48,7 @@ _NO_TIME = -(2**63)  # ffmpeg's "no time stamp"
 # Pillow warns of oddities in pictures that it then reads, and of sizes that we check ourselves.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors go to stderr
 
 
 class Clip(Protocol):

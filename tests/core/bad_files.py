@@ -369,6 +369,10 @@ CASES: dict[str, Case] = {
     "animated.webp": Case(holding(pages("WEBP")), 1),
     "two-views.jpg": Case(holding(pages("MPO")), 1),
     "broken-exif.jpg": Case(holding(broken_exif()), 1),
+    "many-samples.tif": Case(
+        holding(picture("TIFF").replace(b"\x15\x01\3\0\1\0\0\0\3", b"\x15\x01\3\0\1\0\0\0\x1c")),
+        words="cannot be read",
+    ),
     "an-mp4.png": Case(named(".mp4", *H264), words="cannot be read"),
     "a-gif.png": Case(holding(picture("GIF", "P")), words="cannot be read"),
     "eps.png": Case(holding(EPS), words="cannot be read"),
