@@ -47,6 +47,7 @@ from .video import ArrayClip, Clip, open_clip, sample_indices
 Progress = Callable[[str, float], None]  # stage name, share of the stage done 0 … 1
 FORMAT = 2  # of the analysis file
 _CLUSTERING = "attention and clustering"  # the stage
+_BETTER_THAN_KEYS: frozenset[str] = frozenset()  # backbones whose own block is; see RESULTS.md
 _TRAINED_BLOCKS = Path(__file__).parent.parent / "assets" / "correlators"
 
 
@@ -418,22 +419,24 @@ def read_sample(
 
 
 def choose_source(settings: Settings, channels: int) -> tuple[Sources, TrainedBlock | None]:
-    """The attention to cluster, and the trained block if one is used.
+    """The attention to cluster, and the trained block to look at or to cluster by, if there is one.
 
+    A block that comes with the project is clustered by where that is better than by keys.
     Raises InputError for a correlator file that does not arrive or fit the backbone.
     """
     match settings.correlator:
         case "auto":
             path = trained_block_for(settings.backbone)
-        case "keys" | "untrained" as source:
-            return source, None
+            source: Sources = "learned" if settings.backbone in _BETTER_THAN_KEYS else "keys"
+        case "keys" | "untrained" as chosen:
+            return chosen, None
         case file:
-            path = local_file(file)
+            path, source = local_file(file), "learned"
     if path is None:
         return "keys", None
     block = read_trained(path)
     _check_channels(block, channels, settings.backbone, path.name)
-    return "learned", block
+    return source, block
 
 
 def _check_channels(block: TrainedBlock, channels: int, backbone: str, name: str) -> None:

@@ -11,7 +11,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -59,12 +59,15 @@ class FrameMask:
             return refined_pixels(*self._membership, size)
         return nearest_pixels(self.soft.argmax(0).numpy(), size)
 
-    def painted(self, colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    def painted(
+        self, colours: np.ndarray, alpha: np.ndarray, style: drawing.Style = "both"
+    ) -> np.ndarray:
         """The frame with every cluster in its colour (H, W, 3) uint8."""
         if self.refined:
-            return drawing.paint(self.frame, *self._membership, colours, alpha)
+            return drawing.paint(self.frame, *self._membership, colours, alpha, style)
         pixels = F.interpolate(self.soft[None], size=self.frame.shape[:2], mode="nearest")[0]
-        return drawing.paint(self.frame, torch.arange(len(self.soft)), pixels, colours, alpha)
+        clusters = torch.arange(len(self.soft))
+        return drawing.paint(self.frame, clusters, pixels, colours, alpha, style)
 
 
 def analysed_mask(analysis: Analysis, segmentation: Segmentation, position: int) -> FrameMask:
@@ -127,11 +130,15 @@ def write_overlay(
     *,
     opacity: float = OPACITY,
     show_background: bool = False,
+    hidden: Collection[int] = (),
     progress: Report | None = None,
 ) -> None:
     """The clip with every object in its colour, at the clip's own size and times."""
     colours, alpha = drawing.cluster_paint(
-        segmentation.background, opacity=opacity, show_background=show_background
+        segmentation.background,
+        opacity=opacity,
+        show_background=show_background,
+        hidden=hidden,
     )
     masks = all_masks(analysis, segmentation, clip)
     _write(path, clip or analysed_clip(analysis), (m.painted(colours, alpha) for m in masks),
@@ -269,6 +276,7 @@ def masks_document(
         "clusters": [
             {
                 "id": i,
+                "name": segmentation.name(i),
                 "background": bool(segmentation.background[i]),
                 "png_value": int(value),
                 "colour": list(drawing.object_colour(i)),
@@ -329,6 +337,7 @@ def hierarchy_document(analysis: Analysis, segmentation: Segmentation) -> dict[s
         "tau": segmentation.tau,
         "clusters": segmentation.clusters,
         "background": np.flatnonzero(segmentation.background).tolist(),
+        "names": {i: segmentation.name(i) for i in segmentation.objects},
         "leaves": tree.leaves,
         "key_frames": analysis.key_frames.tolist(),
         "nodes": nodes,
@@ -349,7 +358,9 @@ def write_hierarchy(folder: Path, analysis: Analysis, segmentation: Segmentation
     with replacing(folder / "hierarchy.json") as part:
         part.write_text(json.dumps(hierarchy_document(analysis, segmentation)))
     with replacing(folder / "hierarchy.svg") as part:
-        svg = drawing.hierarchy_svg(analysis.tree, segmentation.tau, segmentation.background)
+        svg = drawing.hierarchy_svg(
+            analysis.tree, segmentation.tau, segmentation.leaf_cluster, segmentation.background
+        )
         part.write_text(svg, encoding="utf-8")
 
 
@@ -367,7 +378,8 @@ def summary(
         "source": analysis.source,
         "tau": segmentation.tau,
         "clusters": segmentation.clusters,
-        "objects": int((~segmentation.background).sum()),
+        "objects": len(segmentation.objects),
+        "names": {i: segmentation.name(i) for i in segmentation.objects},
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "frames_per_second": round(len(analysis.analysed) / max(sum(seconds.values()), 1e-9), 2),
         "peak_memory_mib": analysis.peak_memory_mib,

@@ -138,23 +138,28 @@ class ClusterTree:
                 open_nodes.extend(self.merges[node - self.leaves, :2].astype(int).tolist())
         return np.sort(found)
 
-    def coarsened(self, leaves: int) -> ClusterTree:
-        """The same tree with at most `leaves` leaves: what lies below that cut is merged."""
+    def kept_nodes(self, leaves: int) -> np.ndarray:
+        """Nodes that `coarsened(leaves)` keeps, in its order: at most (2·leaves-1,) int64."""
         if leaves >= self.leaves:
-            return self
+            return np.arange(2 * self.leaves - 1)
         done = self.leaves - leaves  # merges that now lie inside a leaf
         below = np.arange(2 * self.leaves - 1 - (leaves - 1))
         for i in range(done - 1, -1, -1):  # tops of the cut keep themselves, all below follow them
             below[self.merges[i, :2].astype(int)] = below[self.leaves + i]
-        tops, new_leaf = np.unique(below[: self.leaves], return_inverse=True)
+        tops = np.unique(below[: self.leaves])
+        return np.concatenate([tops, np.arange(self.leaves + done, 2 * self.leaves - 1)])
+
+    def coarsened(self, leaves: int) -> ClusterTree:
+        """The same tree with at most `leaves` leaves: what lies below that cut is merged."""
+        if leaves >= self.leaves:
+            return self
+        kept = self.kept_nodes(leaves)
         number = np.full(2 * self.leaves - 1, -1)
-        number[tops] = np.arange(leaves)
-        number[self.leaves + done :] = leaves + np.arange(leaves - 1)
-        merges = self.merges[done:].copy()
+        number[kept] = np.arange(len(kept))
+        merges = self.merges[self.leaves - leaves :].copy()
         merges[:, :2] = np.sort(number[merges[:, :2].astype(int)], axis=1)
-        counts = np.zeros((leaves, self.counts.shape[1]), self.counts.dtype)
-        np.add.at(counts, new_leaf, self.counts)
-        rows = np.stack([self.node_row(int(top)) * self.rows.shape[1] for top in tops])
+        counts = self.node_counts()[kept[:leaves]].astype(self.counts.dtype)
+        rows = np.stack([self.node_row(int(top)) * self.rows.shape[1] for top in kept[:leaves]])
         return ClusterTree(merges, counts, _as_stored(rows))
 
 

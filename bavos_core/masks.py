@@ -10,14 +10,16 @@ cluster of every pixel.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+
+from .errors import InputError
 
 _SOFTNESS = 0.3  # symmetric KL over which membership falls by e
 _GUIDE_SIDE = 384  # pixels: longest side at which borders are refined
@@ -39,11 +41,49 @@ class Segmentation:
     labels: np.ndarray  # (T, h, w) int64: cluster of every patch
     soft: Tensor  # (T, C, h, w) float32: membership, sums to 1 over C
     background: np.ndarray  # (C,) bool
+    names: Mapping[int, str] = field(default_factory=dict)  # of clusters that a person named
 
     @property
     def clusters(self) -> int:
         """C."""
         return len(self.background)
+
+    @property
+    def objects(self) -> list[int]:
+        """Clusters that hold patches and are no background."""
+        size = np.bincount(self.labels.ravel(), minlength=self.clusters)
+        return np.flatnonzero((size > 0) & ~self.background).tolist()
+
+    def name(self, cluster: int) -> str:
+        """What a cluster is called."""
+        return self.names.get(cluster) or f"Object {cluster + 1}"
+
+    def named(self, names: Mapping[int, str]) -> Segmentation:
+        """The same with names for some clusters."""
+        return replace(self, names={**self.names, **names})
+
+    def merged(self, cluster: int, into: int) -> Segmentation:
+        """The same with all of one cluster given to another; the first is then empty.
+
+        The others keep their numbers, and so their colours. Raises InputError for clusters that do
+        not exist or are the same.
+        """
+        if cluster == into or not {cluster, into} <= set(range(self.clusters)):
+            raise InputError(
+                f"Cluster {cluster} cannot be merged into cluster {into}; "
+                f"give two different ones from 0 to {self.clusters - 1}."
+            )
+        soft, background = self.soft.clone(), self.background.copy()
+        soft[:, into] += soft[:, cluster]
+        soft[:, cluster] = 0
+        background[into] &= background[cluster]
+        return replace(
+            self,
+            leaf_cluster=np.where(self.leaf_cluster == cluster, into, self.leaf_cluster),
+            labels=np.where(self.labels == cluster, into, self.labels),
+            soft=soft,
+            background=background,
+        )
 
 
 def soft_membership(

@@ -31,6 +31,8 @@ def add_settings(parser: argparse._ActionsContainer) -> None:
     add("--exact", action="store_true", help="the paper's procedure to the letter")
     add("--frames", type=int, metavar="N", help="analysed (24 on CPU, 80 on CUDA)")
     add("--size", type=size, metavar="HxW", help="pixels fed to the backbone")
+    add("--patches", type=int, metavar="N",
+        help=f"about as many a frame, where no --size is given ({default.patches})")  # fmt: skip
     add("--key-ratio", type=int, metavar="R", help="every R-th is a key frame")
     add("--refine", action=argparse.BooleanOptionalAction, help="edge-refine masks")
     add("--device", choices=("auto", "cpu", "cuda"))

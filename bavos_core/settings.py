@@ -65,6 +65,7 @@ class Settings(JsonSettings):
     layer: int | None = None  # block whose keys are used, from 0; None: the backbone's own choice
     correlator: str = "auto"  # "auto", "keys", "untrained", or file or URL of a block
     frames: int | None = None  # frames analysed, spread evenly; None: 24 on CPU, 80 on CUDA
+    patches: int = GRID_PATCHES  # about as many a frame has, where no size is given
     key_ratio: int | None = None  # every r-th analysed frame is a key frame; None: 5, exact 10
     tau: float = PAPER_TAU  # where the hierarchy is cut, symmetric KL
     exact: bool = False  # the paper's procedure to the letter: float32, nearest-neighbour masks
@@ -76,6 +77,7 @@ class Settings(JsonSettings):
     def __post_init__(self) -> None:
         check(0 < self.tau < float("inf"), f"tau is {self.tau}; it must be a number above 0")
         check(self.frames is None or self.frames >= 1, f"frames is {self.frames}; give 1 or more")
+        check(self.patches >= 1, f"patches is {self.patches}; give 1 or more")
         check(
             self.key_ratio is None or self.key_ratio >= 1,
             f"the key ratio is {self.key_ratio}; give 1 or more",
@@ -132,15 +134,15 @@ def grid_size(clip_size: tuple[int, int], patch: int, settings: Settings) -> tup
     """Patch grid (h, w) for a clip of (height, width) pixels.
 
     A given size is rounded to whole patches. Otherwise the exact mode takes the paper's 320×480,
-    and the default a grid of about 1152 patches in the clip's own shape, so that a portrait clip
-    is not squashed and the cost does not depend on the clip.
+    and the default a grid of about `patches` patches in the clip's own shape, so that a portrait
+    clip is not squashed and the cost does not depend on the clip.
     """
     size = settings.size or (PAPER_SIZE if settings.exact else None)
     if size:
         return max(1, round(size[0] / patch)), max(1, round(size[1] / patch))
     height, width = clip_size
-    h = max(1, round((GRID_PATCHES * height / width) ** 0.5))
-    return h, max(1, round(GRID_PATCHES / h))
+    h = max(1, round((settings.patches * height / width) ** 0.5))
+    return h, max(1, round(settings.patches / h))
 
 
 def bf16_units() -> list[str]:

@@ -8,12 +8,14 @@ import gradio as gr
 import numpy as np
 
 from bavos_core import InputError
-from bavos_core.export import OPACITY
-from bavos_core.settings import SOURCES, Sources
+from bavos_core.settings import GRID_PATCHES, SOURCES, Sources
 
 from . import pictures, words
+from .edits import Edits
 from .handlers import politely
 from .jobs import Jobs
+from .pictures import HeatLook, ObjectsLook
+from .presets import Preset
 
 
 class Api:
@@ -23,16 +25,39 @@ class Api:
         self.jobs = jobs
 
     @politely
-    def segment(self, clip: str, backbone: str, frames: float) -> tuple[dict[str, Any], str]:
-        """Find the objects of a clip. Returns a summary with the result's id, and the overlay."""
-        result, overlay = self.jobs.segment(clip, backbone, int(frames), lambda *_: None)
+    def segment(
+        self, clip: str, backbone: str, frames: float, patches: float
+    ) -> tuple[dict[str, Any], str]:
+        """Find the objects of a clip, without labels or prompts.
+
+        Args:
+            clip: a video, a picture or a zip of frames
+            backbone: builtin, dino-vits8 or another name of the README
+            frames: how many frames are analysed, spread evenly over the clip
+            patches: about how many patches a frame is divided into
+
+        Returns:
+            a summary with the id of the result, and the clip with its objects coloured
+        """
+        result, overlay = self.jobs.segment(
+            clip, backbone, Preset(int(frames), int(patches)), lambda *_: None
+        )
         return words.as_json(result), str(overlay)
 
     @politely
     def cut(self, result: str, clusters: float, frame: float) -> tuple[dict[str, Any], np.ndarray]:
-        """Cut the hierarchy into a number of clusters. Returns them and one painted frame."""
+        """Cut the hierarchy of a result into a number of clusters.
+
+        Args:
+            result: the id that segment gave
+            clusters: how many clusters there shall be
+            frame: position among the analysed frames, from 0
+
+        Returns:
+            the clusters in numbers, and that frame with its objects coloured
+        """
         found, segmentation = self.jobs.cut(result, int(clusters))
-        picture = self.jobs.frame(result, int(frame), int(clusters), False, OPACITY)
+        picture = self.jobs.frame(result, int(frame), int(clusters), ObjectsLook())
         numbers = {
             "tau": segmentation.tau,
             "clusters": segmentation.clusters,
@@ -45,21 +70,38 @@ class Api:
     def attend(
         self, result: str, frame: float, y: float, x: float, head: float, source: str
     ) -> tuple[dict[str, Any], np.ndarray, str]:
-        """Where the patch at pixel (y, x) attends: the row, the frame's heatmap and a video.
+        """Where the patch at a pixel attends, over space and time.
 
-        head -1 is the mean of all heads.
+        Args:
+            result: the id that segment gave
+            frame: position of the patch's frame among the analysed frames, from 0
+            y: pixels from the top of the frame
+            x: pixels from its left
+            head: one head, or -1 for the mean of all
+            source: framewise, untrained, learned or keys
+
+        Returns:
+            the row of attention (frames, rows, columns), the frame's heatmap and a video of all
         """
         query = (int(frame), y, x)
-        found, row = self.jobs.attention(
-            result, query, int(head) if head >= 0 else None, checked_source(source)
-        )
-        picture = pictures.heat_frame(found.analysis, row, int(frame), query)
-        return {"row": row.tolist()}, picture, str(self.jobs.heat_video(found, row, query))
+        look = HeatLook(checked_source(source), int(head) if head >= 0 else None)
+        found, rows = self.jobs.attention(result, [query], look)
+        picture = pictures.heat_frame(found.analysis, rows, int(frame), [query], look)
+        return {"row": rows[0].tolist()}, picture, str(self.jobs.heat_video(found, rows[0], query))
 
     @politely
     def export(self, result: str, clusters: float) -> list[str]:
-        """All files: overlay, masks, RLE, labels, hierarchy and summary."""
-        return [str(path) for path in self.jobs.files(result, int(clusters), None, lambda *_: None)]
+        """All files of a result: overlay, masks, run-length codes, labels, hierarchy and summary.
+
+        Args:
+            result: the id that segment gave
+            clusters: how many clusters there shall be
+
+        Returns:
+            one zip of everything, then each file
+        """
+        paths = self.jobs.files(result, int(clusters), Edits(), lambda *_: None)
+        return [str(path) for path in paths]
 
 
 def checked_source(name: str) -> Sources:
@@ -77,13 +119,18 @@ def add_api(jobs: Jobs, device: dict[str, Any]) -> None:
         result = gr.Textbox(label="result")
         clip, backbone = gr.File(label="clip"), gr.Textbox("builtin", label="backbone")
         frames, clusters = gr.Number(24, label="frames"), gr.Number(8, label="clusters")
+        patches = gr.Number(GRID_PATCHES, label="patches")
         frame, head = gr.Number(0, label="frame"), gr.Number(-1, label="head")
         y, x = gr.Number(0, label="y"), gr.Number(0, label="x")
         source = gr.Textbox("keys", label="source")
         numbers, picture = gr.JSON(label="numbers"), gr.Image(format="png", label="picture")
         video, files = gr.Video(label="video"), gr.File(file_count="multiple", label="files")
         gr.Button().click(
-            api.segment, [clip, backbone, frames], [numbers, video], api_name="segment", **device
+            api.segment,
+            [clip, backbone, frames, patches],
+            [numbers, video],
+            api_name="segment",
+            **device,
         )
         gr.Button().click(api.cut, [result, clusters, frame], [numbers, picture], api_name="cut")
         gr.Button().click(

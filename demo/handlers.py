@@ -14,18 +14,21 @@ import gradio as gr
 import numpy as np
 import pandas as pd
 
-from bavos_core import Analysis, InputError, drawing, open_clip
+from bavos_core import Analysis, Cancelled, InputError, drawing, open_clip
 from bavos_core.settings import Sources
 
 from . import pictures, words
-from .jobs import Jobs
-from .pictures import Query, Tile
+from .edits import Edits
+from .jobs import Jobs, checked_position
+from .pictures import HeatLook, ObjectsLook, Query, Tile
+from .presets import PRESETS
 from .store import Result
 
 Parameters = ParamSpec("Parameters")
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
+MOST_QUERIES = 8
 LOOK_EVERY = 5  # steps of adapting between looks at losses and attention
-UNCHANGED = (gr.skip(),) * 10  # for all that `Handlers._shown` fills
+UNCHANGED = (gr.skip(),) * 11  # for all that `Handlers._shown` fills
 
 
 def politely(handler: Callable[Parameters, Any]) -> Callable[Parameters, Any]:
@@ -51,6 +54,10 @@ def notices() -> Iterator[None]:
         yield
     except InputError as error:
         raise gr.Error(str(error), duration=None, print_exception=False) from error
+    except Cancelled as stopped:
+        raise gr.Error(
+            "Cancelled.", duration=5, title="Stopped", print_exception=False
+        ) from stopped
 
 
 def heads_of(result: Result, source: Sources) -> Any:
@@ -92,7 +99,7 @@ class Handlers:
         """A picture and a title for every example."""
         pictures = []
         for example in self.examples:
-            clip = open_clip(EXAMPLES / f"{example['name']}.mp4")
+            clip = open_clip(example_path(example["name"]))
             picture = next(iter(clip.read([len(clip.times) // 3])))
             pictures.append((picture, str(example["title"])))
         return pictures
@@ -109,14 +116,40 @@ class Handlers:
 
     def take_example(self, event: gr.SelectData) -> str:
         """The clip of the example that was clicked."""
-        return str(EXAMPLES / f"{self.examples[event.index]['name']}.mp4")
+        return str(example_path(self.examples[event.index]["name"]))
+
+    def from_address(self, request: gr.Request) -> tuple[Any, Any, Any]:
+        """Clip, backbone and quality that the address of the page asks for."""
+        asked = dict(request.query_params)
+        names = [example["name"] for example in self.examples]
+        clip = example_path(asked["example"]) if asked.get("example") in names else None
+        backbone = asked.get("backbone") or self.jobs.settings.backbone
+        preset = asked["preset"] if asked.get("preset") in PRESETS else "balanced"
+        qualities = words.presets(self.jobs.pace, self.jobs.settings)
+        return clip and str(clip), backbone, gr.Radio(qualities, value=preset)
 
     @politely
     def segment(
-        self, path: str | None, backbone: str, frames: int, progress: Any = gr.Progress()
+        self,
+        path: str | None,
+        backbone: str,
+        preset: str,
+        request: gr.Request,
+        progress: Any = gr.Progress(),
     ) -> tuple[Any, ...]:
-        """Everything that a new result changes, in the order of `page.RESULT_OUTPUTS`."""
-        return self._shown(*self.jobs.segment(path, backbone, int(frames), progress))
+        """Everything that a new result changes, in the order of `page.result_outputs`."""
+        with self.jobs.cancellable(str(request.session_hash)) as stop:
+            chosen = PRESETS[preset]
+            result, video = self.jobs.segment(path, backbone, chosen, stop.raising(progress))
+        return self._shown(result, video)
+
+    def cancel(self, request: gr.Request) -> None:
+        """Stop what runs for this visitor."""
+        self.jobs.cancel(str(request.session_hash))
+
+    def qualities(self) -> Any:
+        """The presets with the seconds that the last run teaches."""
+        return gr.Radio(words.presets(self.jobs.pace, self.jobs.settings))
 
     def _shown(self, result: Result, video: Path) -> tuple[Any, ...]:
         """Everything that another result changes, in the order of `page.result_outputs`."""
@@ -124,7 +157,7 @@ class Handlers:
         last = len(analysis.frames) - 1
         clusters = analysis.segment().clusters
         parts = max(min(analysis.tree.leaves, drawing.MAX_PARTS), clusters, 2)
-        sources = [(words.SOURCES[s], s) for s in analysis.sources()]
+        sources = [(name, source) for source, name in words.sources(analysis)]
         return (
             result.id,
             video,
@@ -136,99 +169,181 @@ class Handlers:
             heads_of(result, analysis.source),
             gr.File(visible=False, value=None),
             gr.Button(interactive=result.before is not None),
+            Edits(),
         )
 
     def forget_query(self) -> tuple[Any, ...]:
         """No point is clicked and nothing was learned: what a new clip starts with."""
-        return None, None, None, words.CLICK, None, words.ADAPT, None, None
+        return [], None, None, words.CLICK, None, words.ADAPT, None, None
 
     # ---- objects -------------------------------------------------------------------------------
 
     @politely
     def paint(
-        self, key: str, position: int, clusters: int, background: bool, opacity: float
-    ) -> np.ndarray | None:
-        """The shown frame with its objects."""
+        self, key: str, position: int, clusters: int, view: str, *look: Any
+    ) -> tuple[Any, Any]:
+        """The shown frame as it is asked for: in the large picture, or in the one that compares."""
         if not key:
-            return None
-        return self.jobs.frame(key, int(position), int(clusters), background, opacity)
+            return None, None
+        if view == "original":
+            result = self.jobs.store.get(key)
+            checked_position(result, int(position))
+            painted = result.analysis.frames[int(position)]
+        else:
+            painted = self.jobs.frame(key, int(position), int(clusters), ObjectsLook(*look))
+        if view != "compare":
+            return gr.Image(painted, visible=True), gr.ImageSlider(visible=False)
+        original = self.jobs.store.get(key).analysis.frames[int(position)]
+        both = gr.ImageSlider((original, painted), visible=True)
+        return gr.Image(visible=False), both
 
     @politely
-    def describe(self, key: str, clusters: int) -> tuple[str | None, str | None]:
+    def describe(self, key: str, clusters: int, edits: Edits) -> tuple[str | None, str | None]:
         """List of objects and picture of the hierarchy."""
         if not key:
             return None, None
-        result, cut = self.jobs.cut(key, int(clusters))
-        svg = drawing.hierarchy_svg(result.analysis.tree, cut.tau, cut.background)
-        return words.legend(cut), svg
+        result, cut = self.jobs.cut(key, int(clusters), edits)
+        analysis = result.analysis
+        thumbnails = {i: pictures.object_thumbnail(analysis, cut, i) for i in cut.objects}
+        tree = drawing.hierarchy_svg(
+            analysis.tree,
+            cut.tau,
+            cut.leaf_cluster,
+            cut.background,
+            thumbnails=pictures.node_thumbnails(analysis, cut),
+        )
+        return words.object_list(analysis, cut, edits, thumbnails), tree
 
     @politely
-    def repaint_video(self, key: str, clusters: int, background: bool) -> Path:
-        """The overlay video at another granularity."""
+    def edit(self, edits: Edits, event: gr.EventData) -> Edits:
+        """What was done to an object of the list: {action, id, name or into}."""
+        asked = event._data
+        cluster = int(asked.get("id") or 0)
+        match asked.get("action"):
+            case "rename":
+                return edits.rename(cluster, str(asked.get("name", "")))
+            case "hide":
+                return edits.hide(cluster)
+            case "alone":
+                return edits.show_alone(cluster)
+            case "merge":
+                return edits.merge(cluster, int(asked["into"]))
+            case "split":
+                return edits.split()
+        return edits
+
+    @politely
+    def repaint_video(self, key: str, clusters: int, *look: Any) -> Path:
+        """The overlay video at another granularity, or in another look."""
         result, cut = self.jobs.cut(key, int(clusters))
-        return self.jobs.overlay(result, cut, background=background)
+        return self.jobs.overlay(result, cut, look=ObjectsLook(*look))
+
+    # ---- hierarchy -----------------------------------------------------------------------------
+
+    @politely
+    def cut_at(self, key: str, event: gr.EventData) -> Any:
+        """The number of clusters at the τ that the dashed line was dragged to."""
+        tree = self.jobs.store.get(key).analysis.tree
+        clusters = tree.clusters_at(float(event._data["tau"]))
+        return max(1, min(clusters, drawing.MAX_PARTS))
+
+    @politely
+    def show_node(self, key: str, event: gr.EventData) -> Any:
+        """The patches of the clicked branch over time."""
+        return gr.Gallery(self.jobs.node(key, int(event._data["node"])), visible=True)
+
+    @politely
+    def play_levels(self, key: str, position: int) -> Any:
+        """The paper's levels on the shown frame."""
+        return gr.Video(self.jobs.levels_video(key, int(position)), visible=True)
 
     # ---- attention -----------------------------------------------------------------------------
 
-    def click(self, position: int, event: gr.SelectData) -> Query:
-        """The clicked point; the middle of its pixel."""
+    def click(
+        self, queries: list[Query], position: int, keep: bool, event: gr.SelectData
+    ) -> list[Query]:
+        """The clicked point, the middle of its pixel; beside the earlier ones if they are kept."""
         x, y = event.index
-        return int(position), y + 0.5, x + 0.5
+        return [*(queries if keep else [])[-MOST_QUERIES + 1 :], (int(position), y + 0.5, x + 0.5)]
 
     @politely
     def attend(
-        self, key: str, query: Query | None, position: int, source: Sources, head: int
+        self, key: str, queries: list[Query], position: int, *look: Any
     ) -> np.ndarray | None:
-        """The shown frame under the heatmap of the clicked point."""
-        if not (key and query):
+        """The shown frame under the heatmaps of the clicked points."""
+        if not (key and queries):
             return None
-        analysis = self.jobs.store.get(key).analysis
-        chosen = chosen_head(head, analysis, source)
-        result, row = self.jobs.attention(key, query, chosen, source)
-        return pictures.heat_frame(result.analysis, row, int(position), query)
+        chosen = self._heat_look(key, *look)
+        result, rows = self.jobs.attention(key, queries, chosen)
+        checked_position(result, int(position))
+        return pictures.heat_frame(result.analysis, rows, int(position), queries, chosen)
 
     @politely
     def attend_over_time(
-        self, key: str, query: Query | None, source: Sources, head: int
+        self, key: str, queries: list[Query], _position: int, *look: Any
     ) -> tuple[Path | None, str]:
-        """The heatmap video, and the row in numbers."""
-        if not (key and query):
+        """The heatmap video of the last point, and all rows in numbers."""
+        if not (key and queries):
             return None, words.CLICK
+        result, rows = self.jobs.attention(key, queries, self._heat_look(key, *look))
+        video = self.jobs.heat_video(result, rows[-1], queries[-1])
+        return video, words.attention(result.analysis, rows, queries)
+
+    @politely
+    def compare(
+        self, key: str, queries: list[Query], position: int, what: str, *look: Any
+    ) -> list[Tile] | None:
+        """Small heatmaps of the clicked points: over time, of all sources, or of all heads."""
+        if not (key and queries):
+            return None
+        chosen = self._heat_look(key, *look)
+        return self.jobs.tiles(key, queries, int(position), chosen, what)
+
+    @politely
+    def weigh(
+        self,
+        key: str,
+        queries: list[Query],
+        position: int,
+        source: Sources,
+        head: object,
+        event: gr.SelectData,
+    ) -> str:
+        """Weight and rank of the patch that was clicked in the heatmap."""
+        if not (key and queries):
+            return ""
+        look = self._heat_look(key, source, head)
+        result, rows = self.jobs.attention(key, queries[-1:], look)
+        (height, width), (h, w) = result.analysis.size, result.analysis.grid
+        x, y = event.index
+        place = min(int(y * h / height), h - 1), min(int(x * w / width), w - 1)
+        return words.patch_weight(rows[0], int(position), place)
+
+    def pick_tile(self, what: str, event: gr.SelectData) -> tuple[Any, Any]:
+        """A small picture that was clicked chooses its frame, or its head."""
+        return (
+            event.index if what == "time" else gr.skip(),
+            event.index if what == "heads" else gr.skip(),
+        )
+
+    def _heat_look(self, key: str, source: Sources, head: object, *rest: Any) -> HeatLook:
         analysis = self.jobs.store.get(key).analysis
-        chosen = chosen_head(head, analysis, source)
-        result, row = self.jobs.attention(key, query, chosen, source)
-        return self.jobs.heat_video(result, row, query), words.attention(row, query[0])
+        return HeatLook(source, chosen_head(head, analysis, source), *rest)
 
     @politely
     def list_heads(self, key: str, source: Sources) -> Any:
         """The head menu of another source."""
         return heads_of(self.jobs.store.get(key), source)
 
-    @politely
-    def compare(
-        self,
-        key: str,
-        query: Query | None,
-        position: int,
-        source: Sources,
-        head: int,
-        what: str,
-    ) -> list[Tile] | None:
-        """Small heatmaps of the clicked point: over time, of all sources, or of all heads."""
-        if not (key and query):
-            return None
-        chosen = chosen_head(head, self.jobs.store.get(key).analysis, source)
-        return self.jobs.tiles(key, query, int(position), source, chosen, what)
-
     # ---- adapt ---------------------------------------------------------------------------------
 
     @politely
     def adapt(
-        self, key: str, query: Query | None, position: int, steps: int
+        self, key: str, queries: list[Query], position: int, steps: int
     ) -> Iterator[tuple[Any, ...]]:
         """What is seen while a block learns; at the end also the clip clustered anew by it."""
         analysis = self.jobs.store.get(key).analysis
-        point = query or middle_of(analysis, int(position))
+        point = queries[-1] if queries else middle_of(analysis, int(position))
         losses: list[tuple[int, float, str]] = []
         for step in self.jobs.adapt(key, int(steps)):
             losses += [(step.step, step.semantic, "semantic"), (step.step, step.motion, "motion")]
@@ -253,8 +368,25 @@ class Handlers:
 
     @politely
     def make_files(
-        self, key: str, clusters: int, heatmap: str | None, progress: Any = gr.Progress()
+        self,
+        key: str,
+        clusters: int,
+        edits: Edits,
+        heatmap: str | None,
+        progress: Any = gr.Progress(),
     ) -> Any:
-        """All files to take home."""
-        paths = self.jobs.files(key, int(clusters), heatmap, progress)
-        return gr.File(value=[str(path) for path in paths], visible=True)
+        """All files to take home: one zip of everything, then each."""
+        paths = self.jobs.files(key, int(clusters), edits, progress)
+        found = [str(path) for path in paths]
+        return gr.File(value=[*found, heatmap] if heatmap else found, visible=True)
+
+    @politely
+    def show_code(self, key: str, clusters: int, edits: Edits, request: gr.Request) -> str:
+        """Lines that give this result elsewhere."""
+        result, cut = self.jobs.cut(key, int(clusters))
+        return words.code(result, cut, edits, str(request.headers.get("origin", "")))
+
+
+def example_path(name: str) -> Path:
+    """The clip of an example."""
+    return EXAMPLES / f"{name}.mp4"

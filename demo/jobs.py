@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import filecmp
 import functools
+import hashlib
 import shutil
+import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +20,27 @@ from torch import Tensor
 from bavos_core import (
     Analysis,
     BackboneUnavailable,
+    Cancelled,
     InputError,
     Segmentation,
     Settings,
     analyse,
     backbones,
-    drawing,
     export,
     open_clip,
     recluster,
 )
 from bavos_core.analysis import Progress
 from bavos_core.download import FileOrUrl
-from bavos_core.settings import FRAMES_ON_CUDA, Compute, Sources
+from bavos_core.settings import FRAMES_ON_CUDA, Compute
 from bavos_core.training import Step, TrainedBlock, adapting, write_trained
 from bavos_core.video import Clip, VideoWriter, playback
 
-from . import pictures
+from . import pictures, words
+from .edits import Edits
 from .gpu import ZERO_GPU, on_gpu
-from .pictures import Query, Tile
+from .pictures import HeatLook, ObjectsLook, Query, Tile
+from .presets import PRESETS, Pace, Preset
 from .settings import DemoSettings
 from .store import Result, Store
 
@@ -58,12 +64,59 @@ def staged(report: Report) -> Progress:
     return progress
 
 
+class StopFlag(threading.Event):
+    """A wish to stop, heard by whoever reports progress."""
+
+    def raising(self, report: Report) -> Report:
+        """The same report, which raises Cancelled once the flag is set."""
+
+        def told(share: float, stage: str) -> None:
+            if self.is_set():
+                raise Cancelled
+            report(share, stage)
+
+        return told
+
+
+_LEVEL_FPS = 12
+
+
+@dataclass(frozen=True)
+class Example:
+    """An example that is analysed already; the same for everybody."""
+
+    analysis: Analysis
+    clip: Path
+    notices: tuple[str, ...]
+    overlay: Path
+
+
 class Jobs:
     """The work behind the page. One object serves all users; results are kept in its store."""
 
-    def __init__(self, settings: DemoSettings):
+    def __init__(self, settings: DemoSettings, examples: Sequence[Path] = ()):
         self.settings = settings
+        self.examples = examples
         self.store = Store(settings.stored_results)
+        self.pace = Pace()
+        self._running: dict[str, StopFlag] = {}
+        self._examples: dict[tuple[Path, Settings], Example] = {}
+
+    # ---- cancel --------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def cancellable(self, session: str) -> Iterator[StopFlag]:
+        """A flag that `cancel` raises while the work inside runs."""
+        flag = self._running.setdefault(session, StopFlag())
+        try:
+            yield flag
+        finally:
+            self._running.pop(session, None)
+
+    def cancel(self, session: str) -> None:
+        """Ask what runs for a session to stop at its next report."""
+        if flag := self._running.get(session):
+            flag.set()
 
     # ---- clip ----------------------------------------------------------------------------------
 
@@ -100,17 +153,47 @@ class Jobs:
     # ---- segment -------------------------------------------------------------------------------
 
     def segment(
-        self, path: str | None, backbone: str, frames: int, report: Report
+        self, path: str | None, backbone: str, preset: Preset, report: Report
     ) -> tuple[Result, Path]:
-        """Analyse a clip: the stored result and its overlay video at preview size."""
+        """Analyse a clip: the stored result and its overlay video at preview size.
+
+        The examples are analysed once for everybody.
+        """
         clip = self.open(path)
-        frames = min(frames, self.settings.max_frames)
         name, notices = self._within_reach(backbone)
-        run_settings = self._settings_for(name, frames)
+        run_settings = self._settings_for(name, preset)
+        example = self._example(Path(str(path)))
+        done = self._examples.get((example, run_settings)) if example else None
+        if done:
+            result = self.store.put(done.analysis, done.clip, done.notices)
+            shutil.copy(done.overlay, result.folder / done.overlay.name)
+            return result, self.overlay(result, result.analysis.segment())
         progress = staged(report)
         analysis = run_analysis(clip, run_settings, None if ZERO_GPU else progress)
         result = self.store.put(analysis, Path(str(path)), (*notices, *analysis.notes))
-        return result, self._first_overlay(result, progress)
+        overlay = self._first_overlay(result, progress)
+        self.pace.learn(analysis)
+        if example:
+            kept = Path(shutil.copy(overlay, self.store.preview_folder(example)))
+            self._examples[example, run_settings] = Example(analysis, example, result.notices, kept)
+        return result, overlay
+
+    def _example(self, path: Path) -> Path | None:
+        """The example that a file is a copy of, if it is one."""
+        for example in self.examples:
+            same_size = path.stat().st_size == example.stat().st_size
+            if same_size and filecmp.cmp(path, example, shallow=False):
+                return example
+        return None
+
+    def warm_up(self, backbone: str) -> None:
+        """Analyse the examples, so that the first visitor need not wait."""
+        for example in self.examples:
+            with contextlib.suppress(InputError):  # it will be said to whoever asks for it
+                result, _ = self.segment(
+                    str(example), backbone, PRESETS["balanced"], lambda *_: None
+                )
+                self.store.drop(result.id)
 
     def _first_overlay(self, result: Result, progress: Progress) -> Path:
         start = time.perf_counter()
@@ -125,7 +208,7 @@ class Jobs:
     def _within_reach(self, backbone: str) -> tuple[str, tuple[str, ...]]:
         """The backbone to use, and why if it is not the one that was asked for."""
         try:
-            run_settings = self._settings_for(backbone, 1)
+            run_settings = self._settings_for(backbone, PRESETS["balanced"])
             loaded_backbone(backbone, run_settings.weights, Compute.choose(run_settings).device)
         except BackboneUnavailable:
             return backbones.BUILTIN, (
@@ -134,13 +217,14 @@ class Jobs:
             )
         return backbone, ()
 
-    def _settings_for(self, backbone: str, frames: int) -> Settings:
+    def _settings_for(self, backbone: str, preset: Preset) -> Settings:
         own = backbone == self.settings.backbone
         return Settings(
             backbone=backbone,
             weights=self.settings.weights if own else None,
             correlator=self.settings.correlator if own else "auto",
-            frames=frames,
+            frames=min(preset.frames, self.settings.max_frames),
+            patches=preset.patches,
         )
 
     # ---- adapt ---------------------------------------------------------------------------------
@@ -168,7 +252,8 @@ class Jobs:
         """A result clustered anew by another block, as a result of its own, and its overlay."""
         old = self.store.get(key)
         analysis = run_reclustering(old.analysis, block)
-        result = self.store.put(analysis, old.clip, old.notices, before=old.id)
+        notices = (*old.notices, words.ADAPTED) if words.ADAPTED not in old.notices else old.notices
+        result = self.store.put(analysis, old.clip, notices, before=old.id)
         return result, self._first_overlay(result, lambda *_: None)
 
     def undo(self, key: str) -> tuple[Result, Path]:
@@ -181,42 +266,47 @@ class Jobs:
 
     # ---- pictures ------------------------------------------------------------------------------
 
-    def cut(self, key: str, clusters: int) -> tuple[Result, Segmentation]:
-        """A stored result cut into a number of clusters."""
+    def cut(
+        self, key: str, clusters: int, edits: Edits | None = None
+    ) -> tuple[Result, Segmentation]:
+        """A stored result cut into a number of clusters, with what a person changed."""
         result = self.store.get(key)
-        return result, result.analysis.segment(clusters=clusters)
+        cut = result.analysis.segment(clusters=clusters)
+        return result, edits.apply(cut) if edits else cut
 
-    def frame(
-        self, key: str, position: int, clusters: int, background: bool, opacity: float
-    ) -> np.ndarray:
+    def frame(self, key: str, position: int, clusters: int, look: ObjectsLook) -> np.ndarray:
         """One analysed frame with its objects painted (H, W, 3) uint8."""
-        result, cut = self.cut(key, clusters)
-        last = len(result.analysis.frames) - 1
-        if not 0 <= position <= last:
-            raise InputError(f"There is no analysed frame {position}; give 0 to {last}.")
-        colours, alpha = drawing.cluster_paint(
-            cut.background, opacity=opacity, show_background=background
-        )
-        return export.analysed_mask(result.analysis, cut, position).painted(colours, alpha)
+        result, cut = self.cut(key, clusters, look.edits)
+        checked_position(result, position)
+        return pictures.objects_frame(result.analysis, cut, position, look)
 
     def attention(
-        self, key: str, query: Query, head: int | None, source: Sources
+        self, key: str, queries: Sequence[Query], look: HeatLook
     ) -> tuple[Result, np.ndarray]:
-        """The attention row (T, h, w) of the patch at (analysed frame, y, x)."""
+        """The attention rows (Q, T, h, w) of patches at (analysed frame, y, x)."""
         result = self.store.get(key)
-        return result, result.analysis.attend(*query, head=head, source=source)
+        return result, result.analysis.attend_all(queries, head=look.head, source=look.source)
 
     def tiles(
-        self, key: str, query: Query, position: int, source: Sources, head: int | None, what: str
+        self, key: str, queries: Sequence[Query], position: int, look: HeatLook, what: str
     ) -> list[Tile]:
-        """Small heatmaps of one query: "time", all "sources" or all "heads"."""
-        result, row = self.attention(key, query, head, source)
+        """Small heatmaps: of all queries over "time", of the last by "sources" or "heads"."""
+        result, rows = self.attention(key, queries, look)
+        checked_position(result, position)
         match what:
             case "sources":
-                return pictures.by_source(result.analysis, position, query)
+                return pictures.by_source(result.analysis, position, queries[-1], look)
             case "heads":
-                return pictures.by_head(result.analysis, position, query, source)
-        return pictures.over_time(result.analysis, row, query)
+                return pictures.by_head(result.analysis, position, queries[-1], look)
+        return pictures.over_time(result.analysis, rows, queries, look)
+
+    def node(self, key: str, node: int) -> list[Tile]:
+        """The patches of one node of the hierarchy over time."""
+        result = self.store.get(key)
+        last = 2 * result.analysis.tree.leaves - 2
+        if not 0 <= node <= last:
+            raise InputError(f"There is no node {node}; give 0 to {last}.")
+        return pictures.node_over_time(result.analysis, node)
 
     # ---- files ---------------------------------------------------------------------------------
 
@@ -225,15 +315,25 @@ class Jobs:
         result: Result,
         cut: Segmentation,
         *,
-        background: bool = False,
+        look: ObjectsLook | None = None,
         report: Callable[[float], None] | None = None,
     ) -> Path:
-        """The overlay video at preview size."""
-        path = result.folder / f"objects-{cut.clusters}{'-all' if background else ''}.mp4"
+        """The overlay video at preview size, of a cut without edits; made once for every look."""
+        look = look or ObjectsLook()
+        edited = look.edits.apply(cut)
+        shown = repr((cut.clusters, look))
+        path = result.folder / f"objects-{hashlib.sha256(shown.encode()).hexdigest()[:16]}.mp4"
         if not path.exists():
             small = open_clip(result.clip, max_side=self.settings.preview_side)
             export.write_overlay(
-                path, result.analysis, cut, small, show_background=background, progress=report
+                path,
+                result.analysis,
+                edited,
+                small,
+                opacity=look.opacity,
+                show_background=look.background,
+                hidden=look.edits.unseen(edited),
+                progress=report,
             )
         return path
 
@@ -243,10 +343,24 @@ class Jobs:
         export.write_heatmap(path, result.analysis, row, None, query=query)
         return path
 
-    def files(self, key: str, clusters: int, heatmap: str | None, report: Report) -> list[Path]:
-        """Everything that can be taken home, at the clip's own size."""
-        result, cut = self.cut(key, clusters)
-        folder = result.folder / f"download-{cut.clusters}"
+    def levels_video(self, key: str, position: int) -> Path:
+        """One frame while the hierarchy grows, a second a level (paper, Fig. 5)."""
+        result = self.store.get(key)
+        checked_position(result, position)
+        path = result.folder / f"levels-{position}.mp4"
+        if not path.exists():
+            tiles = pictures.level_pictures(result.analysis, position)
+            with VideoWriter(path, size=result.analysis.size, fps=_LEVEL_FPS) as video:
+                for picture, _ in tiles:
+                    for _ in range(_LEVEL_FPS):
+                        video.write(picture)
+        return path
+
+    def files(self, key: str, clusters: int, edits: Edits, report: Report) -> list[Path]:
+        """Everything that can be taken home, at the clip's own size; all of it in one zip first."""
+        result, cut = self.cut(key, clusters, edits)
+        changed = repr((cut.clusters, edits.names, edits.merges))
+        folder = result.folder / f"download-{hashlib.sha256(changed.encode()).hexdigest()[:16]}"
         if not folder.exists():
             export.write_all(
                 folder,
@@ -255,11 +369,20 @@ class Jobs:
                 self.open(str(result.clip)),
                 progress=lambda share: report(share, "masks and video"),
             )
-            shutil.make_archive(str(folder / "masks"), "zip", folder, "masks")
             if result.analysis.block:
                 write_trained(folder / "correlator.safetensors", result.analysis.block)
-        found = sorted(path for path in folder.iterdir() if path.is_file())
-        return [*found, Path(heatmap)] if heatmap else found
+            everything = shutil.make_archive(str(result.folder / "bavos"), "zip", folder)
+            shutil.make_archive(str(folder / "masks"), "zip", folder, "masks")
+            Path(everything).replace(folder / "bavos.zip")
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        return sorted(files, key=lambda path: path.name != "bavos.zip")
+
+
+def checked_position(result: Result, position: int) -> None:
+    """Raises InputError for a frame that was not analysed."""
+    last = len(result.analysis.frames) - 1
+    if not 0 <= position <= last:
+        raise InputError(f"There is no analysed frame {position}; give 0 to {last}.")
 
 
 @functools.lru_cache(maxsize=4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +13,12 @@ import gradio as gr
 
 from bavos_core import backbones
 from bavos_core.export import OPACITY
-from bavos_core.settings import FRAMES_ON_CPU
 from bavos_core.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 from . import words
 from .api import add_api
+from .edits import Edits
+from .gpu import ZERO_GPU
 from .handlers import EXAMPLES, Handlers
 from .jobs import Jobs
 from .settings import DemoSettings
@@ -33,7 +36,9 @@ LATEST: dict[str, Any] = {"trigger_mode": "always_last"}  # drop what a moving s
 def launch() -> None:
     """Build the page and serve it until it is stopped."""
     settings = DemoSettings.from_environment()
-    jobs = Jobs(settings)
+    jobs = Jobs(settings, examples=sorted(EXAMPLES.glob("*.mp4")))
+    if settings.warm_up and not ZERO_GPU:
+        threading.Thread(target=jobs.warm_up, args=(settings.backbone,), daemon=True).start()
     try:
         build(jobs).launch(**launch_options(settings))
     finally:
@@ -45,9 +50,11 @@ def launch_options(settings: DemoSettings) -> dict[str, Any]:
     return {
         "theme": gr.themes.Soft(primary_hue="teal", neutral_hue="slate"),
         "css": CSS,
+        "js": _script("page.js"),
         "max_file_size": f"{settings.max_upload_mib}mb",
         "allowed_paths": [str(EXAMPLES)],
         "footer_links": ["api", "settings"],
+        "mcp_server": importlib.util.find_spec("mcp") is not None,
     }
 
 
@@ -64,15 +71,19 @@ def build(jobs: Jobs) -> gr.Blocks:
             with gr.Column(scale=1, min_width=300):
                 inputs = lay_out_inputs(handlers, jobs.settings)
             with gr.Column(scale=3):
-                videos = lay_out_videos()
+                videos, run = lay_out_videos(), lay_out_run(handlers, jobs.settings)
+                notice = gr.Markdown(words.START, elem_id="notice")
         with gr.Column(visible=False) as results:
-            views = lay_out_results()
-            adapting = lay_out_adapting(jobs.settings)
+            parts = lay_out_results(jobs.settings)
         gr.Markdown(words.FOOTER, elem_classes="small")
         add_api(jobs, DEVICE)  # first: the names of its endpoints must not be taken
-        connect(handlers, inputs, videos, views, adapting, results)
+        Wiring(handlers, inputs, videos, run, notice, results, *parts).connect()
+        page.load(handlers.from_address, None, [inputs.clip, inputs.backbone, run.preset], **QUICK)
     page.queue(max_size=jobs.settings.queue_size)
     return page
+
+
+# ---- layout ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -83,8 +94,15 @@ class Inputs:
     about: gr.Markdown
     gallery: gr.Gallery
     backbone: gr.Dropdown
-    frames: gr.Slider
+
+
+@dataclass(frozen=True)
+class Run:
+    """How thoroughly, and the start."""
+
+    preset: gr.Radio
     run: gr.Button
+    cancel: gr.Button
 
 
 @dataclass(frozen=True)
@@ -93,31 +111,71 @@ class Videos:
 
     original: gr.Video
     overlay: gr.Video
-    notice: gr.Markdown
 
 
 @dataclass(frozen=True)
-class Views:
-    """What is shown of a result."""
+class Viewer:
+    """The large frame, and how objects are painted on it."""
 
     key: gr.State  # id of the result in the store
-    query: gr.State  # handlers.Query, or None
     position: gr.Slider
     clusters: gr.Slider
     frame: gr.Image
+    compared: gr.ImageSlider
+    view: gr.Radio
     background: gr.Checkbox
     opacity: gr.Slider
+    style: gr.Radio
+    edits: gr.State  # edits.Edits
+
+    @property
+    def look(self) -> list[Any]:
+        """The fields of pictures.ObjectsLook."""
+        return [self.background, self.opacity, self.style, self.edits]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What the clicked patches attend to, and how that is painted."""
+
+    queries: gr.State  # list of pictures.Query
     heat: gr.Image
+    weight: gr.Markdown
+    caption: gr.HTML
     source: gr.Radio
     head: gr.Dropdown
-    heat_video: gr.Video
-    caption: gr.Markdown
-    objects: gr.HTML
-    tree: gr.HTML
-    prepare: gr.Button
-    downloads: gr.File
+    keep: gr.Checkbox
+    clear: gr.Button
+    colours: gr.Dropdown
+    opacity: gr.Slider
+    percentile: gr.Slider
+    grid: gr.Checkbox
     compare: gr.Radio
     tiles: gr.Gallery
+    video: gr.Video
+
+    @property
+    def look(self) -> list[Any]:
+        """The fields of pictures.HeatLook."""
+        return [
+            self.source,
+            self.head,
+            self.colours,
+            self.opacity,
+            self.percentile,
+            self.grid,
+        ]
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """Objects and the tree that they are cut from."""
+
+    objects: gr.HTML
+    tree: gr.HTML
+    node_tiles: gr.Gallery
+    play: gr.Button
+    levels: gr.Video
 
 
 @dataclass(frozen=True)
@@ -133,8 +191,18 @@ class Adapting:
     seen: gr.Image
 
 
+@dataclass(frozen=True)
+class TakeHome:
+    """Downloads and code."""
+
+    prepare: gr.Button
+    downloads: gr.File
+    show_code: gr.Button
+    code: gr.Code
+
+
 def lay_out_inputs(handlers: Handlers, settings: DemoSettings) -> Inputs:
-    """Upload, examples, settings and the button."""
+    """Upload, examples, settings and the buttons."""
     clip = gr.File(label="Your clip", file_types=FILE_TYPES, height=150, elem_id="clip")
     about = gr.Markdown(words.limits(settings), elem_classes="small")
     gallery = gr.Gallery(
@@ -152,16 +220,23 @@ def lay_out_inputs(handlers: Handlers, settings: DemoSettings) -> Inputs:
         backbone = gr.Dropdown(
             list(backbones.names()), value=settings.backbone, label="Backbone", info=words.BACKBONE
         )
-        frames = gr.Slider(
-            1,
-            settings.max_frames,
-            value=min(FRAMES_ON_CPU, settings.max_frames),
-            step=1,
-            label="Frames to analyse",
-            info=words.FRAMES,
+    return Inputs(clip, about, gallery, backbone)
+
+
+def lay_out_run(handlers: Handlers, settings: DemoSettings) -> Run:
+    """Quality and buttons."""
+    with gr.Row():
+        preset = gr.Radio(
+            words.presets(handlers.jobs.pace, settings),
+            value="balanced",
+            label=words.PRESET,
+            elem_id="preset",
+            scale=5,
         )
-    run = gr.Button("Segment", variant="primary", size="lg", elem_id="segment")
-    return Inputs(clip, about, gallery, backbone, frames, run)
+        with gr.Column(scale=1, min_width=140):
+            run = gr.Button("Segment", variant="primary", elem_id="segment")
+            cancel = gr.Button("Cancel", elem_id="cancel")
+    return Run(preset, run, cancel)
 
 
 def lay_out_videos() -> Videos:
@@ -170,60 +245,167 @@ def lay_out_videos() -> Videos:
     with gr.Row():
         original = gr.Video(label="Original", buttons=[], elem_id="original", **look)
         overlay = gr.Video(label="Objects", buttons=["download"], elem_id="overlay", **look)
-    return Videos(original, overlay, gr.Markdown(words.START, elem_id="notice"))
+    return Videos(original, overlay)
 
 
-def lay_out_results() -> Views:
-    """Frame and heatmap, hierarchy and heatmap video, downloads."""
-    key, query = gr.State(""), gr.State(None)
+def lay_out_results(
+    settings: DemoSettings,
+) -> tuple[Viewer, Attention, Hierarchy, Adapting, TakeHome]:
+    """The large frame on the left, what there is to see of it on the right."""
     with gr.Row():
-        position = gr.Slider(0, 1, value=0, step=1, label=words.TIME, elem_id="position")
-        clusters = gr.Slider(1, 2, value=1, step=1, label=words.GRANULARITY, elem_id="clusters")
+        with gr.Column(scale=1, min_width=320):
+            viewer = lay_out_viewer()
+        with gr.Column(scale=1, min_width=320), gr.Tabs():
+            with gr.Tab("Attention"):
+                attention = lay_out_attention()
+            with gr.Tab("Objects"):
+                objects = gr.HTML(elem_id="objects", js_on_load=_script("objects.js"))
+            with gr.Tab("Hierarchy"):
+                hierarchy = lay_out_hierarchy(objects)
+            with gr.Tab("Adapt"):
+                adapting = lay_out_adapting(settings)
+            with gr.Tab("Take home"):
+                take_home = lay_out_take_home()
+    return viewer, attention, hierarchy, adapting, take_home
+
+
+def lay_out_viewer() -> Viewer:
+    """Time, granularity, the frame, and how it is painted."""
+    key, edits = gr.State(""), gr.State(Edits())
+    look: dict[str, Any] = {"interactive": False, "format": "jpeg"}
+    position = gr.Slider(0, 1, value=0, step=1, label=words.TIME, elem_id="position")
+    frame = gr.Image(
+        label="Objects: click a patch", buttons=["fullscreen"], elem_id="frame", **look
+    )
+    compared = gr.ImageSlider(
+        label="Original and objects", visible=False, buttons=[], elem_id="compare-frame", **look
+    )
+    clusters = gr.Slider(1, 2, value=1, step=1, label=words.GRANULARITY, elem_id="clusters")
     with gr.Row():
-        with gr.Column():
-            frame = gr.Image(
-                label="Objects: click a patch",
-                interactive=False,
-                format="jpeg",
-                buttons=["fullscreen"],
-                elem_id="frame",
-            )
-            with gr.Row():
-                background = gr.Checkbox(False, label=words.BACKGROUND, elem_id="background")
-                opacity = gr.Slider(0, 1, value=OPACITY, step=0.05, label="Opacity")
-        with gr.Column():
-            heat = gr.Image(
-                label="Where that patch attends, in this frame",
-                interactive=False,
-                format="jpeg",
-                buttons=["download", "fullscreen"],
-                elem_id="heat",
-            )
-            with gr.Row():
-                source = gr.Radio([], label=words.SOURCE_LABEL, info=words.SOURCE, elem_id="source")
-                # Its choices change: a question asked just before may hold one that is gone.
-                head = gr.Dropdown([], label="Head", allow_custom_value=True, elem_id="head")
+        view = gr.Radio(list(words.VIEW.items()), value="objects", label="Show", elem_id="view")
+        style = gr.Radio(
+            list(words.STYLES.items()), value="both", label="Painted as", elem_id="style"
+        )
     with gr.Row():
-        with gr.Column():
-            objects = gr.HTML(elem_id="objects")
-            tree = gr.HTML(elem_id="tree")
-        with gr.Column():
-            heat_video = gr.Video(
-                label="Where it attends, in all analysed frames",
-                buttons=["download"],
-                loop=True,
-                autoplay=True,
-                interactive=False,
-                elem_id="heat-video",
+        background = gr.Checkbox(False, label=words.BACKGROUND, elem_id="background")
+        opacity = gr.Slider(0, 1, value=OPACITY, step=0.05, label="Opacity", elem_id="opacity")
+    return Viewer(
+        key=key,
+        position=position,
+        clusters=clusters,
+        frame=frame,
+        compared=compared,
+        view=view,
+        background=background,
+        opacity=opacity,
+        style=style,
+        edits=edits,
+    )
+
+
+def lay_out_attention() -> Attention:
+    """Heatmap, numbers, the choice of source and head, and small pictures side by side."""
+    queries = gr.State([])
+    heat = gr.Image(
+        label="Where that patch attends, in this frame: click to weigh a patch",
+        interactive=False,
+        format="jpeg",
+        buttons=["download", "fullscreen"],
+        elem_id="heat",
+    )
+    weight = gr.Markdown(elem_id="weight", elem_classes="small")
+    caption = gr.HTML(words.CLICK, elem_id="caption")
+    gr.Markdown(words.CAVEAT, elem_classes="small")
+    source = gr.Radio([], label=words.SOURCE_LABEL, info=words.SOURCE, elem_id="source")
+    with gr.Row():
+        # Its choices change: a question asked just before may hold one that is gone.
+        head = gr.Dropdown([], label="Head", allow_custom_value=True, elem_id="head")
+        keep = gr.Checkbox(False, label=words.KEEP, elem_id="keep")
+        clear = gr.Button("Clear points", size="sm", elem_id="clear")
+    with gr.Accordion("How it is painted", open=False, elem_id="heat-look"):
+        with gr.Row():
+            colours = gr.Dropdown(
+                list(words.COLOURS), value="inferno", label="Colours", elem_id="colours"
             )
-            caption = gr.Markdown(words.CLICK, elem_classes="small")
+            grid = gr.Checkbox(False, label=words.GRID, elem_id="grid")
+        opacity = gr.Slider(0, 1, value=0.65, step=0.05, label="Opacity", elem_id="heat-opacity")
+        percentile = gr.Slider(
+            90, 100, value=99.9, step=0.1, label="Hottest colour at percentile",
+            elem_id="percentile",
+        )  # fmt: skip
     compare = gr.Radio(
-        list(words.COMPARE.items()), value="time", label="Side by side", elem_id="compare"
+        list(words.COMPARE.items()), value="time", label=words.SIDE_BY_SIDE, elem_id="compare"
     )
     tiles = gr.Gallery(
-        columns=6, height="auto", object_fit="contain", interactive=False, show_label=False,
-        buttons=["download"], format="jpeg", elem_id="tiles",
+        columns=4, height="auto", object_fit="contain", interactive=False, allow_preview=False,
+        show_label=False, buttons=[], format="jpeg", elem_id="tiles",
     )  # fmt: skip
+    video = gr.Video(
+        label="Where it attends, in all analysed frames",
+        buttons=["download"],
+        loop=True,
+        autoplay=True,
+        interactive=False,
+        elem_id="heat-video",
+    )
+    return Attention(
+        queries=queries,
+        heat=heat,
+        weight=weight,
+        caption=caption,
+        source=source,
+        head=head,
+        keep=keep,
+        clear=clear,
+        colours=colours,
+        opacity=opacity,
+        percentile=percentile,
+        grid=grid,
+        compare=compare,
+        tiles=tiles,
+        video=video,
+    )
+
+
+def lay_out_hierarchy(objects: gr.HTML) -> Hierarchy:
+    """The tree, the clicked branch over time, and the paper's levels."""
+    gr.Markdown(words.TREE, elem_classes="small")
+    tree = gr.HTML(elem_id="tree", js_on_load=_script("tree.js"))
+    node_tiles = gr.Gallery(
+        columns=4, height="auto", object_fit="contain", interactive=False, visible=False,
+        show_label=False, buttons=[], format="jpeg", elem_id="node-tiles",
+    )  # fmt: skip
+    play = gr.Button("Play the levels", elem_id="play")
+    levels = gr.Video(
+        label=words.LEVELS, visible=False, autoplay=True, loop=True, interactive=False,
+        buttons=["download"], elem_id="levels",
+    )  # fmt: skip
+    return Hierarchy(objects, tree, node_tiles, play, levels)
+
+
+def lay_out_adapting(settings: DemoSettings) -> Adapting:
+    """Steps and buttons; losses and attention while it learns."""
+    status = gr.Markdown(words.ADAPT, elem_id="adapt-status")
+    steps = gr.Slider(
+        1, settings.max_steps, value=min(100, settings.max_steps), step=1,
+        label=words.STEPS, elem_id="steps",
+    )  # fmt: skip
+    with gr.Row():
+        run = gr.Button("Adapt to this clip", variant="primary", elem_id="adapt")
+        stop = gr.Button("Stop", elem_id="stop", min_width=80)
+        undo = gr.Button("Undo", interactive=False, elem_id="undo", min_width=80)
+    seen = gr.Image(
+        label="What the block attends to from the clicked patch, or from the middle",
+        interactive=False, format="jpeg", buttons=[], elem_id="seen",
+    )  # fmt: skip
+    losses = gr.LinePlot(
+        x="step", y="value", color="loss", title="Losses", height=260, elem_id="losses"
+    )
+    return Adapting(steps, run, stop, undo, status, losses, seen)
+
+
+def lay_out_take_home() -> TakeHome:
+    """Downloads and code."""
     prepare = gr.Button("Prepare downloads", elem_id="prepare")
     downloads = gr.File(
         label="Downloads",
@@ -232,179 +414,165 @@ def lay_out_results() -> Views:
         visible=False,
         elem_id="downloads",
     )
-    return Views(
-        key=key,
-        query=query,
-        position=position,
-        clusters=clusters,
-        frame=frame,
-        background=background,
-        opacity=opacity,
-        heat=heat,
-        source=source,
-        head=head,
-        heat_video=heat_video,
-        caption=caption,
-        objects=objects,
-        tree=tree,
-        prepare=prepare,
-        downloads=downloads,
-        compare=compare,
-        tiles=tiles,
-    )
+    show_code = gr.Button("Show as code", elem_id="show-code")
+    code = gr.Code(language="python", label="The same elsewhere", interactive=False, elem_id="code")
+    return TakeHome(prepare, downloads, show_code, code)
 
 
-def lay_out_adapting(settings: DemoSettings) -> Adapting:
-    """Steps and buttons; losses beside attention while it learns."""
-    with gr.Accordion("Adapt to this clip", open=False, elem_id="adapting"):
-        status = gr.Markdown(words.ADAPT, elem_id="adapt-status")
-        with gr.Row(equal_height=True):
-            steps = gr.Slider(
-                1, settings.max_steps, value=min(100, settings.max_steps), step=1,
-                label=words.STEPS, elem_id="steps",
-            )  # fmt: skip
-            run = gr.Button("Adapt", variant="primary", elem_id="adapt")
-            stop = gr.Button("Stop", elem_id="stop")
-            undo = gr.Button("Undo", interactive=False, elem_id="undo")
-        with gr.Row():
-            losses = gr.LinePlot(
-                x="step", y="value", color="loss", title="Losses", height=260, elem_id="losses"
-            )
-            seen = gr.Image(
-                label="What the block attends to from the clicked patch, or from the middle",
-                interactive=False, format="jpeg", buttons=[], elem_id="seen",
-            )  # fmt: skip
-    return Adapting(steps, run, stop, undo, status, losses, seen)
+def _script(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
-def connect(
-    handlers: Handlers,
-    inputs: Inputs,
-    videos: Videos,
-    views: Views,
-    adapting: Adapting,
-    results: gr.Column,
-) -> None:
-    """Events to handlers."""
-    i, v = inputs, views
-    i.clip.change(handlers.show_clip, i.clip, [videos.original, videos.overlay, i.about], **PRIVATE)
-    i.gallery.select(handlers.take_example, None, i.clip, **QUICK)
-    shown = result_outputs(videos, views, adapting, results)
-    connect_segment(handlers, inputs, videos, views, adapting, shown)
-    connect_objects(handlers, videos, views)
-    connect_attention(handlers, views)
-    connect_adapting(handlers, views, adapting, shown)
-    v.prepare.click(
-        handlers.make_files, [v.key, v.clusters, v.heat_video], v.downloads, **PRIVATE, **DEVICE
-    )
+# ---- events ------------------------------------------------------------------------------------
 
 
-def result_outputs(
-    videos: Videos, views: Views, adapting: Adapting, results: gr.Column
-) -> list[Any]:
-    """What `Handlers.segment`, `adapt` and `undo` fill with another result."""
-    v = views
-    shown = [v.key, videos.overlay, videos.notice, results, v.position, v.clusters]
-    return [*shown, v.source, v.head, v.downloads, adapting.undo]
+@dataclass(frozen=True)
+class Wiring:
+    """Which event calls which handler."""
 
+    handlers: Handlers
+    inputs: Inputs
+    videos: Videos
+    run: Run
+    notice: gr.Markdown
+    results: gr.Column
+    viewer: Viewer
+    attention: Attention
+    hierarchy: Hierarchy
+    adapting: Adapting
+    take_home: TakeHome
 
-def connect_segment(
-    handlers: Handlers,
-    inputs: Inputs,
-    videos: Videos,
-    views: Views,
-    adapting: Adapting,
-    shown: list[Any],
-) -> None:
-    """The button: analyse, then paint the middle frame and the hierarchy."""
-    v, a = views, adapting
-    done = inputs.run.click(
-        handlers.segment,
-        [inputs.clip, inputs.backbone, inputs.frames],
-        shown,
-        show_progress_on=videos.overlay,
-        **PRIVATE,
-        **DEVICE,
-    )
-    of_before = [v.query, v.heat, v.heat_video, v.caption, v.tiles, a.status, a.losses, a.seen]
-    show_result(handlers, views, done.success(handlers.forget_query, None, of_before, **QUICK))
+    def connect(self) -> None:
+        """All of them."""
+        for part in (self._clip, self._objects, self._tree, self._attention, self._adapting):
+            part()
+        h, v, t = self.handlers, self.viewer, self.take_home
+        files = [v.key, v.clusters, v.edits, self.attention.video]
+        t.prepare.click(h.make_files, files, t.downloads, **PRIVATE, **DEVICE)
+        t.show_code.click(h.show_code, [v.key, v.clusters, v.edits], t.code, **QUICK)
 
+    # What a new result fills, in the order of `Handlers._shown`.
+    @property
+    def _shown(self) -> list[Any]:
+        v, a = self.viewer, self.attention
+        return [
+            v.key, self.videos.overlay, self.notice, self.results, v.position, v.clusters,
+            a.source, a.head, self.take_home.downloads, self.adapting.undo, v.edits,
+        ]  # fmt: skip
 
-def show_result(handlers: Handlers, views: Views, event: Any) -> Any:
-    """Paint the shown frame and draw the hierarchy after an event."""
-    v = views
-    seen = [v.key, v.position, v.clusters, v.background, v.opacity]
-    return event.success(handlers.paint, seen, v.frame, **QUICK).then(
-        handlers.describe, [v.key, v.clusters], [v.objects, v.tree], **QUICK
-    )
+    @property
+    def _painted(self) -> dict[str, Any]:
+        v = self.viewer
+        return {
+            "fn": self.handlers.paint,
+            "inputs": [v.key, v.position, v.clusters, v.view, *v.look],
+            "outputs": [v.frame, v.compared],
+            **QUICK,
+        }
 
+    @property
+    def _described(self) -> dict[str, Any]:
+        v = self.viewer
+        return {
+            "fn": self.handlers.describe,
+            "inputs": [v.key, v.clusters, v.edits],
+            "outputs": [self.hierarchy.objects, self.hierarchy.tree],
+            **QUICK,
+        }
 
-def connect_objects(handlers: Handlers, videos: Videos, views: Views) -> None:
-    """Sliders re-colour the frame at once; the video follows when a slider is let go."""
-    v = views
-    shown = [v.key, v.position, v.clusters, v.background, v.opacity]
-    gr.on(
-        [v.position.input, v.clusters.input, v.opacity.input, v.background.input],
-        handlers.paint,
-        shown,
-        v.frame,
-        **LATEST,
-        **QUICK,
-    )
-    v.clusters.input(handlers.describe, [v.key, v.clusters], [v.objects, v.tree], **LATEST, **QUICK)
-    gr.on(
-        [v.clusters.release, v.background.input],
-        handlers.repaint_video,
-        [v.key, v.clusters, v.background],
-        videos.overlay,
-        **LATEST,
-        **PRIVATE,
-        **DEVICE,
-    )
+    @property
+    def _here(self) -> list[Any]:
+        return [self.viewer.key, self.attention.queries, self.viewer.position]
 
+    def _clip(self) -> None:
+        """From a clip to its result."""
+        h, i, a, b = self.handlers, self.inputs, self.attention, self.adapting
+        original = [self.videos.original, self.videos.overlay, i.about]
+        i.clip.change(h.show_clip, i.clip, original, **PRIVATE)
+        segment: dict[str, Any] = {
+            "fn": h.segment,
+            "inputs": [i.clip, i.backbone, self.run.preset],
+            "outputs": self._shown,
+            "show_progress_on": self.videos.overlay,
+            **PRIVATE,
+            **DEVICE,
+        }
+        of_before = [a.queries, a.heat, a.video, a.caption, a.tiles, b.status, b.losses, b.seen]
+        example = i.gallery.select(h.take_example, None, i.clip, **QUICK)
+        for done in (self.run.run.click(**segment), example.success(**segment)):
+            fresh = done.success(h.forget_query, None, of_before, **QUICK)
+            self._show_result(fresh).then(h.qualities, None, self.run.preset, **QUICK)
+        self.run.cancel.click(h.cancel, None, None, **QUICK)
 
-def connect_attention(handlers: Handlers, views: Views) -> None:
-    """A click sets the query; the heatmaps follow it, the source, the head and the time."""
-    v = views
-    v.frame.select(handlers.click, v.position, v.query, **QUICK)
-    v.position.input(handlers.attend, here(v), v.heat, **LATEST, **QUICK)
-    v.compare.input(handlers.compare, [*here(v), v.compare], v.tiles, **LATEST, **QUICK)
-    # Another source has other heads, so attention waits until the menu is back at the mean.
-    heads = v.source.input(handlers.list_heads, [v.key, v.source], v.head, **QUICK)
-    for asked in (v.query.change, v.head.input, heads.success):
-        show_attention(handlers, views, asked)
+    def _show_result(self, event: Any) -> Any:
+        """Paint the shown frame and draw the hierarchy after an event."""
+        return event.success(**self._painted).then(**self._described)
 
+    def _objects(self) -> None:
+        """Controls re-colour the frame at once; the video follows when a slider is let go."""
+        h, v = self.handlers, self.viewer
+        looks = [v.position.input, v.clusters.input, v.view.input, v.opacity.input]
+        looks += [v.background.input, v.style.input, v.edits.change]
+        gr.on(looks, **self._painted, **LATEST)
+        gr.on([v.clusters.input, v.edits.change], **self._described, **LATEST)
+        gr.on(
+            [v.clusters.release, v.opacity.release, v.background.input, v.style.input,
+             v.edits.change],
+            h.repaint_video,
+            [v.key, v.clusters, *v.look],
+            self.videos.overlay,
+            **LATEST, **PRIVATE, **DEVICE,
+        )  # fmt: skip
+        self.hierarchy.objects.select(h.edit, v.edits, v.edits, **QUICK)
 
-def here(views: Views) -> list[Any]:
-    """The clicked patch, and how to look at it."""
-    v = views
-    return [v.key, v.query, v.position, v.source, v.head]
+    def _tree(self) -> None:
+        """The dashed line and the slider are one thing; branches and levels are looked at."""
+        h, v, t = self.handlers, self.viewer, self.hierarchy
+        moved = t.tree.input(h.cut_at, v.key, v.clusters, **QUICK)
+        self._show_result(moved).then(
+            h.repaint_video, [v.key, v.clusters, *v.look], self.videos.overlay, **PRIVATE, **DEVICE
+        )
+        t.tree.select(h.show_node, v.key, t.node_tiles, **QUICK)
+        t.play.click(h.play_levels, [v.key, v.position], t.levels, **PRIVATE)
 
+    def _attention(self) -> None:
+        """A click sets the query; the heatmaps follow it, the source, the head and the time."""
+        h, v, a = self.handlers, self.viewer, self.attention
+        v.frame.select(h.click, [a.queries, v.position, a.keep], a.queries, **QUICK)
+        a.clear.click(list, None, a.queries, **QUICK)
+        v.position.input(h.attend, [*self._here, *a.look], a.heat, **LATEST, **QUICK)
+        compared = [*self._here, a.compare, *a.look]
+        a.compare.input(h.compare, compared, a.tiles, **LATEST, **QUICK)
+        picked = a.tiles.select(h.pick_tile, a.compare, [v.position, a.head], **QUICK)
+        picked.success(**self._painted)
+        a.heat.select(h.weigh, [*self._here, a.source, a.head], a.weight, **QUICK)
+        # Another source has other heads, so attention waits until the menu is back at the mean.
+        heads = a.source.input(h.list_heads, [v.key, a.source], a.head, **QUICK)
+        looks = (a.colours.input, a.opacity.release, a.percentile.release, a.grid.input)
+        for asked in (a.queries.change, a.head.input, heads.success, picked.success, *looks):
+            self._show_attention(asked)
 
-def show_attention(handlers: Handlers, views: Views, asked: Callable[..., Any]) -> None:
-    """Everything that is shown of the clicked patch, when asked for by an event."""
-    v = views
-    answer: dict[str, Any] = {"concurrency_limit": 1, **LATEST, **PRIVATE}
-    over_time = [v.key, v.query, v.source, v.head]
-    asked(handlers.attend, here(v), v.heat, **LATEST, **QUICK)
-    asked(handlers.compare, [*here(v), v.compare], v.tiles, **LATEST, **QUICK)
-    asked(handlers.attend_over_time, over_time, [v.heat_video, v.caption], **answer)
+    def _show_attention(self, asked: Callable[..., Any]) -> None:
+        """Everything that is shown of the clicked patches, when asked for by an event."""
+        h, a = self.handlers, self.attention
+        everything = [*self._here, *a.look]
+        answer: dict[str, Any] = {"concurrency_limit": 1, **LATEST, **PRIVATE}
+        asked(h.attend, everything, a.heat, **LATEST, **QUICK)
+        asked(h.compare, [*self._here, a.compare, *a.look], a.tiles, **LATEST, **QUICK)
+        asked(h.attend_over_time, everything, [a.video, a.caption], **answer)
 
-
-def connect_adapting(
-    handlers: Handlers, views: Views, adapting: Adapting, shown: list[Any]
-) -> None:
-    """Learn on the clip, stop early, take it back."""
-    v, a = views, adapting
-    learned = a.run.click(
-        handlers.adapt,
-        [v.key, v.query, v.position, a.steps],
-        [a.status, a.losses, a.seen, *shown],
-        show_progress="hidden",
-        **PRIVATE,
-        **DEVICE,
-    )
-    a.stop.click(handlers.stop, v.key, None, **QUICK)
-    undone = a.undo.click(handlers.undo, v.key, shown, **PRIVATE, **DEVICE)
-    for event in (learned, undone):
-        show_attention(handlers, views, show_result(handlers, views, event).success)
+    def _adapting(self) -> None:
+        """Learn on the clip, stop early, take it back."""
+        h, v, b = self.handlers, self.viewer, self.adapting
+        learned = b.run.click(
+            h.adapt,
+            [*self._here, b.steps],
+            [b.status, b.losses, b.seen, *self._shown],
+            show_progress="hidden",
+            **PRIVATE,
+            **DEVICE,
+        )
+        b.stop.click(h.stop, v.key, None, **QUICK)
+        undone = b.undo.click(h.undo, v.key, self._shown, **PRIVATE, **DEVICE)
+        for event in (learned, undone):
+            self._show_attention(self._show_result(event).success)

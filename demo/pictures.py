@@ -1,76 +1,233 @@
-"""Pictures of a stored analysis that the page shows beside the large frame.
+"""Pictures of a stored analysis for the page.
 
-T analysed frames, h×w patch grid. All pictures are (H, W, 3) uint8 RGB.
+T analysed frames, h×w patch grid, Q queries. All pictures are (H, W, 3) uint8 RGB.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
 
-from bavos_core import Analysis, drawing
+from bavos_core import Analysis, Segmentation, drawing, export
+from bavos_core.masks import nearest_pixels
 from bavos_core.settings import Sources
 from bavos_core.trained import TrainedBlock
 
 from . import words
+from .edits import Edits
 
 Query = tuple[int, float, float]  # analysed frame, y and x of a point in pixels
 Tile = tuple[np.ndarray, str]  # a small picture and what it shows
 
 _TILE = 280  # longer side in pixels
+_THUMBNAILS = 24  # nodes of the tree that get a picture
+_THUMBNAIL = (88, 64)  # pixels
 
 
-def heat_frame(analysis: Analysis, row: np.ndarray, position: int, query: Query) -> np.ndarray:
-    """A frame under the attention row (T, h, w), with the point if it is of this frame."""
-    return _heated(analysis.frames[position], analysis, row, position, query)
+@dataclass(frozen=True)
+class ObjectsLook:
+    """How objects are painted."""
+
+    background: bool = False
+    opacity: float = export.OPACITY
+    style: drawing.Style = "both"
+    edits: Edits = field(default_factory=Edits)
 
 
-def over_time(analysis: Analysis, row: np.ndarray, query: Query) -> list[Tile]:
-    """A row of attention in every analysed frame."""
+@dataclass(frozen=True)
+class HeatLook:
+    """How attention is painted."""
+
+    source: Sources
+    head: int | None = None  # None: the mean of all
+    colours: str = "inferno"  # of matplotlib
+    opacity: float = 0.65
+    percentile: float = 99.9  # of the weights: what lies above has the hottest colour
+    grid: bool = False  # lines between the patches
+
+
+# ---- objects -----------------------------------------------------------------------------------
+
+
+def objects_frame(
+    analysis: Analysis, cut: Segmentation, position: int, look: ObjectsLook
+) -> np.ndarray:
+    """An analysed frame with its objects."""
+    colours, alpha = drawing.cluster_paint(
+        cut.background,
+        opacity=look.opacity,
+        show_background=look.background,
+        hidden=look.edits.unseen(cut),
+    )
+    mask = export.analysed_mask(analysis, cut, position)
+    return mask.painted(colours, alpha, look.style)
+
+
+def object_thumbnail(analysis: Analysis, cut: Segmentation, cluster: int) -> str:
+    """The frame where an object is largest, cut out around it, as a data address."""
+    return _thumbnail(analysis, cut.labels == cluster)
+
+
+def node_over_time(analysis: Analysis, node: int) -> list[Tile]:
+    """The patches of one node of the hierarchy, in every analysed frame."""
+    inside = node_mask(analysis, node)
     return [
-        (_tile(analysis, row, t, query), words.frame_name(analysis, t))
+        (drawing.heats_overlay(_small(analysis, t), [mask]), words.frame_name(analysis, t))
+        for t, mask in enumerate(inside.astype(np.float32))
+    ]
+
+
+def node_mask(analysis: Analysis, node: int) -> np.ndarray:
+    """Which patches belong to a node of the hierarchy: (T, h, w) bool."""
+    below = np.zeros(analysis.tree.leaves, bool)
+    below[analysis.tree.leaves_of(node)] = True
+    return below[analysis.nearest[..., 0]]
+
+
+def node_thumbnails(analysis: Analysis, cut: Segmentation) -> Mapping[int, str]:
+    """Small pictures of the clusters of a cut and of the nodes above them, largest first."""
+    tree = analysis.tree
+    cluster = tree.node_clusters(cut.leaf_cluster)
+    parent = np.full(2 * tree.leaves - 1, -1)
+    for i, (first, second, *_) in enumerate(tree.merges):
+        parent[[int(first), int(second)]] = tree.leaves + i
+    is_top = (cluster >= 0) & ((parent < 0) | (cluster[parent] != cluster))
+    size = tree.node_counts().sum(1)
+    tops = sorted(np.flatnonzero(is_top).tolist(), key=lambda node: -size[node])
+    above = sorted(np.flatnonzero(cluster < 0).tolist(), key=lambda node: -node)[1:]
+    return {
+        node: _thumbnail(analysis, node_mask(analysis, node))
+        for node in (tops + above)[:_THUMBNAILS]
+    }
+
+
+def _thumbnail(analysis: Analysis, inside: np.ndarray) -> str:
+    """The frame that holds most of a mask (T, h, w), cut out around it; the rest is dimmed."""
+    t = int(inside.sum((1, 2)).argmax())
+    frame = analysis.frames[t]
+    pixels = nearest_pixels(inside[t], frame.shape[:2])
+    rows, columns = (np.flatnonzero(pixels.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        rows, columns = (np.arange(side) for side in frame.shape[:2])
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    dimmed = np.where(pixels[box][..., None], frame[box], frame[box] // 3 + 150)
+    picture = Image.fromarray(dimmed.astype(np.uint8))
+    picture.thumbnail(_THUMBNAIL)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def level_pictures(analysis: Analysis, position: int) -> list[Tile]:
+    """One frame as the hierarchy grows: the paper's levels, then ever fewer objects (Fig. 5)."""
+    levels = [level[position] for level in analysis.levels]
+    counts = [int(level.max()) + 1 for level in analysis.levels]
+    tree, leaf = analysis.tree, analysis.nearest[position, ..., 0]
+    for clusters in (64, 32, 16, 8, 4, 2):
+        if clusters < counts[-1]:
+            levels.append(tree.cut_into(clusters)[leaf])
+            counts.append(clusters)
+    return [
+        (_coloured(analysis.frames[position], level), f"{count} clusters")
+        for level, count in zip(levels, counts, strict=True)
+    ]
+
+
+def _coloured(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    colours = np.array([drawing.object_colour(i) for i in range(int(labels.max()) + 1)])
+    painted = colours[nearest_pixels(labels, frame.shape[:2])]
+    return (0.4 * frame + 0.6 * painted).astype(np.uint8)
+
+
+# ---- attention ---------------------------------------------------------------------------------
+
+
+def heat_frame(
+    analysis: Analysis,
+    rows: np.ndarray,
+    position: int,
+    queries: Sequence[Query],
+    look: HeatLook,
+) -> np.ndarray:
+    """A frame under the attention rows (Q, T, h, w) of the queries."""
+    return _heated(analysis.frames[position], analysis, rows, position, queries, look)
+
+
+def over_time(
+    analysis: Analysis, rows: np.ndarray, queries: Sequence[Query], look: HeatLook
+) -> list[Tile]:
+    """Rows of attention in every analysed frame."""
+    return [
+        (_tile(analysis, rows, t, queries, look), words.frame_name(analysis, t))
         for t in range(len(analysis.frames))
     ]
 
 
-def by_source(analysis: Analysis, position: int, query: Query) -> list[Tile]:
+def by_source(analysis: Analysis, position: int, query: Query, look: HeatLook) -> list[Tile]:
     """What each source attends to in one frame, for the same query (paper, Fig. 1)."""
-    rows = ((words.SOURCES[s], analysis.attend(*query, source=s)) for s in analysis.sources())
-    return [(_tile(analysis, row, position, query), name) for name, row in rows]
+    return [
+        (_one(analysis, position, query, replace(look, source=source, head=None)), name)
+        for source, name in words.sources(analysis)
+    ]
 
 
-def by_head(analysis: Analysis, position: int, query: Query, source: Sources) -> list[Tile]:
+def by_head(analysis: Analysis, position: int, query: Query, look: HeatLook) -> list[Tile]:
     """What each head of a source attends to in one frame."""
-    return list(_heads(analysis, position, query, source))
+    heads = range(analysis.heads(look.source))
+    return [(_one(analysis, position, query, replace(look, head=h)), f"Head {h}") for h in heads]
 
 
 def learned_frame(analysis: Analysis, block: TrainedBlock, query: Query) -> np.ndarray:
     """What a block that is not (yet) the analysis's own attends to, in the query's frame."""
-    row = replace(analysis, block=block).attend(*query, source="learned")
-    return heat_frame(analysis, row, query[0], query)
+    rows = replace(analysis, block=block).attend_all([query], source="learned")
+    return heat_frame(analysis, rows, query[0], [query], HeatLook("learned"))
 
 
-def _heads(analysis: Analysis, position: int, query: Query, source: Sources) -> Iterator[Tile]:
-    for head in range(analysis.heads(source)):
-        row = analysis.attend(*query, head=head, source=source)
-        yield _tile(analysis, row, position, query), f"Head {head}"
+def _one(analysis: Analysis, position: int, query: Query, look: HeatLook) -> np.ndarray:
+    rows = analysis.attend_all([query], head=look.head, source=look.source)
+    return _tile(analysis, rows, position, [query], look)
 
 
-def _tile(analysis: Analysis, row: np.ndarray, position: int, query: Query) -> np.ndarray:
+def _tile(
+    analysis: Analysis,
+    rows: np.ndarray,
+    position: int,
+    queries: Sequence[Query],
+    look: HeatLook,
+) -> np.ndarray:
+    return _heated(_small(analysis, position), analysis, rows, position, queries, look)
+
+
+def _small(analysis: Analysis, position: int) -> np.ndarray:
     small = Image.fromarray(analysis.frames[position])
     small.thumbnail((_TILE, _TILE))
-    return _heated(np.asarray(small), analysis, row, position, query)
+    return np.asarray(small)
 
 
 def _heated(
-    picture: np.ndarray, analysis: Analysis, row: np.ndarray, position: int, query: Query
+    picture: np.ndarray,
+    analysis: Analysis,
+    rows: np.ndarray,
+    position: int,
+    queries: Sequence[Query],
+    look: HeatLook,
 ) -> np.ndarray:
-    """A picture of a frame, at any size, under the heatmap; one scale for the whole row."""
-    heated = drawing.heat_overlay(picture, row[position] / drawing.heat_scale(row))
-    if position != query[0]:
-        return heated
+    """A picture of a frame, at any size, under the heatmaps; one scale for each whole row."""
+    heats = [row[position] / drawing.heat_scale(row, look.percentile) for row in rows]
+    if len(heats) == 1:
+        heated = drawing.heat_overlay(picture, heats[0], opacity=look.opacity, colours=look.colours)
+    else:
+        heated = drawing.heats_overlay(picture, heats, opacity=look.opacity)
+    if look.grid:
+        heated = drawing.patch_grid(heated, analysis.grid)
     shrunk = picture.shape[0] / analysis.size[0]
-    return drawing.mark_point(heated, query[1] * shrunk, query[2] * shrunk)
+    for i, (frame, y, x) in enumerate(queries):
+        if frame == position:
+            colour = drawing.query_colour(i) if len(queries) > 1 else (255, 255, 255)
+            heated = drawing.mark_point(heated, y * shrunk, x * shrunk, colour)
+    return heated

@@ -26,6 +26,7 @@ class DemoSettings:
     stored_results: int = 8  # BAVOS_STORED_RESULTS: the oldest goes first
     keep_seconds: int = 3600  # BAVOS_KEEP_SECONDS: how long files are kept
     queue_size: int = 20  # BAVOS_QUEUE_SIZE: people waiting at most
+    warm_up: int = 1  # BAVOS_WARM_UP: 1 to analyse the examples when the server starts
     preview_side: int = 480  # BAVOS_PREVIEW_SIDE: longer side of the videos on the page, pixels
 
     @classmethod
@@ -46,6 +47,7 @@ class DemoSettings:
                     "stored_results",
                     "keep_seconds",
                     "queue_size",
+                    "warm_up",
                     "preview_side",
                 )
             },

@@ -68,6 +68,13 @@ class Store:
             self._results.move_to_end(key)
             return result
 
+    def drop(self, key: str) -> None:
+        """Forget a result and delete its files."""
+        with self._lock:
+            result = self._results.pop(key, None)
+        if result:
+            shutil.rmtree(result.folder, ignore_errors=True)
+
     def preview_folder(self, clip: Path) -> Path:
         """A folder for files made from a clip before it is analysed; the oldest are dropped."""
         with self._lock:

@@ -3,40 +3,49 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bavos_core import Analysis, Segmentation, backbones, drawing
-from bavos_core.settings import FRAMES_ON_CPU
+from bavos_core.settings import Sources
 from bavos_core.training import Step
 from bavos_core.video import Clip
 
+from .edits import Edits
+from .presets import PRESETS, Pace
 from .settings import DemoSettings
 from .store import Result
+
+if TYPE_CHECKING:
+    from .pictures import Query
 
 HEADER = """
 <header class="bavos-head"><h1>Bavos</h1>
 <p>Finds, follows and colours the objects of a video from what a Vision Transformer attends to:
 no labels, no prompts.</p></header>
 """
-START = "Upload a clip or click an example, then press **Segment**."
-CLICK = "Click a patch in the picture above to see where it attends."
+START = "Upload a clip and press **Segment**, or click an example."
+CLICK = "<p>Click a patch in the large picture to see where it attends.</p>"
+CAVEAT = "Attention shows what was compared with what; it is not an explanation of a decision."
 BACKBONE = (
-    "What describes the patches. dino-vits8 is the paper's; builtin needs no download "
+    "The network that describes the patches. dino-vits8 is the paper's; builtin needs no download "
     "but is far from the paper's accuracy."
 )
-FRAMES = "Spread evenly over the clip; more take longer."
-TIME = "Time (analysed frame)"
+PRESET = "Quality"
+TIME = "Time (analysed frame; arrow keys step)"
 GRANULARITY = "Granularity (number of clusters)"
 BACKGROUND = "Colour the background too"
+VIEW = {"Objects": "objects", "Compare": "compare", "Original": "original"}
+STYLES = {"Fill and outline": "both", "Fill": "fills", "Outline": "outlines"}
+COLOURS = ("inferno", "viridis", "magma", "turbo", "gray")
+KEEP = "Keep earlier points"
+GRID = "Patch grid"
 SOURCE_LABEL = "Source of attention"
-SOURCE = (
-    "Whose attention to look at (the paper's Fig. 1 b, c, d, and training-free keys). A trained "
-    "block is listed when the server was given one."
-)
+SOURCE = "Whose attention: the paper's Fig. 1 b, c, d, or features compared without any training."
 FOOTER = """
-Attention shows what was compared with what; it is not an explanation of a decision.
 Clips and results stay on this server for at most an hour and are not shared.
 Method: Ding et al., *Betrayed by Attention*, ECCV 2024.
 """
@@ -46,19 +55,44 @@ SOURCES = {
     "learned": "Trained block",
     "keys": "Training-free keys",
 }
-
-
 ADAPT = (
     "Train the attention block on this clip alone, without labels, for a moment, and watch what it "
     "learns to attend to. Then the objects are found anew with it; Undo brings the old ones back."
 )
+ADAPTED = "The attention block was adapted to this clip."
 STEPS = "Training steps"
+SIDE_BY_SIDE = "Side by side: click a picture to go to its frame or head"
 COMPARE = {"Over time": "time", "All sources": "sources", "All heads": "heads"}
+TREE = (
+    "Every branch is a part of the scene: the finest below, the whole scene on top. Drag the "
+    "dashed line to choose how fine objects are; click a branch to see its patches over time."
+)
+LEVELS = "From the finest parts to the whole scene"
+
+
+def sources(analysis: Analysis) -> list[tuple[Sources, str]]:
+    """Sources that an analysis can show, and what they are called."""
+    return [(source, SOURCES[source]) for source in analysis.sources()]
 
 
 def frame_name(analysis: Analysis, position: int) -> str:
     """An analysed frame and its time."""
     return f"Frame {position}, {analysis.times[analysis.analysed[position]]:.1f} s"
+
+
+# ---- before and during a run -------------------------------------------------------------------
+
+
+def presets(pace: Pace, settings: DemoSettings) -> list[tuple[str, str]]:
+    """Labels and names of the presets, with their frames, size and expected time."""
+    return [(_preset(name, pace, settings), name) for name in PRESETS]
+
+
+def _preset(name: str, pace: Pace, settings: DemoSettings) -> str:
+    preset = PRESETS[name].within(settings)
+    seconds = pace.seconds(preset)
+    expected = f", about {seconds:.0f} s here" if seconds else ""
+    return f"{name.capitalize()}: {preset.frames} frames of {preset.patches} patches{expected}"
 
 
 def learning(step: Step) -> str:
@@ -98,19 +132,22 @@ def limits(settings: DemoSettings) -> str:
 def about(clip: Clip, settings: DemoSettings) -> str:
     """A clip in numbers, and what will happen to a long one."""
     frames, (height, width) = len(clip.times), clip.size
-    used = min(FRAMES_ON_CPU, settings.max_frames)
+    used = PRESETS["balanced"].within(settings).frames
     plan = "all are analysed" if frames <= used else f"{used} of them, spread evenly, are analysed"
     return (
-        f"{frames} frames of {width}×{height}, {clip.times[-1]:.1f} s; unless you change it under "
-        f"Settings, {plan}."
+        f"{frames} frames of {width}×{height}, {clip.times[-1]:.1f} s; unless you choose another "
+        f"quality, {plan}."
     )
+
+
+# ---- results -----------------------------------------------------------------------------------
 
 
 def report(result: Result) -> str:
     """What was done, in Markdown."""
     analysis = result.analysis
     cut = analysis.segment()
-    objects = int((~cut.background).sum())
+    objects = len(cut.objects)
     seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in analysis.timings.items())
     lines = [
         f"**{objects} objects** among {cut.clusters} clusters at τ = {cut.tau:g}, "
@@ -121,32 +158,132 @@ def report(result: Result) -> str:
     return "\n\n".join(lines)
 
 
-def legend(cut: Segmentation) -> str:
-    """The objects with their colours and shares of the picture, as HTML."""
+def object_list(
+    analysis: Analysis, cut: Segmentation, edits: Edits, thumbnails: Mapping[int, str]
+) -> str:
+    """The objects, each with its picture, colour, share and what can be done to it, as HTML."""
     share = np.bincount(cut.labels.ravel(), minlength=cut.clusters) / cut.labels.size
     frames = [int((cut.labels == i).any((1, 2)).sum()) for i in range(cut.clusters)]
-    chips = [
-        f'<li><i style="background:rgb{drawing.object_colour(i)}"></i>Object {i + 1}'
-        f"<small>{share[i]:.1%}, {frames[i]} frames</small></li>"
-        for i in range(cut.clusters)
-        if not cut.background[i]
+    unseen = edits.unseen(cut)
+    rows = [
+        _object_row(cut, i, thumbnails[i], f"{share[i]:.1%}", frames[i], i in unseen, edits)
+        for i in cut.objects
     ]
     scenery = int(cut.background.sum())
+    split = '<button data-action="split">Undo merges</button>' if edits.merges else ""
     return (
-        f'<ul class="bavos-legend">{"".join(chips)}'
-        f"<li><i></i>Background<small>{scenery} clusters</small></li></ul>"
+        f'<ul class="bavos-objects">{"".join(rows)}</ul>'
+        f"<p>{scenery} clusters are taken for background, over {len(analysis.frames)} frames. "
+        f"Names and merges go into the downloads. {split}</p>"
     )
 
 
-def attention(row: np.ndarray, frame: int) -> str:
-    """A row of attention in numbers."""
+def _object_row(
+    cut: Segmentation,
+    i: int,
+    thumbnail: str,
+    share: str,
+    frames: int,
+    hidden: bool,
+    edits: Edits,
+) -> str:
+    name = escape(cut.name(i), quote=True)
+    others = "".join(
+        f'<option value="{j}">{escape(cut.name(j))}</option>' for j in cut.objects if j != i
+    )
+    return (
+        f'<li class="{"unseen" if hidden else ""}">'
+        f'<i style="background:rgb{drawing.object_colour(i)}"></i>'
+        f'<img src="{thumbnail}" alt="{name}">'
+        f'<input data-action="rename" data-id="{i}" value="{name}" aria-label="Name of {name}">'
+        f"<small>{share} of the picture, {frames} frames</small>"
+        f'<button data-action="hide" data-id="{i}" aria-pressed="{str(hidden).lower()}">'
+        f"{'Show' if hidden else 'Hide'}</button>"
+        f'<button data-action="alone" data-id="{i}" aria-pressed="{str(edits.alone == i).lower()}">'
+        "Only this</button>"
+        f'<select data-action="merge" data-id="{i}" aria-label="Merge {name} into">'
+        f'<option value="">Merge into …</option>{others}</select></li>'
+    )
+
+
+def attention(analysis: Analysis, rows: np.ndarray, queries: Sequence[Query]) -> str:
+    """Rows of attention (Q, T, h, w) in numbers, and their share per frame as bars, as HTML."""
+    return "".join(
+        _attention(analysis, row, query, i if len(rows) > 1 else None)
+        for i, (row, query) in enumerate(zip(rows, queries, strict=True))
+    )
+
+
+def _attention(analysis: Analysis, row: np.ndarray, query: Query, number: int | None) -> str:
     probabilities = row[row > 0]
     entropy = float(-(probabilities * np.log(probabilities)).sum())
-    return (
-        f"From frame {frame}: {row[frame].sum():.1%} of the attention stays in that frame; it "
-        f"spreads over {math.exp(entropy) / row.size:.0%} of all patches. Brighter is more; one "
-        "scale for all frames."
+    dot = (
+        ""
+        if number is None
+        else f'<i class="dot" style="background:rgb{drawing.query_colour(number)}"></i>'
     )
+    height, width = analysis.size
+    y, x = int(query[1] * row.shape[1] / height), int(query[2] * row.shape[2] / width)
+    return (
+        f"<p>{dot}Patch in row {y}, column {x} of frame {query[0]}: {row[query[0]].sum():.1%} of "
+        f"its attention stays in that frame; entropy {entropy:.2f} nats, as if spread evenly over "
+        f"{math.exp(entropy) / row.size:.0%} of all patches.</p>{_bars(row.sum((1, 2)))}"
+    )
+
+
+def _bars(shares: np.ndarray) -> str:
+    """A small plot of the share of attention that each frame gets."""
+    high, wide = 36, 8
+    top = max(float(shares.max()), 1e-9)
+    bars = "".join(
+        f'<rect x="{wide * t}" y="{high * (1 - s / top):.1f}" width="{wide - 1}" '
+        f'height="{high * s / top:.1f}"><title>Frame {t}: {s:.1%}</title></rect>'
+        for t, s in enumerate(shares.tolist())
+    )
+    label = f"Share of attention per frame, {top:.1%} at most"
+    return (
+        f'<svg class="bavos-bars" viewBox="0 0 {wide * len(shares)} {high}" '
+        f'preserveAspectRatio="none" role="img" aria-label="{label}">{bars}</svg>'
+        f"<small>{label}</small>"
+    )
+
+
+def patch_weight(row: np.ndarray, position: int, place: tuple[int, int]) -> str:
+    """Weight and rank of one patch in a row of attention (T, h, w)."""
+    weight = float(row[position, place[0], place[1]])
+    rank = int((row > weight).sum()) + 1
+    return (
+        f"The patch in row {place[0]}, column {place[1]} of frame {position} gets {weight:.3%} of "
+        f"the attention: rank {rank} of {row.size}, {weight * row.size:.1f} times the mean."
+    )
+
+
+def code(result: Result, cut: Segmentation, edits: Edits, link: str) -> str:
+    """Lines that give exactly this result elsewhere."""
+    settings = result.analysis.settings
+    adapted = ADAPTED in result.notices
+    correlator = "correlator.safetensors" if adapted else settings.correlator
+    weights = f" --weights {settings.weights}" if settings.weights else ""
+    changed = "".join(f".merged({i}, {into})" for i, into in edits.merges)
+    changed += f".named({dict(edits.names)!r})" if edits.names else ""
+    return f"""# Command line (names and merges are made in Python or on the page)
+python -m bavos_core segment CLIP --out results --backbone {settings.backbone}{weights} \\
+    --correlator {correlator} --frames {settings.frames} --patches {settings.patches} \\
+    --tau {cut.tau!r}
+
+# Python
+from bavos_core import Settings, analyse
+analysis = analyse("CLIP", Settings(backbone={settings.backbone!r}, weights={settings.weights!r},
+    correlator={correlator!r}, frames={settings.frames}, patches={settings.patches}))
+cut = analysis.segment(clusters={cut.clusters}){changed}
+
+# This server, from Python
+from gradio_client import Client, handle_file
+client = Client("{link or "http://127.0.0.1:7860/"}")
+summary, overlay = client.predict(handle_file("CLIP"), {settings.backbone!r},
+    {settings.frames}, {settings.patches}, api_name="/segment")
+files = client.predict(summary["result"], {cut.clusters}, api_name="/export")
+"""
 
 
 def as_json(result: Result) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from .helpers import (
     same_partition,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("framewise", "untrained", "learned", "keys")
 
 
@@ -510,12 +511,29 @@ def test_the_source_is_the_one_that_was_clustered_unless_given(square_analysis, 
         assert (analysis.attend(1, 9, 9) == analysis.attend(1, 9, 9, source=source)).all()
 
 
-def test_learned_is_a_source_only_where_there_is_a_block(square_analysis, learned_analysis) -> None:
-    assert square_analysis.sources() == ("framewise", "untrained", "keys")
+def test_learned_is_a_source_only_where_there_is_a_block(square_clip, learned_analysis) -> None:
+    by_keys = analyse(square_clip, Settings(**TINY, correlator="keys"))
+    assert by_keys.sources() == ("framewise", "untrained", "keys")
     assert learned_analysis.sources() == SOURCES
     with pytest.raises(InputError) as caught:
-        square_analysis.attend(0, 4, 4, source="learned")
+        by_keys.attend(0, 4, 4, source="learned")
     check_message(caught.value, "--correlator")
+
+
+def test_the_block_that_comes_along_is_looked_at_while_keys_are_clustered(
+    square_clip, square_analysis
+) -> None:
+    assert square_analysis.source == "keys"
+    assert square_analysis.sources() == SOURCES
+    shipped = ROOT / "assets" / "correlators" / "builtin.safetensors"
+    by_file = analyse(square_clip, Settings(**TINY, correlator=str(shipped)))
+    assert by_file.source == "learned"
+    np.testing.assert_array_equal(
+        square_analysis.attend(1, 9, 9, source="learned"), by_file.attend(1, 9, 9)
+    )
+    by_keys = analyse(square_clip, Settings(**TINY, correlator="keys"))
+    assert (square_analysis.segment().labels == by_keys.segment().labels).all()
+    assert json.loads(by_file.block.about["settings"])["backbone"] == "builtin"
 
 
 @pytest.mark.parametrize(

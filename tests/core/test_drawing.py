@@ -40,7 +40,8 @@ def picture_of(tree: ClusterTree, tau: float, background: np.ndarray | None = No
     """The parsed picture of a tree cut at τ."""
     if background is None:
         background = np.zeros(tree.clusters_at(tau), bool)
-    return ET.fromstring(drawing.hierarchy_svg(tree, tau, background))
+    cut = tree.cut_into(len(background))
+    return ET.fromstring(drawing.hierarchy_svg(tree, tau, cut, background))
 
 
 def paths(picture: ET.Element) -> list[tuple[list[float], str]]:
@@ -49,6 +50,36 @@ def paths(picture: ET.Element) -> list[tuple[list[float], str]]:
     return [
         ([float(n) for n in re.findall(r"-?[\d.]+", p.get("d"))], p.get("stroke")) for p in found
     ]
+
+
+# ---- several queries and the patch grid --------------------------------------------------------
+
+
+def test_each_of_several_heatmaps_has_a_colour_of_its_own() -> None:
+    frame = np.zeros((16, 32, 3), np.uint8)
+    left, right = np.zeros((2, 2, 4), np.float32)
+    left[:, 0], right[:, 3] = 1, 1
+    found = drawing.heats_overlay(frame, [left, right], opacity=0.5)
+    np.testing.assert_allclose(found[8, 0], 0.5 * np.array(drawing.query_colour(0)), atol=1)
+    np.testing.assert_allclose(found[8, 31], 0.5 * np.array(drawing.query_colour(1)), atol=1)
+    assert (found[:, 14:18] == 0).all()
+    assert len({drawing.query_colour(i) for i in range(8)}) == 8
+
+
+def test_heatmaps_that_overlap_never_add_to_more_than_the_picture() -> None:
+    frame = np.full((8, 8, 3), 255, np.uint8)
+    found = drawing.heats_overlay(frame, [np.ones((2, 2), np.float32)] * 3, opacity=1)
+    mixed = np.mean([drawing.query_colour(i) for i in range(3)], axis=0)
+    np.testing.assert_allclose(found[4, 4], mixed, atol=1)
+
+
+def test_the_patch_grid_has_a_line_at_every_border_of_patches_and_nowhere_else() -> None:
+    frame = np.zeros((24, 40, 3), np.uint8)
+    lined = drawing.patch_grid(frame, (3, 5)).any(2)
+    assert np.flatnonzero(lined.all(1)).tolist() == [8, 16]
+    assert np.flatnonzero(lined.all(0)).tolist() == [8, 16, 24, 32]
+    assert lined.sum() == 2 * 40 + 4 * 24 - 8
+    assert not frame.any()
 
 
 # ---- palettes ----------------------------------------------------------------------------------
@@ -139,6 +170,31 @@ def test_colours_follow_the_numbers_of_the_clusters_that_appear() -> None:
     found = drawing.paint(frame, torch.tensor([2, 4]), halves(6, 8), colours, alpha)
     assert found[3, 1].tolist() == colours[2].tolist()
     assert found[3, 6].tolist() == colours[4].tolist()
+
+
+def test_fills_have_no_line_between_them() -> None:
+    frame = noise_clip(1, (12, 16))[0]
+    colours, alpha = np.array([RED, BLUE], np.float32), np.full(2, 0.5, np.float32)
+    found = drawing.paint(frame, torch.arange(2), halves(12, 16), colours, alpha, "fills")
+    for part, colour in ((np.s_[:, :8], RED), (np.s_[:, 8:], BLUE)):
+        np.testing.assert_allclose(found[part], frame[part] * 0.5 + 0.5 * np.array(colour), atol=1)
+
+
+def test_outlines_leave_the_inside_as_it_is() -> None:
+    frame = np.full((24, 32, 3), 128, np.uint8)
+    colours, alpha = np.array([RED, BLUE], np.float32), np.full(2, 0.5, np.float32)
+    found = drawing.paint(frame, torch.arange(2), halves(24, 32), colours, alpha, "outlines")
+    changed = (found != frame).any((0, 2))
+    assert 1 <= changed.sum() <= 4
+    assert changed[14:18].any()
+    colour = frame[5, 15] * 0.15 + 0.85 * np.array(RED)
+    np.testing.assert_allclose(found[5, 15], colour, atol=1)
+
+
+def test_hidden_clusters_have_no_opacity_and_unknown_ones_do_not_matter() -> None:
+    background = np.zeros(3, bool)
+    _, alpha = drawing.cluster_paint(background, opacity=0.5, show_background=False, hidden={1, 7})
+    assert alpha.tolist() == [0.5, 0, 0.5]
 
 
 def test_painting_leaves_the_callers_frame_alone() -> None:
@@ -263,6 +319,33 @@ def test_leaves_stand_side_by_side_and_no_branches_cross(leaves, seed) -> None:
         below[leaves + i] = left + right
 
 
+def test_small_pictures_stand_at_their_nodes_and_never_on_one_another() -> None:
+    tree = random_tree(30)
+    cut = tree.cut_into(6)
+    addresses = {node: f"data:,{node}" for node in (58, 57, 56, *range(30), 999)}
+    drawn = ET.fromstring(
+        drawing.hierarchy_svg(tree, 1.0, cut, np.zeros(6, bool), thumbnails=addresses)
+    )
+    images = list(drawn.iter(f"{SVG}image"))
+    assert images[0].get("data-node") == "58"  # the first that is given is shown in any case
+    assert all(image.get("href") == f"data:,{image.get('data-node')}" for image in images)
+    boxes = [[float(image.get(side)) for side in ("x", "y", "width", "height")] for image in images]
+    assert 3 <= len(boxes) < 33
+    for i, (x, y, wide, high) in enumerate(boxes):
+        assert 0 <= x <= 720 - wide
+        for other_x, other_y, *_ in boxes[:i]:
+            assert abs(x - other_x) >= wide or abs(y - other_y) >= high
+
+
+def test_tau_can_be_told_from_the_place_of_the_line() -> None:
+    tree = random_tree(10)
+    tau = float(tree.heights[5:7].mean())
+    picture = picture_of(tree, tau)
+    floor, top = float(picture.get("data-floor")), float(picture.get("data-top"))
+    y = float(picture.find(f"{SVG}line").get("y1"))
+    assert (top * (floor - y) / (floor - 16)) ** 2 == pytest.approx(tau, rel=0.02)
+
+
 def test_branches_below_the_cut_have_their_objects_colour_and_scenery_is_grey() -> None:
     tree = random_tree(8)
     cut = tree.cut_into(3)
@@ -297,6 +380,9 @@ def test_of_a_tree_with_more_parts_than_can_be_told_apart_the_upper_255_are_draw
 ) -> None:
     tau = large_tree.height_of(clusters)
     picture, coarse = (picture_of(tree, tau) for tree in (large_tree, large_tree.coarsened(255)))
+    kept = large_tree.kept_nodes(255)
+    for branch in coarse.iter(f"{SVG}path"):
+        branch.set("data-node", str(kept[int(branch.get("data-node"))]))
     assert ET.tostring(picture) == ET.tostring(coarse)
     assert len(paths(picture)) == 2 * 254
     title = picture.find(f"{SVG}title").text

@@ -93,6 +93,14 @@ def check_average_linkage(merges: np.ndarray, distances: np.ndarray, sizes: np.n
     assert len(nodes) == 1
 
 
+def test_nodes_that_a_coarser_tree_keeps_hold_the_same_patches() -> None:
+    tree = random_tree(3)[0]
+    for leaves in range(1, tree.leaves + 3):
+        coarse, kept = tree.coarsened(leaves), tree.kept_nodes(leaves)
+        assert len(kept) == 2 * coarse.leaves - 1
+        np.testing.assert_array_equal(coarse.node_counts(), tree.node_counts()[kept])
+
+
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("most", [20, 200])
 def test_points_are_linked_as_by_scipy(seed: int, most: int) -> None:

@@ -6,7 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bavos_core import Analysis, InputError
 from bavos_core.masks import (
+    Segmentation,
     background_clusters,
     box_mean,
     guided_filter,
@@ -17,6 +19,8 @@ from bavos_core.masks import (
     strongest,
     weighed_by_colour,
 )
+
+from .helpers import check_message
 
 
 def plain_box_mean(image: np.ndarray, radius: int) -> np.ndarray:
@@ -272,3 +276,44 @@ def test_grids_too_small_to_have_an_inside_still_get_an_answer(shape) -> None:
     background = background_clusters(labels, clusters)
     assert background.shape == (clusters,)
     assert clusters == 1 or not background.all()
+
+
+# ---- what a person changes ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def cut(square_analysis: Analysis) -> Segmentation:
+    """The wandering square, cut into six."""
+    return square_analysis.segment(clusters=6)
+
+
+def test_merged_clusters_are_one_and_the_others_keep_their_numbers(cut: Segmentation) -> None:
+    found = cut.merged(4, 1)
+    expected = np.where(cut.labels == 4, 1, cut.labels)
+    np.testing.assert_array_equal(found.labels, expected)
+    np.testing.assert_array_equal(found.leaf_cluster == 1, np.isin(cut.leaf_cluster, (1, 4)))
+    torch.testing.assert_close(found.soft[:, 1], cut.soft[:, 1] + cut.soft[:, 4])
+    torch.testing.assert_close(found.soft.sum(1), torch.ones_like(found.soft[:, 0]))
+    assert found.clusters == 6
+    assert 4 not in found.objects
+    assert (cut.labels == 4).any()  # the old one is as it was
+
+
+def test_an_object_merged_with_scenery_stays_an_object(cut: Segmentation) -> None:
+    thing = cut.objects[0]
+    scenery = int(np.flatnonzero(cut.background)[0])
+    assert thing in cut.merged(scenery, thing).objects
+    assert scenery in cut.merged(thing, scenery).objects
+
+
+@pytest.mark.parametrize("pair", [(1, 1), (0, 6), (6, 0), (-1, 2)])
+def test_clusters_that_cannot_be_merged_are_bad_input(pair, cut: Segmentation) -> None:
+    with pytest.raises(InputError) as caught:
+        cut.merged(*pair)
+    check_message(caught.value, "cannot be merged", "0 to 5")
+
+
+def test_objects_have_the_names_given_or_numbers(cut: Segmentation) -> None:
+    named = cut.named({2: "dog"}).named({3: "ball"})
+    assert [named.name(i) for i in (0, 2, 3)] == ["Object 1", "dog", "ball"]
+    assert cut.name(2) == "Object 3"

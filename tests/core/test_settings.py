@@ -128,6 +128,12 @@ def test_the_default_grid_has_about_1152_patches_in_the_shape_of_the_clip(height
     assert w / h == pytest.approx(width / height, rel=0.08)
 
 
+@pytest.mark.parametrize("patches", [100, 648, 1600])
+def test_the_number_of_patches_can_be_chosen(patches) -> None:
+    h, w = grid_size((480, 854), 8, Settings(patches=patches))
+    assert h * w == pytest.approx(patches, rel=0.05)
+
+
 @pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (1, 1)])
 def test_extreme_shapes_still_have_a_grid(size) -> None:
     assert min(grid_size(size, 8, Settings())) >= 1
