@@ -22,6 +22,7 @@ class DemoSettings:
     max_upload_mib: int = 200  # BAVOS_MAX_UPLOAD_MIB
     max_seconds: int = 600  # BAVOS_MAX_SECONDS: of a clip
     max_frames: int = 96  # BAVOS_MAX_FRAMES: analysed in one run
+    max_patches: int = 4096  # BAVOS_MAX_PATCHES: of a frame
     max_steps: int = 500  # BAVOS_MAX_STEPS: of adapting to a clip
     stored_results: int = 8  # BAVOS_STORED_RESULTS: the oldest goes first
     keep_seconds: int = 3600  # BAVOS_KEEP_SECONDS: how long files are kept
@@ -43,6 +44,7 @@ class DemoSettings:
                     "max_upload_mib",
                     "max_seconds",
                     "max_frames",
+                    "max_patches",
                     "max_steps",
                     "stored_results",
                     "keep_seconds",
