@@ -29,8 +29,11 @@ class Edits:
         return replace(self, names=(*others, (cluster, shown)) if shown else others)
 
     def merge(self, cluster: int, into: int) -> Edits:
-        """Give one object to another."""
-        return replace(self, merges=(*self.merges, (cluster, into)))
+        """Give one object to another; if it was shown alone, the other is now."""
+        if cluster == into:
+            return self
+        alone = into if self.alone == cluster else self.alone
+        return replace(self, merges=(*self.merges, (cluster, into)), alone=alone)
 
     def split(self) -> Edits:
         """Take all merges back."""
@@ -46,10 +49,13 @@ class Edits:
 
     def apply(self, cut: Segmentation) -> Segmentation:
         """A cut with the names and merges that concern its clusters."""
-        for cluster, into in self.merges:
-            if max(cluster, into) < cut.clusters:
-                cut = cut.merged(cluster, into)
-        return cut.named(dict(self.names))
+        for cluster, into in self.merges_in(cut):
+            cut = cut.merged(cluster, into)
+        return cut.named({i: name for i, name in self.names if i < cut.clusters})
+
+    def merges_in(self, cut: Segmentation) -> list[tuple[int, int]]:
+        """The merges of clusters that a cut has."""
+        return [pair for pair in self.merges if max(pair) < cut.clusters]
 
     def unseen(self, cut: Segmentation) -> frozenset[int]:
         """Clusters that are not painted."""

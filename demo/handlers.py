@@ -14,13 +14,13 @@ import gradio as gr
 import numpy as np
 import pandas as pd
 
-from bavos_core import Analysis, Cancelled, InputError, drawing, open_clip
+from bavos_core import Analysis, Cancelled, InputError, backbones, drawing, open_clip
 from bavos_core.settings import Sources
 
 from . import pictures, words
 from .edits import Edits
 from .jobs import Jobs, checked_position
-from .pictures import HeatLook, ObjectsLook, Query, Tile
+from .pictures import HeatLook, ObjectsLook, Query
 from .presets import PRESETS
 from .store import Result
 
@@ -28,7 +28,7 @@ Parameters = ParamSpec("Parameters")
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
 MOST_QUERIES = 8
 LOOK_EVERY = 5  # steps of adapting between looks at losses and attention
-UNCHANGED = (gr.skip(),) * 11  # for all that `Handlers._shown` fills
+UNCHANGED = (gr.skip(),) * 10  # for all that `Handlers._shown` fills
 
 
 def politely(handler: Callable[Parameters, Any]) -> Callable[Parameters, Any]:
@@ -78,6 +78,11 @@ def chart(losses: list[tuple[int, float, str]]) -> pd.DataFrame:
     return pd.DataFrame(losses, columns=["step", "value", "loss"])
 
 
+def shown(*values: Any) -> tuple[Any, ...]:
+    """Values of components that are hidden as long as they have none."""
+    return tuple(gr.update(value=value, visible=True) for value in values)
+
+
 def chosen_head(menu: object, analysis: Analysis, source: Sources) -> int | None:
     """The head that a menu value stands for; None, the mean of all, for -1.
 
@@ -108,25 +113,28 @@ class Handlers:
 
     @politely
     def show_clip(self, path: str | None) -> tuple[Any, ...]:
-        """Original video, empty overlay, a sentence about the clip."""
+        """Original video and a sentence about the clip."""
         if not path:
-            return None, None, words.limits(self.jobs.settings)
+            return None, words.limits(self.jobs.settings)
         video, clip = self.jobs.preview(path)
-        return video, None, words.about(clip, self.jobs.settings)
+        return video, words.about(clip, self.jobs.settings)
 
-    def take_example(self, event: gr.SelectData) -> str:
-        """The clip of the example that was clicked."""
-        return str(example_path(self.examples[event.index]["name"]))
+    def take_example(self, event: gr.SelectData, request: gr.Request) -> tuple[str, None]:
+        """The clip of the example that was clicked, and no overlay yet; what runs is stopped."""
+        self.jobs.cancel(str(request.session_hash))
+        return str(example_path(self.examples[event.index]["name"])), None
 
     def from_address(self, request: gr.Request) -> tuple[Any, Any, Any]:
         """Clip, backbone and quality that the address of the page asks for."""
         asked = dict(request.query_params)
         names = [example["name"] for example in self.examples]
-        clip = example_path(asked["example"]) if asked.get("example") in names else None
-        backbone = asked.get("backbone") or self.jobs.settings.backbone
+        # Without one, the clip stays: somebody may have been quick to upload one.
+        clip = str(example_path(asked["example"])) if asked.get("example") in names else gr.skip()
+        known = asked.get("backbone") in backbones.names()
+        backbone = asked["backbone"] if known else self.jobs.settings.backbone
         preset = asked["preset"] if asked.get("preset") in PRESETS else "balanced"
         qualities = words.presets(self.jobs.pace, self.jobs.settings)
-        return clip and str(clip), backbone, gr.Radio(qualities, value=preset)
+        return clip, backbone, gr.Radio(qualities, value=preset)
 
     @politely
     def segment(
@@ -167,14 +175,17 @@ class Handlers:
             gr.Slider(minimum=1, maximum=parts, value=clusters),
             gr.Radio(sources, value=analysis.source),
             heads_of(result, analysis.source),
-            gr.File(visible=False, value=None),
             gr.Button(interactive=result.before is not None),
             Edits(),
         )
 
-    def forget_query(self) -> tuple[Any, ...]:
-        """No point is clicked and nothing was learned: what a new clip starts with."""
-        return [], None, None, words.CLICK, None, words.ADAPT, None, None
+    @politely
+    def first_query(self, key: str) -> tuple[Any, ...]:
+        """A point in the largest object, for a start, and nothing of the clip before."""
+        analysis = self.jobs.store.get(key).analysis
+        query = pictures.telling_point(analysis, (len(analysis.frames) - 1) // 2)
+        hidden = gr.update(value=None, visible=False)
+        return (query,), words.WEIGH, words.ADAPT, hidden, hidden, hidden, hidden
 
     # ---- objects -------------------------------------------------------------------------------
 
@@ -191,17 +202,20 @@ class Handlers:
             painted = result.analysis.frames[int(position)]
         else:
             painted = self.jobs.frame(key, int(position), int(clusters), ObjectsLook(*look))
+        # Not as components: these would be made into files here, and again when they are sent.
         if view != "compare":
-            return gr.Image(painted, visible=True), gr.ImageSlider(visible=False)
+            return gr.update(value=painted, visible=True), gr.update(visible=False)
         original = self.jobs.store.get(key).analysis.frames[int(position)]
-        both = gr.ImageSlider((original, painted), visible=True)
-        return gr.Image(visible=False), both
+        return gr.update(visible=False), gr.update(value=(original, painted), visible=True)
 
     @politely
-    def describe(self, key: str, clusters: int, edits: Edits) -> tuple[str | None, str | None]:
-        """List of objects and picture of the hierarchy."""
+    def describe(
+        self, key: str, clusters: int, edits: Edits, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """List of objects, picture of the hierarchy, the code for them, and no downloads yet."""
+        no_files = gr.update(value=None, visible=False)
         if not key:
-            return None, None
+            return None, None, None, no_files
         result, cut = self.jobs.cut(key, int(clusters), edits)
         analysis = result.analysis
         thumbnails = {i: pictures.object_thumbnail(analysis, cut, i) for i in cut.objects}
@@ -212,7 +226,9 @@ class Handlers:
             cut.background,
             thumbnails=pictures.node_thumbnails(analysis, cut),
         )
-        return words.object_list(analysis, cut, edits, thumbnails), tree
+        objects = words.object_list(analysis, cut, edits, thumbnails)
+        address = str(request.headers.get("origin", ""))
+        return objects, tree, words.code(result, cut, edits, address), no_files
 
     @politely
     def edit(self, edits: Edits, event: gr.EventData) -> Edits:
@@ -250,25 +266,30 @@ class Handlers:
     @politely
     def show_node(self, key: str, event: gr.EventData) -> Any:
         """The patches of the clicked branch over time."""
-        return gr.Gallery(self.jobs.node(key, int(event._data["node"])), visible=True)
+        return gr.update(value=self.jobs.node(key, int(event._data["node"])), visible=True)
 
     @politely
     def play_levels(self, key: str, position: int) -> Any:
         """The paper's levels on the shown frame."""
-        return gr.Video(self.jobs.levels_video(key, int(position)), visible=True)
+        return gr.update(value=self.jobs.levels_video(key, int(position)), visible=True)
 
     # ---- attention -----------------------------------------------------------------------------
 
     def click(
-        self, queries: list[Query], position: int, keep: bool, event: gr.SelectData
-    ) -> list[Query]:
+        self, queries: tuple[Query, ...], position: int, keep: bool, event: gr.SelectData
+    ) -> tuple[tuple[Query, ...], str]:
         """The clicked point, the middle of its pixel; beside the earlier ones if they are kept."""
         x, y = event.index
-        return [*(queries if keep else [])[-MOST_QUERIES + 1 :], (int(position), y + 0.5, x + 0.5)]
+        kept = queries[-MOST_QUERIES + 1 :] if keep else ()
+        return (*kept, (int(position), y + 0.5, x + 0.5)), words.WEIGH
+
+    def clear(self) -> tuple[Any, ...]:
+        """No point, and no numbers of a patch."""
+        return (), words.WEIGH
 
     @politely
     def attend(
-        self, key: str, queries: list[Query], position: int, *look: Any
+        self, key: str, queries: tuple[Query, ...], position: int, *look: Any
     ) -> np.ndarray | None:
         """The shown frame under the heatmaps of the clicked points."""
         if not (key and queries):
@@ -280,30 +301,32 @@ class Handlers:
 
     @politely
     def attend_over_time(
-        self, key: str, queries: list[Query], _position: int, *look: Any
-    ) -> tuple[Path | None, str]:
+        self, key: str, queries: tuple[Query, ...], _position: int, *look: Any
+    ) -> tuple[Any, str]:
         """The heatmap video of the last point, and all rows in numbers."""
         if not (key and queries):
-            return None, words.CLICK
+            return gr.update(value=None, visible=False), words.CLICK
         result, rows = self.jobs.attention(key, queries, self._heat_look(key, *look))
         video = self.jobs.heat_video(result, rows[-1], queries[-1])
-        return video, words.attention(result.analysis, rows, queries)
+        said = words.attention(result.analysis, rows, queries)
+        return gr.update(value=video, visible=True), said
 
     @politely
     def compare(
-        self, key: str, queries: list[Query], position: int, what: str, *look: Any
-    ) -> list[Tile] | None:
+        self, key: str, queries: tuple[Query, ...], position: int, what: str, *look: Any
+    ) -> Any:
         """Small heatmaps of the clicked points: over time, of all sources, or of all heads."""
         if not (key and queries):
-            return None
+            return gr.update(value=None, visible=False)
         chosen = self._heat_look(key, *look)
-        return self.jobs.tiles(key, queries, int(position), chosen, what)
+        tiles = self.jobs.tiles(key, queries, int(position), chosen, what)
+        return gr.update(value=tiles, visible=True)
 
     @politely
     def weigh(
         self,
         key: str,
-        queries: list[Query],
+        queries: tuple[Query, ...],
         position: int,
         source: Sources,
         head: object,
@@ -311,7 +334,7 @@ class Handlers:
     ) -> str:
         """Weight and rank of the patch that was clicked in the heatmap."""
         if not (key and queries):
-            return ""
+            return words.WEIGH
         look = self._heat_look(key, source, head)
         result, rows = self.jobs.attention(key, queries[-1:], look)
         (height, width), (h, w) = result.analysis.size, result.analysis.grid
@@ -339,7 +362,7 @@ class Handlers:
 
     @politely
     def adapt(
-        self, key: str, queries: list[Query], position: int, steps: int
+        self, key: str, queries: tuple[Query, ...], position: int, steps: int
     ) -> Iterator[tuple[Any, ...]]:
         """What is seen while a block learns; at the end also the clip clustered anew by it."""
         analysis = self.jobs.store.get(key).analysis
@@ -349,8 +372,8 @@ class Handlers:
             losses += [(step.step, step.semantic, "semantic"), (step.step, step.motion, "motion")]
             if step.step % LOOK_EVERY == 0 or step.step in (1, step.steps):
                 seen = pictures.learned_frame(analysis, step.trained, point)
-                yield (words.learning(step), chart(losses), seen, *UNCHANGED)
-        yield (words.clustering(step), chart(losses), seen, *UNCHANGED)
+                yield (words.learning(step), *shown(chart(losses), seen), *UNCHANGED)
+        yield (words.clustering(step), *shown(chart(losses), seen), *UNCHANGED)
         result, video = self.jobs.adapted(key, step.trained)
         yield (words.learned(step), gr.skip(), gr.skip(), *self._shown(result, video))
 
@@ -378,13 +401,7 @@ class Handlers:
         """All files to take home: one zip of everything, then each."""
         paths = self.jobs.files(key, int(clusters), edits, progress)
         found = [str(path) for path in paths]
-        return gr.File(value=[*found, heatmap] if heatmap else found, visible=True)
-
-    @politely
-    def show_code(self, key: str, clusters: int, edits: Edits, request: gr.Request) -> str:
-        """Lines that give this result elsewhere."""
-        result, cut = self.jobs.cut(key, int(clusters))
-        return words.code(result, cut, edits, str(request.headers.get("origin", "")))
+        return gr.update(value=[*found, heatmap] if heatmap else found, visible=True)
 
 
 def example_path(name: str) -> Path:

@@ -7,6 +7,7 @@ import filecmp
 import functools
 import hashlib
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -79,6 +80,7 @@ class StopFlag(threading.Event):
 
 
 _LEVEL_FPS = 12
+_MOST_EXAMPLES = 16  # kept analysed: each clip in each quality and by each backbone
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class Jobs:
         self.store = Store(settings.stored_results)
         self.pace = Pace()
         self._running: dict[str, StopFlag] = {}
+        self._analysing = threading.Lock()
         self._examples: dict[tuple[Path, Settings], Example] = {}
 
     # ---- cancel --------------------------------------------------------------------------------
@@ -135,12 +138,18 @@ class Jobs:
         clip = self.open(path)
         small = self._small(str(path))
         target = self.store.preview_folder(Path(str(path))) / "original.mp4"
+        if target.exists():
+            return target, clip
         fps, order = playback(small.times)
         repeats = np.bincount(order, minlength=len(small.times))
-        with VideoWriter(target, size=small.size, fps=fps) as video:
-            for frame, count in zip(small.read(), repeats, strict=False):
-                for _ in range(count):
-                    video.write(frame)
+        # In a folder of its own first: two visitors may look at the same clip at the same time.
+        with tempfile.TemporaryDirectory(dir=target.parent) as own:
+            part = Path(own) / target.name
+            with VideoWriter(part, size=small.size, fps=fps) as video:
+                for frame, count in zip(small.read(), repeats, strict=False):
+                    for _ in range(count):
+                        video.write(frame)
+            part.replace(target)
         return target, clip
 
     # ---- segment -------------------------------------------------------------------------------
@@ -156,20 +165,57 @@ class Jobs:
         name, notices = self._within_reach(backbone)
         run_settings = self._settings_for(name, preset)
         example = self._example(Path(str(path)))
-        done = self._examples.get((example, run_settings)) if example else None
-        if done:
-            result = self.store.put(done.analysis, done.clip, done.notices)
-            shutil.copy(done.overlay, result.folder / done.overlay.name)
-            return result, self.overlay(result, result.analysis.segment())
+        with self._alone(report):
+            done = self._examples.get((example, run_settings)) if example else None
+            if done:
+                return self._repeated(done)
+            kept = example or Path(str(path))
+            result, overlay = self._segmented(clip, kept, run_settings, notices, report)
+            if example:
+                self._remember(example, run_settings, result, overlay)
+        return result, overlay
+
+    @contextlib.contextmanager
+    def _alone(self, report: Report) -> Iterator[None]:
+        """Wait until nothing else is analysed: the examples are, when the server starts."""
+        while not self._analysing.acquire(timeout=0.2):
+            report(0.0, "waiting for the clip before")
+        try:
+            yield
+        finally:
+            self._analysing.release()
+
+    def _repeated(self, done: Example) -> tuple[Result, Path]:
+        """A result of its own of an example that is analysed already."""
+        result = self.store.put(done.analysis, done.clip, done.notices)
+        cut = result.analysis.segment()
+        shutil.copy(done.overlay, overlay_path(result, cut, ObjectsLook()))
+        return result, self.overlay(result, cut)
+
+    def _segmented(
+        self,
+        clip: Clip,
+        path: Path,
+        run_settings: Settings,
+        notices: tuple[str, ...],
+        report: Report,
+    ) -> tuple[Result, Path]:
         progress = staged(report)
         analysis = run_analysis(clip, run_settings, None if ZERO_GPU else progress)
-        result = self.store.put(analysis, Path(str(path)), (*notices, *analysis.notes))
+        result = self.store.put(analysis, path, (*notices, *analysis.notes))
         overlay = self._first_overlay(result, progress)
         self.pace.learn(analysis)
-        if example:
-            kept = Path(shutil.copy(overlay, self.store.preview_folder(example)))
-            self._examples[example, run_settings] = Example(analysis, example, result.notices, kept)
         return result, overlay
+
+    def _remember(
+        self, example: Path, run_settings: Settings, result: Result, overlay: Path
+    ) -> None:
+        kept = Path(shutil.copy(overlay, self.store.lasting_file(".mp4")))
+        done = Example(result.analysis, example, result.notices, kept)
+        self._examples[example, run_settings] = done
+        while len(self._examples) > _MOST_EXAMPLES:
+            oldest = self._examples.pop(next(iter(self._examples)))
+            oldest.overlay.unlink(missing_ok=True)
 
     def _example(self, path: Path) -> Path | None:
         """The example that a file is a copy of, if it is one."""
@@ -187,6 +233,7 @@ class Jobs:
                     str(example), backbone, PRESETS["balanced"], lambda *_: None
                 )
                 self.store.drop(result.id)
+            time.sleep(0.5)  # whoever waits for a clip goes first
 
     def _first_overlay(self, result: Result, progress: Progress) -> Path:
         start = time.perf_counter()
@@ -211,6 +258,10 @@ class Jobs:
         return backbone, ()
 
     def _settings_for(self, backbone: str, preset: Preset) -> Settings:
+        if preset.patches > self.settings.max_patches:
+            raise InputError(
+                f"{preset.patches} patches; give at most {self.settings.max_patches} a frame."
+            )
         own = backbone == self.settings.backbone
         return Settings(
             backbone=backbone,
@@ -314,26 +365,27 @@ class Jobs:
         """The overlay video at preview size, of a cut without edits; made once for every look."""
         look = look or ObjectsLook()
         edited = look.edits.apply(cut)
-        shown = repr((cut.clusters, look))
-        path = result.folder / f"objects-{hashlib.sha256(shown.encode()).hexdigest()[:16]}.mp4"
-        if not path.exists():
-            small = self._small(result.clip)
-            export.write_overlay(
-                path,
-                result.analysis,
-                edited,
-                small,
-                opacity=look.opacity,
-                show_background=look.background,
-                hidden=look.edits.unseen(edited),
-                progress=report,
-            )
+        path = overlay_path(result, cut, look)
+        with result.writing:
+            if not path.exists():
+                small = self._small(result.clip)
+                export.write_overlay(
+                    path,
+                    result.analysis,
+                    edited,
+                    small,
+                    opacity=look.opacity,
+                    show_background=look.background,
+                    hidden=look.edits.unseen(edited),
+                    progress=report,
+                )
         return path
 
     def heat_video(self, result: Result, row: np.ndarray, query: Query) -> Path:
         """The heatmap over all analysed frames, as a video."""
         path = result.folder / "heatmap.mp4"  # replaced at each click; Gradio keeps its own copy
-        export.write_heatmap(path, result.analysis, row, None, query=query)
+        with result.writing:
+            export.write_heatmap(path, result.analysis, row, None, query=query)
         return path
 
     def levels_video(self, key: str, position: int) -> Path:
@@ -341,12 +393,13 @@ class Jobs:
         result = self.store.get(key)
         checked_position(result, position)
         path = result.folder / f"levels-{position}.mp4"
-        if not path.exists():
-            tiles = pictures.level_pictures(result.analysis, position)
-            with VideoWriter(path, size=result.analysis.size, fps=_LEVEL_FPS) as video:
-                for picture, _ in tiles:
-                    for _ in range(_LEVEL_FPS):
-                        video.write(picture)
+        with result.writing:
+            if not path.exists():
+                tiles = pictures.level_pictures(result.analysis, position)
+                with VideoWriter(path, size=result.analysis.size, fps=_LEVEL_FPS) as video:
+                    for picture, _ in tiles:
+                        for _ in range(_LEVEL_FPS):
+                            video.write(picture)
         return path
 
     def files(self, key: str, clusters: int, edits: Edits, report: Report) -> list[Path]:
@@ -369,6 +422,14 @@ class Jobs:
             Path(everything).replace(folder / "bavos.zip")
         files = sorted(path for path in folder.iterdir() if path.is_file())
         return sorted(files, key=lambda path: path.name != "bavos.zip")
+
+
+def overlay_path(result: Result, cut: Segmentation, look: ObjectsLook) -> Path:
+    """Where the overlay video of a cut lies: the same for all looks that look the same."""
+    edits = look.edits
+    merges, unseen = edits.merges_in(cut), sorted(edits.unseen(cut))
+    shown = repr((cut.clusters, look.background, round(look.opacity, 3), merges, unseen))
+    return result.folder / f"objects-{hashlib.sha256(shown.encode()).hexdigest()[:16]}.mp4"
 
 
 def checked_position(result: Result, position: int) -> None:

@@ -30,6 +30,8 @@ FILE_TYPES = [*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, ".zip"]
 DEVICE: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 QUICK: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "concurrency_limit": 4}
+# What builds on the answer before: none is left out, and one waits for the other.
+IN_ORDER: dict[str, Any] = {**QUICK, "concurrency_limit": 1, "trigger_mode": "multiple"}
 LATEST: dict[str, Any] = {"trigger_mode": "always_last"}  # drop what a moving slider outran
 
 
@@ -48,7 +50,7 @@ def launch() -> None:
 def launch_options(settings: DemoSettings) -> dict[str, Any]:
     """What `Blocks.launch` needs."""
     return {
-        "theme": gr.themes.Soft(primary_hue="teal", neutral_hue="slate"),
+        "theme": theme(),
         "css": CSS,
         "js": _script("page.js"),
         "max_file_size": f"{settings.max_upload_mib}mb",
@@ -56,6 +58,51 @@ def launch_options(settings: DemoSettings) -> dict[str, Any]:
         "footer_links": ["api", "settings"],
         "mcp_server": importlib.util.find_spec("mcp") is not None,
     }
+
+
+def theme() -> gr.themes.Base:
+    """Calm, and every text at least 4.5 times as bright as what it lies on, or as dark."""
+    plain = {
+        f"{label}_{part}{dark}": value
+        for label in ("block_label", "block_title")
+        for dark, colour in (("", "*neutral_700"), ("_dark", "*neutral_200"))
+        for part, value in (("background_fill", "transparent"), ("text_color", colour))
+    }
+    strong = {
+        f"{part}{dark}": colour
+        for part in ("button_primary_background_fill", "checkbox_label_background_fill_selected")
+        for dark, colour in (("", "*primary_700"), ("_dark", "*primary_700"))
+    }
+    quiet = {
+        f"{part}{dark}": colour
+        for part in ("body_text_color_subdued", "block_info_text_color", "input_placeholder_color")
+        for dark, colour in (("", "*neutral_600"), ("_dark", "*neutral_300"))
+    }
+    made = gr.themes.Soft(
+        primary_hue="teal",
+        neutral_hue="slate",
+        font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    )
+    return made.set(
+        **plain,
+        **strong,
+        **quiet,
+        background_fill_primary="*neutral_50",  # as in Soft: `set` forgets it
+        block_title_padding="0",
+        block_label_padding="0",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_hover_dark="*primary_800",
+        button_secondary_background_fill_hover_dark="*neutral_600",
+        checkbox_label_text_color_selected_dark="white",
+        checkbox_border_color="*neutral_500",
+        input_border_color="*neutral_300",
+        input_border_width="1px",
+        link_text_color="*primary_800",
+        link_text_color_dark="*primary_300",
+        color_accent="*primary_700",
+        slider_color="*primary_700",
+    )
 
 
 def build(jobs: Jobs) -> gr.Blocks:
@@ -138,7 +185,7 @@ class Viewer:
 class Attention:
     """What the clicked patches attend to, and how that is painted."""
 
-    queries: gr.State  # list of pictures.Query
+    queries: gr.State  # tuple of pictures.Query
     heat: gr.Image
     weight: gr.Markdown
     caption: gr.HTML
@@ -197,7 +244,6 @@ class TakeHome:
 
     prepare: gr.Button
     downloads: gr.File
-    show_code: gr.Button
     code: gr.Code
 
 
@@ -209,7 +255,7 @@ def lay_out_inputs(handlers: Handlers, settings: DemoSettings) -> Inputs:
         handlers.gallery(),
         label="Or try an example",
         columns=2,
-        height=290,
+        height="auto",
         allow_preview=False,
         interactive=False,
         buttons=[],
@@ -230,10 +276,11 @@ def lay_out_run(handlers: Handlers, settings: DemoSettings) -> Run:
             words.presets(handlers.jobs.pace, settings),
             value="balanced",
             label=words.PRESET,
+            info=words.PRESET_INFO,
             elem_id="preset",
             scale=5,
         )
-        with gr.Column(scale=1, min_width=140):
+        with gr.Column(scale=1, min_width=120):
             run = gr.Button("Segment", variant="primary", elem_id="segment")
             cancel = gr.Button("Cancel", elem_id="cancel")
     return Run(preset, run, cancel)
@@ -253,7 +300,7 @@ def lay_out_results(
 ) -> tuple[Viewer, Attention, Hierarchy, Adapting, TakeHome]:
     """The large frame on the left, what there is to see of it on the right."""
     with gr.Row():
-        with gr.Column(scale=1, min_width=320):
+        with gr.Column(scale=1, min_width=320, elem_id="viewer"):
             viewer = lay_out_viewer()
         with gr.Column(scale=1, min_width=320), gr.Tabs():
             with gr.Tab("Attention"):
@@ -264,7 +311,7 @@ def lay_out_results(
                 hierarchy = lay_out_hierarchy(objects)
             with gr.Tab("Adapt"):
                 adapting = lay_out_adapting(settings)
-            with gr.Tab("Take home"):
+            with gr.Tab("Download"):
                 take_home = lay_out_take_home()
     return viewer, attention, hierarchy, adapting, take_home
 
@@ -281,11 +328,8 @@ def lay_out_viewer() -> Viewer:
         label="Original and objects", visible=False, buttons=[], elem_id="compare-frame", **look
     )
     clusters = gr.Slider(1, 2, value=1, step=1, label=words.GRANULARITY, elem_id="clusters")
-    with gr.Row():
-        view = gr.Radio(list(words.VIEW.items()), value="objects", label="Show", elem_id="view")
-        style = gr.Radio(
-            list(words.STYLES.items()), value="both", label="Painted as", elem_id="style"
-        )
+    view = gr.Radio(list(words.VIEW.items()), value="objects", label="Show", elem_id="view")
+    style = gr.Radio(list(words.STYLES.items()), value="both", label="Painted as", elem_id="style")
     with gr.Row():
         background = gr.Checkbox(False, label=words.BACKGROUND, elem_id="background")
         opacity = gr.Slider(0, 1, value=OPACITY, step=0.05, label="Opacity", elem_id="opacity")
@@ -305,23 +349,23 @@ def lay_out_viewer() -> Viewer:
 
 def lay_out_attention() -> Attention:
     """Heatmap, numbers, the choice of source and head, and small pictures side by side."""
-    queries = gr.State([])
+    queries = gr.State(())
     heat = gr.Image(
-        label="Where that patch attends, in this frame: click to weigh a patch",
+        label=words.HEAT,
         interactive=False,
         format="jpeg",
         buttons=["download", "fullscreen"],
         elem_id="heat",
     )
-    weight = gr.Markdown(elem_id="weight", elem_classes="small")
+    weight = gr.Markdown(words.WEIGH, elem_id="weight", elem_classes="small")
     caption = gr.HTML(words.CLICK, elem_id="caption")
-    gr.Markdown(words.CAVEAT, elem_classes="small")
-    source = gr.Radio([], label=words.SOURCE_LABEL, info=words.SOURCE, elem_id="source")
-    with gr.Row():
-        # Its choices change: a question asked just before may hold one that is gone.
-        head = gr.Dropdown([], label="Head", allow_custom_value=True, elem_id="head")
+    with gr.Row(equal_height=True):
         keep = gr.Checkbox(False, label=words.KEEP, elem_id="keep")
         clear = gr.Button("Clear points", size="sm", elem_id="clear")
+    gr.Markdown(words.CAVEAT, elem_classes="small")
+    source = gr.Radio([], label=words.SOURCE_LABEL, info=words.SOURCE, elem_id="source")
+    # Its choices change: a question asked just before may hold one that is gone.
+    head = gr.Dropdown([], label=words.HEAD, allow_custom_value=True, elem_id="head")
     with gr.Accordion("How it is painted", open=False, elem_id="heat-look"):
         with gr.Row():
             colours = gr.Dropdown(
@@ -337,8 +381,9 @@ def lay_out_attention() -> Attention:
         list(words.COMPARE.items()), value="time", label=words.SIDE_BY_SIDE, elem_id="compare"
     )
     tiles = gr.Gallery(
-        columns=4, height="auto", object_fit="contain", interactive=False, allow_preview=False,
-        show_label=False, buttons=[], format="jpeg", elem_id="tiles",
+        columns=6, height="auto", object_fit="contain", interactive=False, allow_preview=False,
+        visible=False, show_label=False, label="Small heatmaps", buttons=[], format="jpeg",
+        elem_id="tiles",
     )  # fmt: skip
     video = gr.Video(
         label="Where it attends, in all analysed frames",
@@ -346,6 +391,7 @@ def lay_out_attention() -> Attention:
         loop=True,
         autoplay=True,
         interactive=False,
+        visible=False,
         elem_id="heat-video",
     )
     return Attention(
@@ -372,8 +418,9 @@ def lay_out_hierarchy(objects: gr.HTML) -> Hierarchy:
     gr.Markdown(words.TREE, elem_classes="small")
     tree = gr.HTML(elem_id="tree", js_on_load=_script("tree.js"))
     node_tiles = gr.Gallery(
-        columns=4, height="auto", object_fit="contain", interactive=False, visible=False,
-        show_label=False, buttons=[], format="jpeg", elem_id="node-tiles",
+        columns=6, height="auto", object_fit="contain", interactive=False, visible=False,
+        allow_preview=False, show_label=False, label="The branch over time", buttons=[],
+        format="jpeg", elem_id="node-tiles",
     )  # fmt: skip
     play = gr.Button("Play the levels", elem_id="play")
     levels = gr.Video(
@@ -396,11 +443,12 @@ def lay_out_adapting(settings: DemoSettings) -> Adapting:
         undo = gr.Button("Undo", interactive=False, elem_id="undo", min_width=80)
     seen = gr.Image(
         label="What the block attends to from the clicked patch, or from the middle",
-        interactive=False, format="jpeg", buttons=[], elem_id="seen",
+        visible=False, interactive=False, format="jpeg", buttons=[], elem_id="seen",
     )  # fmt: skip
     losses = gr.LinePlot(
-        x="step", y="value", color="loss", title="Losses", height=260, elem_id="losses"
-    )
+        x="step", y="value", color="loss", title="Losses", height=260, visible=False,
+        elem_id="losses",
+    )  # fmt: skip
     return Adapting(steps, run, stop, undo, status, losses, seen)
 
 
@@ -414,9 +462,8 @@ def lay_out_take_home() -> TakeHome:
         visible=False,
         elem_id="downloads",
     )
-    show_code = gr.Button("Show as code", elem_id="show-code")
-    code = gr.Code(language="python", label="The same elsewhere", interactive=False, elem_id="code")
-    return TakeHome(prepare, downloads, show_code, code)
+    code = gr.Code(language="python", label=words.CODE, interactive=False, elem_id="code")
+    return TakeHome(prepare, downloads, code)
 
 
 def _script(name: str) -> str:
@@ -449,7 +496,6 @@ class Wiring:
         h, v, t = self.handlers, self.viewer, self.take_home
         files = [v.key, v.clusters, v.edits, self.attention.video]
         t.prepare.click(h.make_files, files, t.downloads, **PRIVATE, **DEVICE)
-        t.show_code.click(h.show_code, [v.key, v.clusters, v.edits], t.code, **QUICK)
 
     # What a new result fills, in the order of `Handlers._shown`.
     @property
@@ -457,7 +503,7 @@ class Wiring:
         v, a = self.viewer, self.attention
         return [
             v.key, self.videos.overlay, self.notice, self.results, v.position, v.clusters,
-            a.source, a.head, self.take_home.downloads, self.adapting.undo, v.edits,
+            a.source, a.head, self.adapting.undo, v.edits,
         ]  # fmt: skip
 
     @property
@@ -476,7 +522,12 @@ class Wiring:
         return {
             "fn": self.handlers.describe,
             "inputs": [v.key, v.clusters, v.edits],
-            "outputs": [self.hierarchy.objects, self.hierarchy.tree],
+            "outputs": [
+                self.hierarchy.objects,
+                self.hierarchy.tree,
+                self.take_home.code,
+                self.take_home.downloads,
+            ],
             **QUICK,
         }
 
@@ -487,8 +538,9 @@ class Wiring:
     def _clip(self) -> None:
         """From a clip to its result."""
         h, i, a, b = self.handlers, self.inputs, self.attention, self.adapting
-        original = [self.videos.original, self.videos.overlay, i.about]
-        i.clip.change(h.show_clip, i.clip, original, **PRIVATE)
+        i.clip.change(h.show_clip, i.clip, [self.videos.original, i.about], **PRIVATE)
+        for changed in (i.clip.upload, i.clip.clear):
+            changed(lambda: None, None, self.videos.overlay, **QUICK)
         segment: dict[str, Any] = {
             "fn": h.segment,
             "inputs": [i.clip, i.backbone, self.run.preset],
@@ -497,11 +549,18 @@ class Wiring:
             **PRIVATE,
             **DEVICE,
         }
-        of_before = [a.queries, a.heat, a.video, a.caption, a.tiles, b.status, b.losses, b.seen]
-        example = i.gallery.select(h.take_example, None, i.clip, **QUICK)
-        for done in (self.run.run.click(**segment), example.success(**segment)):
-            fresh = done.success(h.forget_query, None, of_before, **QUICK)
-            self._show_result(fresh).then(h.qualities, None, self.run.preset, **QUICK)
+        of_before = [
+            a.queries, a.weight, b.status, b.losses, b.seen,
+            self.hierarchy.node_tiles, self.hierarchy.levels,
+        ]  # fmt: skip
+        chosen = [i.clip, self.videos.overlay]
+        example = i.gallery.select(h.take_example, None, chosen, **IN_ORDER)
+        again = {**segment, "trigger_mode": "multiple"}  # for the example that was clicked last
+        for done in (self.run.run.click(**segment), example.success(**again)):
+            fresh = done.success(h.first_query, self.viewer.key, of_before, **QUICK)
+            shown = self._show_result(fresh)
+            shown.then(h.qualities, None, self.run.preset, **QUICK)
+            self._show_attention(shown.success)
         self.run.cancel.click(h.cancel, None, None, **QUICK)
 
     def _show_result(self, event: Any) -> Any:
@@ -523,7 +582,7 @@ class Wiring:
             self.videos.overlay,
             **LATEST, **PRIVATE, **DEVICE,
         )  # fmt: skip
-        self.hierarchy.objects.select(h.edit, v.edits, v.edits, **QUICK)
+        self.hierarchy.objects.select(h.edit, v.edits, v.edits, **IN_ORDER)
 
     def _tree(self) -> None:
         """The dashed line and the slider are one thing; branches and levels are looked at."""
@@ -538,8 +597,9 @@ class Wiring:
     def _attention(self) -> None:
         """A click sets the query; the heatmaps follow it, the source, the head and the time."""
         h, v, a = self.handlers, self.viewer, self.attention
-        v.frame.select(h.click, [a.queries, v.position, a.keep], a.queries, **QUICK)
-        a.clear.click(list, None, a.queries, **QUICK)
+        picked_point = [a.queries, a.weight]
+        clicked = v.frame.select(h.click, [a.queries, v.position, a.keep], picked_point, **IN_ORDER)
+        cleared = a.clear.click(h.clear, None, picked_point, **QUICK)
         v.position.input(h.attend, [*self._here, *a.look], a.heat, **LATEST, **QUICK)
         compared = [*self._here, a.compare, *a.look]
         a.compare.input(h.compare, compared, a.tiles, **LATEST, **QUICK)
@@ -549,14 +609,15 @@ class Wiring:
         # Another source has other heads, so attention waits until the menu is back at the mean.
         heads = a.source.input(h.list_heads, [v.key, a.source], a.head, **QUICK)
         looks = (a.colours.input, a.opacity.release, a.percentile.release, a.grid.input)
-        for asked in (a.queries.change, a.head.input, heads.success, picked.success, *looks):
+        points = (clicked.success, cleared.success)
+        for asked in (*points, a.head.input, heads.success, picked.success, *looks):
             self._show_attention(asked)
 
     def _show_attention(self, asked: Callable[..., Any]) -> None:
         """Everything that is shown of the clicked patches, when asked for by an event."""
         h, a = self.handlers, self.attention
         everything = [*self._here, *a.look]
-        answer: dict[str, Any] = {"concurrency_limit": 1, **LATEST, **PRIVATE}
+        answer: dict[str, Any] = {"show_progress": "minimal", **LATEST, **PRIVATE}
         asked(h.attend, everything, a.heat, **LATEST, **QUICK)
         asked(h.compare, [*self._here, a.compare, *a.look], a.tiles, **LATEST, **QUICK)
         asked(h.attend_over_time, everything, [a.video, a.caption], **answer)

@@ -27,6 +27,7 @@ Tile = tuple[np.ndarray, str]  # a small picture and what it shows
 _TILE = 280  # longer side in pixels
 _THUMBNAILS = 24  # nodes of the tree that get a picture
 _THUMBNAIL = (88, 64)  # pixels
+_THUMBNAIL_SOURCE = 320  # longer side of the frame that they are cut from, at least
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,21 @@ def object_thumbnail(analysis: Analysis, cut: Segmentation, cluster: int) -> str
     return _thumbnail(analysis, cut.labels == cluster)
 
 
+def telling_point(analysis: Analysis, position: int) -> Query:
+    """A point well inside the largest object of a frame, or the middle of a frame without any."""
+    cut = analysis.segment()
+    labels = cut.labels[position]
+    size = np.bincount(labels.ravel(), minlength=cut.clusters)
+    largest = max(cut.objects, key=lambda i: size[i], default=0)
+    height, width = analysis.size
+    rows, columns = np.nonzero(labels == largest)
+    if not len(rows) or largest not in cut.objects:
+        return position, height / 2, width / 2
+    middle = np.hypot(rows - np.median(rows), columns - np.median(columns)).argmin()
+    (h, w), y, x = labels.shape, rows[middle] + 0.5, columns[middle] + 0.5
+    return position, float(y * height / h), float(x * width / w)
+
+
 def node_over_time(analysis: Analysis, node: int) -> list[Tile]:
     """The patches of one node of the hierarchy, in every analysed frame."""
     inside = node_mask(analysis, node)
@@ -109,7 +125,8 @@ def node_thumbnails(analysis: Analysis, cut: Segmentation) -> Mapping[int, str]:
 def _thumbnail(analysis: Analysis, inside: np.ndarray) -> str:
     """The frame that holds most of a mask (T, h, w), cut out around it; the rest is dimmed."""
     t = int(inside.sum((1, 2)).argmax())
-    frame = analysis.frames[t]
+    step = max(1, max(analysis.size) // _THUMBNAIL_SOURCE)
+    frame = analysis.frames[t, ::step, ::step]
     pixels = nearest_pixels(inside[t], frame.shape[:2])
     rows, columns = (np.flatnonzero(pixels.any(axis)) for axis in (1, 0))
     if not len(rows):

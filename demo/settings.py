@@ -29,6 +29,7 @@ class DemoSettings:
     decode_seconds: int = 120  # BAVOS_DECODE_SECONDS: that one pass may wait for the decoder
     decode_mib: int = 4096  # BAVOS_DECODE_MIB: memory of the decoder
     max_frames: int = 96  # BAVOS_MAX_FRAMES: analysed in one run
+    max_patches: int = 4096  # BAVOS_MAX_PATCHES: of a frame
     max_steps: int = 500  # BAVOS_MAX_STEPS: of adapting to a clip
     stored_results: int = 8  # BAVOS_STORED_RESULTS: the oldest goes first
     keep_seconds: int = 3600  # BAVOS_KEEP_SECONDS: how long files are kept
@@ -70,6 +71,7 @@ class DemoSettings:
                     "decode_seconds",
                     "decode_mib",
                     "max_frames",
+                    "max_patches",
                     "max_steps",
                     "stored_results",
                     "keep_seconds",

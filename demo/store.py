@@ -24,6 +24,7 @@ class Result:
     folder: Path
     before: str | None = None  # id of the result that this one was adapted from
     stop: threading.Event = field(default_factory=threading.Event)  # asks what runs on it to end
+    writing: threading.Lock = field(default_factory=threading.Lock)  # one file at a time
 
 
 class Store:
@@ -84,6 +85,10 @@ class Store:
             while len(self._previews) > 4 * self._limit:
                 shutil.rmtree(self._previews.popitem(last=False)[1], ignore_errors=True)
         return folder
+
+    def lasting_file(self, suffix: str) -> Path:
+        """A name for a file that stays until the store is closed."""
+        return self._root / f"{secrets.token_hex(16)}{suffix}"
 
     def close(self) -> None:
         """Delete all files."""

@@ -1,5 +1,6 @@
 // The hierarchy: a click on a branch tells its node; the dashed line is dragged to another τ.
 const SVG_TOP = 16; // y of the highest place, as the picture is drawn
+const REACH = [0, -3, 3, -6, 6]; // pixels beside a thin branch that still count as the branch
 let line = null;
 
 const heightAt = (event, svg) => {
@@ -13,10 +14,23 @@ const nearLine = (event, svg) => {
   return cut && Math.abs(heightAt(event, svg) - Number(cut.getAttribute('y1'))) < 9 ? cut : null;
 };
 
+const nodeAt = (event) => {
+  for (const x of REACH) {
+    for (const y of REACH) {
+      const found = document.elementFromPoint(event.clientX + x, event.clientY + y);
+      const branch = found?.closest('#tree [data-node]');
+      if (branch) return branch.dataset.node;
+    }
+  }
+  return null;
+};
+
 element.addEventListener('pointerdown', (event) => {
   const svg = event.target.closest('svg');
   line = svg && nearLine(event, svg);
-  if (line) event.preventDefault();
+  if (!line) return;
+  svg.setPointerCapture(event.pointerId); // it may be let go anywhere
+  event.preventDefault();
 });
 
 element.addEventListener('pointermove', (event) => {
@@ -34,8 +48,12 @@ element.addEventListener('pointerup', (event) => {
     const floor = Number(svg.dataset.floor);
     const root = (Number(svg.dataset.top) * (floor - heightAt(event, svg))) / (floor - SVG_TOP);
     trigger('input', { tau: root * root });
-  } else if (event.target.closest('[data-node]')) {
-    trigger('select', { node: event.target.closest('[data-node]').dataset.node });
+  } else if (svg && nodeAt(event) !== null) {
+    trigger('select', { node: nodeAt(event) });
   }
+  line = null;
+});
+
+element.addEventListener('pointercancel', () => {
   line = null;
 });

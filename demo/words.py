@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bavos_core import Analysis, Segmentation, backbones, drawing
+from bavos_core.download import FileOrUrl
 from bavos_core.settings import Sources
 from bavos_core.training import Step
 from bavos_core.video import Clip
@@ -28,13 +30,20 @@ HEADER = """
 no labels, no prompts.</p></header>
 """
 START = "Upload a clip and press **Segment**, or click an example."
-CLICK = "<p>Click a patch in the large picture to see where it attends.</p>"
+CLICK = (
+    "<p><strong>Click a patch</strong> in the large frame: here you will see where it attends, in "
+    "that frame and in all others.</p>"
+)
 CAVEAT = "Attention shows what was compared with what; it is not an explanation of a decision."
 BACKBONE = (
     "The network that describes the patches. dino-vits8 is the paper's; builtin needs no download "
     "but is far from the paper's accuracy."
 )
 PRESET = "Quality"
+PRESET_INFO = "Frames × patches in each; time that a clip is expected to take here"
+HEAT = "Where the marked patch attends, in this frame"
+HEAD = "Head (attention has several; each looks for something else)"
+WEIGH = "Click any place in this picture for its weight."
 TIME = "Time (analysed frame; arrow keys step)"
 GRANULARITY = "Granularity (number of clusters)"
 BACKGROUND = "Colour the background too"
@@ -63,6 +72,11 @@ ADAPTED = "The attention block was adapted to this clip."
 STEPS = "Training steps"
 SIDE_BY_SIDE = "Side by side: click a picture to go to its frame or head"
 COMPARE = {"Over time": "time", "All sources": "sources", "All heads": "heads"}
+CLUSTERS = "Patches that attend alike make a cluster; those bound to the border are background."
+TAU = "How different (symmetric KL divergence) the attention in one cluster may be."
+PATCHES = "Small squares of the picture; the network sees each as one thing."
+ENTROPY = "How widely attention is spread: 0 if it all goes to one patch."
+CODE = "Code that gives this result elsewhere"
 TREE = (
     "Every branch is a part of the scene: the finest below, the whole scene on top. Drag the "
     "dashed line to choose how fine objects are; click a branch to see its patches over time."
@@ -91,8 +105,8 @@ def presets(pace: Pace, settings: DemoSettings) -> list[tuple[str, str]]:
 def _preset(name: str, pace: Pace, settings: DemoSettings) -> str:
     preset = PRESETS[name].within(settings)
     seconds = pace.seconds(preset)
-    expected = f", about {seconds:.0f} s here" if seconds else ""
-    return f"{name.capitalize()}: {preset.frames} frames of {preset.patches} patches{expected}"
+    expected = f", {seconds:.0f} s" if seconds else ""
+    return f"{name.capitalize()}: {preset.frames} × {preset.patches}{expected}"
 
 
 def learning(step: Step) -> str:
@@ -150,12 +164,19 @@ def report(result: Result) -> str:
     objects = len(cut.objects)
     seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in analysis.timings.items())
     lines = [
-        f"**{objects} objects** among {cut.clusters} clusters at τ = {cut.tau:g}, "
-        f"with **{analysis.settings.backbone}** on a {analysis.grid[0]}×{analysis.grid[1]} grid. "
-        f"Total {sum(analysis.timings.values()):.1f} s: {seconds}.",
+        f"**{objects} objects** were found. Click into the frame below to see what a patch of it "
+        "attends to.",
+        f"{term(f'{cut.clusters} clusters', CLUSTERS)} at {term(f'τ = {cut.tau:g}', TAU)}, with "
+        f"**{analysis.settings.backbone}** on a grid of {analysis.grid[0]}×{analysis.grid[1]} "
+        f"{term('patches', PATCHES)}; {sum(analysis.timings.values()):.1f} s: {seconds}.",
         *(f"⚠ {text}" for text in result.notices),
     ]
     return "\n\n".join(lines)
+
+
+def term(text: str, meaning: str) -> str:
+    """A word of the field, with what it means on hover."""
+    return f'<abbr title="{escape(meaning)}">{escape(text)}</abbr>'
 
 
 def object_list(
@@ -226,8 +247,9 @@ def _attention(analysis: Analysis, row: np.ndarray, query: Query, number: int | 
     y, x = int(query[1] * row.shape[1] / height), int(query[2] * row.shape[2] / width)
     return (
         f"<p>{dot}Patch in row {y}, column {x} of frame {query[0]}: {row[query[0]].sum():.1%} of "
-        f"its attention stays in that frame; entropy {entropy:.2f} nats, as if spread evenly over "
-        f"{math.exp(entropy) / row.size:.0%} of all patches.</p>{_bars(row.sum((1, 2)))}"
+        f"its attention stays in that frame; {term(f'entropy {entropy:.2f} nats', ENTROPY)}, as if "
+        f"spread evenly over {math.exp(entropy) / row.size:.0%} of all patches.</p>"
+        f"{_bars(row.sum((1, 2)))}"
     )
 
 
@@ -262,28 +284,37 @@ def code(result: Result, cut: Segmentation, edits: Edits, link: str) -> str:
     """Lines that give exactly this result elsewhere."""
     settings = result.analysis.settings
     adapted = ADAPTED in result.notices
-    correlator = "correlator.safetensors" if adapted else settings.correlator
-    weights = f" --weights {settings.weights}" if settings.weights else ""
+    correlator = "correlator.safetensors" if adapted else file_name(settings.correlator)
+    weights = settings.weights and file_name(settings.weights)
+    option = f" --weights {weights}" if weights else ""
+    plain = (
+        " (without what was adapted or edited)" if adapted or edits.merges or edits.names else ""
+    )
     changed = "".join(f".merged({i}, {into})" for i, into in edits.merges)
     changed += f".named({dict(edits.names)!r})" if edits.names else ""
     return f"""# Command line (names and merges are made in Python or on the page)
-python -m bavos_core segment CLIP --out results --backbone {settings.backbone}{weights} \\
+python -m bavos_core segment CLIP --out results --backbone {settings.backbone}{option} \\
     --correlator {correlator} --frames {settings.frames} --patches {settings.patches} \\
     --tau {cut.tau!r}
 
 # Python
 from bavos_core import Settings, analyse
-analysis = analyse("CLIP", Settings(backbone={settings.backbone!r}, weights={settings.weights!r},
+analysis = analyse("CLIP", Settings(backbone={settings.backbone!r}, weights={weights!r},
     correlator={correlator!r}, frames={settings.frames}, patches={settings.patches}))
 cut = analysis.segment(clusters={cut.clusters}){changed}
 
-# This server, from Python
+# This server, from Python{plain}
 from gradio_client import Client, handle_file
 client = Client("{link or "http://127.0.0.1:7860/"}")
 summary, overlay = client.predict(handle_file("CLIP"), {settings.backbone!r},
     {settings.frames}, {settings.patches}, api_name="/segment")
 files = client.predict(summary["result"], {cut.clusters}, api_name="/export")
 """
+
+
+def file_name(source: FileOrUrl) -> str:
+    """A URL as it is, a file without the folders of this machine."""
+    return source.name if isinstance(source, Path) else source
 
 
 def as_json(result: Result) -> dict[str, Any]:

@@ -8,6 +8,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -100,18 +101,24 @@ def decode() -> Callable[[Path], np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served() -> Iterator[Jobs]:
+    """The jobs behind the page that is served."""
+    jobs = Jobs(SERVED, examples=sorted(EXAMPLES.glob("*.mp4")))
+    yield jobs
+    jobs.store.close()
+
+
+@pytest.fixture(scope="session")
+def server(served: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page, served from this process; its address."""
-    jobs = Jobs(SERVED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-        page = build(jobs)
+        page = build(served)
         _, address, _ = page.launch(
             server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options(SERVED)
         )
         yield address
         page.close(verbose=False)
-        jobs.store.close()
 
 
 @pytest.fixture(scope="session")
@@ -129,3 +136,21 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The program text of axe-core, which finds what keeps people from using a page.
+
+    It is not part of this repository: `npm install axe-core` in any folder, and BAVOS_AXE=path of
+    its axe.min.js; a global npm installation is found. Without it, tests are skipped; on CI they
+    fail.
+    """
+    found = os.environ.get("BAVOS_AXE")
+    if not found and (npm := shutil.which("npm")):
+        root = subprocess.run([npm, "root", "-g"], capture_output=True, text=True).stdout.strip()
+        found = str(Path(root) / "axe-core" / "axe.min.js")
+    if not (found and Path(found).is_file()):
+        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+        give_up("No axe-core: npm install -g axe-core, or BAVOS_AXE=path of its axe.min.js.")
+    return Path(found).read_text(encoding="utf-8")

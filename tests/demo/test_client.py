@@ -16,9 +16,10 @@ from PIL import Image
 from pycocotools import mask as coco
 
 FRAMES = 4  # analysed
+PATCHES = 300  # of a frame, about
 FILES = {
-    "overlay.mp4", "masks.zip", "masks.json", "labels.npz",
-    "hierarchy.json", "hierarchy.svg", "summary.json",
+    "bavos.zip", "overlay.mp4", "masks.zip", "masks.json", "labels.npz",
+    "hierarchy.json", "hierarchy.svg", "summary.json", "correlator.safetensors",
 }  # fmt: skip
 
 
@@ -32,7 +33,7 @@ def client(server: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
 @pytest.fixture(scope="module")
 def segmented(client: Client, example: Path) -> tuple[dict, str]:
     """Summary and overlay of the example."""
-    return client.predict(handle_file(example), "builtin", FRAMES, api_name="/segment")
+    return client.predict(handle_file(example), "builtin", FRAMES, PATCHES, api_name="/segment")
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,7 @@ def test_the_overlay_decodes_to_as_many_frames_as_the_clip(segmented, decode, ex
 
 
 def test_two_results_have_different_ids(client, summary, small_clip) -> None:
-    other, _ = client.predict(handle_file(small_clip), "builtin", 2, api_name="/segment")
+    other, _ = client.predict(handle_file(small_clip), "builtin", 2, PATCHES, api_name="/segment")
     assert other["result"] != summary["result"]
 
 
@@ -126,7 +127,9 @@ def test_an_unreachable_backbone_is_replaced_within_seconds_and_a_notice_says_so
     client, small_clip
 ) -> None:
     start = time.perf_counter()
-    found, _ = client.predict(handle_file(small_clip), "dino-vits8", 2, api_name="/segment")
+    found, _ = client.predict(
+        handle_file(small_clip), "dino-vits8", 2, PATCHES, api_name="/segment"
+    )
     overhead = time.perf_counter() - start - sum(found["seconds"].values())
     assert overhead < 10
     assert found["backbone"] == "builtin"
@@ -155,7 +158,7 @@ def test_a_finer_cut_has_a_lower_tau_and_another_picture(client, summary) -> Non
 
 
 @pytest.mark.parametrize("head", [-1, 0])
-@pytest.mark.parametrize("source", ["framewise", "untrained", "keys"])
+@pytest.mark.parametrize("source", ["framewise", "untrained", "learned", "keys"])
 def test_attend_gives_a_distribution_a_picture_and_a_video(
     client, summary, decode, source, head
 ) -> None:
@@ -172,7 +175,7 @@ def test_attend_gives_a_distribution_a_picture_and_a_video(
 
 
 def test_every_source_of_the_summary_is_tested_above(summary) -> None:
-    assert set(summary["sources"]) == {"framewise", "untrained", "keys"}
+    assert set(summary["sources"]) == {"framewise", "untrained", "learned", "keys"}
 
 
 def test_sources_and_places_differ_in_their_rows(client, summary) -> None:
@@ -287,22 +290,41 @@ def test_export_at_another_granularity_has_as_many_clusters(client, summary) -> 
 
 
 def test_text_that_says_it_is_a_video_is_refused_in_one_sentence(client, not_a_video) -> None:
-    said = refusal(client, handle_file(not_a_video), "builtin", 4, api_name="/segment")
+    said = refusal(client, handle_file(not_a_video), "builtin", 4, PATCHES, api_name="/segment")
     assert "notes.mp4" in said
 
 
 def test_no_clip_at_all_is_refused_in_one_sentence(client) -> None:
-    assert "clip" in refusal(client, None, "builtin", 4, api_name="/segment")
+    assert "clip" in refusal(client, None, "builtin", 4, PATCHES, api_name="/segment")
 
 
 @pytest.mark.parametrize("backbone", ["resnet50", "no-such-net", "../../etc/passwd", ""])
 def test_what_is_no_backbone_is_refused_in_one_sentence(client, small_clip, backbone) -> None:
-    said = refusal(client, handle_file(small_clip), backbone, 4, api_name="/segment")
+    said = refusal(client, handle_file(small_clip), backbone, 4, PATCHES, api_name="/segment")
     assert repr(backbone) in said
 
 
+@pytest.mark.parametrize("patches", [0, -5, 10**7])
+def test_patches_beyond_the_limits_are_refused_in_one_sentence(client, small_clip, patches) -> None:
+    said = refusal(client, handle_file(small_clip), "builtin", 4, patches, api_name="/segment")
+    assert str(patches) in said
+
+
+def test_fewer_patches_give_a_coarser_grid(client, summary, small_clip) -> None:
+    found, _ = client.predict(handle_file(small_clip), "builtin", 2, 48, api_name="/segment")
+    assert np.prod(found["grid"]) == pytest.approx(48, rel=0.2)
+    assert np.prod(summary["grid"]) == pytest.approx(PATCHES, rel=0.1)
+
+
+def test_one_zip_holds_all_other_files(exported) -> None:
+    with zipfile.ZipFile(exported["bavos.zip"]) as archive:
+        assert archive.testzip() is None
+        held = {name for name in archive.namelist() if not name.startswith("masks/")}
+    assert held == FILES - {"bavos.zip", "masks.zip"}
+
+
 def test_zero_frames_are_refused_in_one_sentence(client, small_clip) -> None:
-    refusal(client, handle_file(small_clip), "builtin", 0, api_name="/segment")
+    refusal(client, handle_file(small_clip), "builtin", 0, PATCHES, api_name="/segment")
 
 
 @pytest.mark.parametrize(
@@ -321,7 +343,7 @@ def test_a_frame_that_was_not_analysed_is_refused_in_one_sentence(client, summar
     assert str(frame) in refusal(client, summary["result"], *query, api_name="/attend")
 
 
-@pytest.mark.parametrize("source", ["nowhere", "", "learned"])
+@pytest.mark.parametrize("source", ["nowhere", "", "Keys"])
 def test_a_source_that_there_is_not_is_refused_in_one_sentence(client, summary, source) -> None:
     refusal(client, summary["result"], 0, 10, 10, -1, source, api_name="/attend")
 

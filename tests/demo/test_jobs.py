@@ -1,6 +1,8 @@
 """What the page does, without the page: limits, analysing, pictures and files."""
 
-import shutil
+import json
+import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,16 +11,20 @@ import numpy as np
 import pytest
 
 from bavos_core import Cancelled, InputError
-from bavos_core.export import OPACITY
 from demo import pictures, words
+from demo.edits import Edits
 from demo.jobs import Jobs
+from demo.pictures import HeatLook, ObjectsLook
+from demo.presets import PRESETS, Preset
 from demo.settings import DemoSettings
 from demo.store import Result
 
+FEW = Preset(3, 192)
 FILES = {
-    "overlay.mp4", "masks.zip", "masks.json", "labels.npz",
-    "hierarchy.json", "hierarchy.svg", "summary.json",
+    "bavos.zip", "overlay.mp4", "masks.zip", "masks.json", "labels.npz",
+    "hierarchy.json", "hierarchy.svg", "summary.json", "correlator.safetensors",
 }  # fmt: skip
+KEYS = HeatLook("keys")
 
 
 def ignore(share: float, stage: str) -> None:
@@ -34,7 +40,7 @@ def jobs() -> Iterator[Jobs]:
 
 @pytest.fixture(scope="module")
 def result(jobs: Jobs, small_clip: Path) -> Result:
-    return jobs.segment(str(small_clip), "builtin", 3, ignore)[0]
+    return jobs.segment(str(small_clip), "builtin", FEW, ignore)[0]
 
 
 @pytest.fixture
@@ -61,7 +67,7 @@ def test_a_file_over_the_limit_is_refused_before_it_is_read(limited, tmp_path) -
     with large.open("wb") as file:
         file.truncate(2**20 + 1)
     with pytest.raises(InputError) as caught:
-        limited.segment(str(large), "builtin", 3, ignore)
+        limited.segment(str(large), "builtin", FEW, ignore)
     assert "1 MiB" in sentence(caught)
 
 
@@ -78,7 +84,7 @@ def test_a_file_just_at_the_limit_is_not_too_large(limited, tmp_path, small_clip
 
 def test_a_clip_that_lasts_too_long_is_refused(limited, small_clip) -> None:
     with pytest.raises(InputError) as caught:
-        limited.segment(str(small_clip), "builtin", 3, ignore)
+        limited.segment(str(small_clip), "builtin", FEW, ignore)
     message = sentence(caught)
     assert "limit" in message
     assert "1 s" in message
@@ -92,12 +98,12 @@ def test_the_preview_keeps_the_same_limits(limited, small_clip) -> None:
 @pytest.mark.parametrize("path", [None, ""])
 def test_no_clip_is_bad_input(jobs, path) -> None:
     with pytest.raises(InputError) as caught:
-        jobs.segment(path, "builtin", 3, ignore)
+        jobs.segment(path, "builtin", FEW, ignore)
     assert "clip" in sentence(caught)
 
 
 def test_no_more_frames_are_analysed_than_the_settings_allow(jobs, small_clip) -> None:
-    found, _ = jobs.segment(str(small_clip), "builtin", 1000, ignore)
+    found, _ = jobs.segment(str(small_clip), "builtin", Preset(1000, 192), ignore)
     assert len(found.analysis.analysed) == 3
 
 
@@ -106,7 +112,7 @@ def test_no_more_frames_are_analysed_than_the_settings_allow(jobs, small_clip) -
 
 def test_progress_rises_to_the_end_and_names_what_is_done(jobs, small_clip) -> None:
     heard: list[tuple[float, str]] = []
-    jobs.segment(str(small_clip), "builtin", 2, lambda share, stage: heard.append((share, stage)))
+    jobs.segment(str(small_clip), "builtin", FEW, lambda share, stage: heard.append((share, stage)))
     shares = [share for share, _ in heard]
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
@@ -124,7 +130,7 @@ def test_a_job_that_is_stopped_keeps_nothing(tiny_analysis, small_clip, stop_at)
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        jobs.segment(str(small_clip), "builtin", 2, stop)
+        jobs.segment(str(small_clip), "builtin", FEW, stop)
     assert jobs.store.get(earlier.id) is earlier  # a new result would have taken its place
     jobs.store.close()
 
@@ -140,14 +146,14 @@ def test_an_overlay_that_is_stopped_leaves_no_half_made_video(jobs, result) -> N
 
 
 def test_an_unreachable_backbone_gives_way_to_builtin_with_a_notice(jobs, small_clip) -> None:
-    found, _ = jobs.segment(str(small_clip), "dino-vits16", 2, ignore)
+    found, _ = jobs.segment(str(small_clip), "dino-vits16", FEW, ignore)
     assert found.analysis.settings.backbone == "builtin"
     assert any("dino-vits16" in notice for notice in found.notices)
 
 
 def test_an_unknown_backbone_is_bad_input_and_not_replaced(jobs, small_clip) -> None:
     with pytest.raises(InputError) as caught:
-        jobs.segment(str(small_clip), "no-such-net", 2, ignore)
+        jobs.segment(str(small_clip), "no-such-net", FEW, ignore)
     assert "no-such-net" in sentence(caught)
 
 
@@ -172,30 +178,33 @@ def test_the_overlay_is_at_preview_size_and_made_once(jobs, result, decode) -> N
 def test_the_overlay_with_the_background_is_another_video(jobs, result, decode) -> None:
     cut = result.analysis.segment(clusters=4)
     assert cut.background.any()
-    plain, full = jobs.overlay(result, cut), jobs.overlay(result, cut, background=True)
+    plain, full = (
+        jobs.overlay(result, cut),
+        jobs.overlay(result, cut, look=ObjectsLook(background=True)),
+    )
     assert plain != full
     assert abs(decode(plain).astype(int) - decode(full)).max() > 30
 
 
 def test_without_opacity_and_outlines_the_frame_is_as_it_was(jobs, result) -> None:
-    painted = jobs.frame(result.id, 1, 5, False, 0.0)
+    painted = jobs.frame(result.id, 1, 5, ObjectsLook(opacity=0, style="fills"))
     np.testing.assert_array_equal(painted, result.analysis.frames[1])
-    assert (jobs.frame(result.id, 1, 5, False, OPACITY) != painted).any()
+    assert (jobs.frame(result.id, 1, 5, ObjectsLook()) != painted).any()
 
 
 @pytest.mark.parametrize("position", [-1, 3, 999])
 def test_a_frame_that_was_not_analysed_is_bad_input(jobs, result, position) -> None:
     with pytest.raises(InputError) as caught:
-        jobs.frame(result.id, position, 5, False, OPACITY)
+        jobs.frame(result.id, position, 5, ObjectsLook())
     assert str(position) in sentence(caught)
 
 
 def test_only_the_clicked_frame_carries_the_ring(jobs, result) -> None:
     query, elsewhere = (1, 40.0, 60.0), (1, 80.0, 20.0)
-    _, row = jobs.attention(result.id, query, None, "keys")
+    _, rows = jobs.attention(result.id, [query], KEYS)
 
     def heat(position: int, where: tuple[int, float, float]) -> np.ndarray:
-        return pictures.heat_frame(result.analysis, row, position, where)
+        return pictures.heat_frame(result.analysis, rows, position, [where], KEYS)
 
     assert (heat(1, query) != heat(1, elsewhere)).any()
     np.testing.assert_array_equal(heat(0, query), heat(0, elsewhere))
@@ -203,14 +212,15 @@ def test_only_the_clicked_frame_carries_the_ring(jobs, result) -> None:
 
 def test_the_heat_video_shows_every_analysed_frame(jobs, result, decode) -> None:
     query = (0, 10.0, 10.0)
-    found, row = jobs.attention(result.id, query, 0, "framewise")
-    assert row.sum() == pytest.approx(1, abs=1e-4)
-    assert decode(jobs.heat_video(found, row, query)).shape == (3, 96, 128, 3)
+    found, rows = jobs.attention(result.id, [query], HeatLook("framewise", 0))
+    assert rows.sum() == pytest.approx(1, abs=1e-4)
+    assert decode(jobs.heat_video(found, rows[0], query)).shape == (3, 96, 128, 3)
 
 
 def test_a_query_is_shown_over_time_by_source_and_by_head(jobs, result) -> None:
     def titles(what: str, source: str) -> list[str]:
-        return [title for _, title in jobs.tiles(result.id, (1, 40.0, 60.0), 1, source, None, what)]
+        found = jobs.tiles(result.id, [(1, 40.0, 60.0)], 1, HeatLook(source), what)
+        return [title for _, title in found]
 
     assert [title.split(",")[0] for title in titles("time", "keys")] == [
         "Frame 0", "Frame 1", "Frame 2",
@@ -221,10 +231,13 @@ def test_a_query_is_shown_over_time_by_source_and_by_head(jobs, result) -> None:
 
 def test_small_heatmaps_show_what_the_large_one_shows(jobs, result) -> None:
     query = (1, 40.0, 60.0)
-    analysis, row = result.analysis, jobs.attention(result.id, query, 3, "untrained")[1]
-    by_head = jobs.tiles(result.id, query, 2, "untrained", None, "heads")
-    over_time = jobs.tiles(result.id, query, 2, "untrained", 3, "time")
-    large = pictures.heat_frame(analysis, row, 2, query)  # no larger than a small one: 128×96
+    one, mean = HeatLook("untrained", 3), HeatLook("untrained")
+    analysis, rows = result.analysis, jobs.attention(result.id, [query], one)[1]
+    by_head = jobs.tiles(result.id, [query], 2, mean, "heads")
+    over_time = jobs.tiles(result.id, [query], 2, one, "time")
+    large = pictures.heat_frame(
+        analysis, rows, 2, [query], one
+    )  # no larger than a small one: 128×96
     np.testing.assert_array_equal(by_head[3][0], large)
     np.testing.assert_array_equal(over_time[2][0], large)
 
@@ -242,8 +255,8 @@ def test_adapting_gives_a_result_of_its_own_and_can_be_undone(jobs, result) -> N
     assert (adapted.analysis.source, adapted.before) == ("learned", result.id)
     assert result.analysis.source == "keys"
     assert jobs.undo(adapted.id)[0] is result
-    names = {path.name for path in jobs.files(adapted.id, 4, None, ignore)}
-    assert names == FILES | {"correlator.safetensors"}
+    names = {path.name for path in jobs.files(adapted.id, 4, Edits(), ignore)}
+    assert names == FILES
 
 
 def test_adapting_goes_on_from_the_block_of_an_adapted_result(jobs, result) -> None:
@@ -281,35 +294,238 @@ def test_what_was_not_adapted_cannot_be_undone(jobs, result) -> None:
 
 
 def test_files_are_all_there_at_the_clips_own_size(jobs, result, decode) -> None:
-    paths = jobs.files(result.id, 4, None, ignore)
+    paths = jobs.files(result.id, 4, Edits(), ignore)
     assert {path.name for path in paths} == FILES
     overlay = next(path for path in paths if path.name == "overlay.mp4")
     assert decode(overlay).shape == (4, 96, 128, 3)
 
 
 def test_files_can_be_asked_for_twice(jobs, result) -> None:
-    first = {path.name: path.read_bytes() for path in jobs.files(result.id, 6, None, ignore)}
-    again = jobs.files(result.id, 6, None, ignore)
+    first = {path.name: path.read_bytes() for path in jobs.files(result.id, 6, Edits(), ignore)}
+    again = jobs.files(result.id, 6, Edits(), ignore)
     assert {path.name for path in again} == set(first)
     for name in ("masks.json", "hierarchy.json"):
         path = next(path for path in again if path.name == name)
         assert path.read_bytes() == first[name]
 
 
-def test_the_heatmap_video_comes_along_when_there_is_one(jobs, result, tmp_path) -> None:
-    video = tmp_path / "attention.mp4"
-    shutil.copy(result.clip, video)
-    assert jobs.files(result.id, 4, str(video), ignore)[-1] == video
-
-
 def test_progress_of_the_files_rises_to_the_end(jobs, result) -> None:
     shares: list[float] = []
-    jobs.files(result.id, 7, None, lambda share, stage: shares.append(share))
+    jobs.files(result.id, 7, Edits(), lambda share, stage: shares.append(share))
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
 
 
 def test_files_of_an_unknown_result_are_bad_input(jobs) -> None:
     with pytest.raises(InputError) as caught:
-        jobs.files("unknown", 4, None, ignore)
+        jobs.files("unknown", 4, Edits(), ignore)
     sentence(caught)
+
+
+def test_one_zip_holds_everything_else(jobs, result) -> None:
+    paths = jobs.files(result.id, 4, Edits(), ignore)
+    assert paths[0].name == "bavos.zip"
+    with zipfile.ZipFile(paths[0]) as archive:
+        held = {name for name in archive.namelist() if not name.endswith("/")}
+    pictures_held = {name for name in held if name.startswith("masks/")}
+    assert len(pictures_held) == 4
+    assert held - pictures_held == {path.name for path in paths} - {"bavos.zip", "masks.zip"}
+
+
+def test_names_and_merges_go_into_masks_hierarchy_and_summary(jobs, result) -> None:
+    cut = result.analysis.segment(clusters=12)
+    first, second, *_ = cut.objects
+    edits = Edits().rename(second, "Red <b>box</b>").merge(first, second).hide(second)
+    found = {path.name: path for path in jobs.files(result.id, 12, edits, ignore)}
+    masks = json.loads(found["masks.json"].read_text())
+    assert masks["clusters"][second]["name"] == "Red <b>box</b>"
+    held = {annotation["cluster"] for annotation in masks["annotations"]}
+    assert second in held  # what is hidden on the page is not lost
+    assert first not in held
+    for name in ("summary.json", "hierarchy.json"):
+        names = json.loads(found[name].read_text())["names"]
+        assert names[str(second)] == "Red <b>box</b>"
+        assert str(first) not in names
+    plain = {path.name: path for path in jobs.files(result.id, 12, Edits(), ignore)}
+    area = {
+        i: sum(a["area"] for a in json.loads(plain["masks.json"].read_text())["annotations"]
+               if a["cluster"] == i)
+        for i in (first, second)
+    }  # fmt: skip
+    merged = sum(a["area"] for a in masks["annotations"] if a["cluster"] == second)
+    assert merged >= 0.9 * (area[first] + area[second])
+
+
+# ---- looks -------------------------------------------------------------------------------------
+
+
+def test_a_hidden_object_is_not_painted_and_one_alone_is_all_that_is(jobs, result) -> None:
+    cut = result.analysis.segment(clusters=12)
+    bare = ObjectsLook(style="fills", opacity=0.5)
+    plain = result.analysis.frames[1].astype(int)
+
+    def painted(edits: Edits) -> np.ndarray:
+        look = ObjectsLook(style="fills", opacity=0.5, edits=edits)
+        return abs(jobs.frame(result.id, 1, 12, look) - plain).sum(2) > 6
+
+    everything = abs(jobs.frame(result.id, 1, 12, bare) - plain).sum(2) > 6
+    chosen = max(cut.objects, key=lambda i: (cut.labels[1] == i).sum())
+    hidden, alone = painted(Edits().hide(chosen)), painted(Edits().show_alone(chosen))
+    assert 0 < alone.sum() < everything.sum()
+    assert hidden.sum() < everything.sum()
+    assert (alone & everything).sum() == alone.sum()
+    np.testing.assert_array_equal(painted(Edits().hide(chosen).hide(chosen)), everything)
+
+
+@pytest.mark.parametrize("style", ["both", "fills", "outlines"])
+def test_styles_differ(jobs, result, style) -> None:
+    others = {"both", "fills", "outlines"} - {style}
+    mine = jobs.frame(result.id, 1, 8, ObjectsLook(style=style))
+    for other in others:
+        assert (mine != jobs.frame(result.id, 1, 8, ObjectsLook(style=other))).any()
+
+
+def test_several_points_have_a_colour_and_a_ring_each(jobs, result) -> None:
+    queries = [(1, 20.0, 20.0), (1, 70.0, 100.0)]
+    both = jobs.attention(result.id, queries, KEYS)[1]
+    assert both.shape[0] == 2
+    np.testing.assert_allclose(both[1], jobs.attention(result.id, queries[1:], KEYS)[1][0])
+    picture = pictures.heat_frame(result.analysis, both, 1, queries, KEYS)
+    for i, (_, y, x) in enumerate(queries):
+        colour = pictures.drawing.query_colour(i)
+        around = picture[int(y) - 8 : int(y) + 9, int(x) - 8 : int(x) + 9].reshape(-1, 3)
+        assert (around == colour).all(1).any()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"colours": "viridis"}, {"opacity": 0.2}, {"percentile": 90.0}, {"grid": True}, {"head": 2}],
+)
+def test_every_part_of_the_heat_look_is_seen(jobs, result, change) -> None:
+    query = [(1, 40.0, 60.0)]
+
+    def heat(look: HeatLook) -> np.ndarray:
+        rows = jobs.attention(result.id, query, look)[1]
+        return pictures.heat_frame(result.analysis, rows, 1, query, look)
+
+    assert (heat(HeatLook("untrained")) != heat(HeatLook("untrained", **change))).any()
+
+
+def test_the_first_point_lies_in_the_largest_object(result) -> None:
+    analysis = result.analysis
+    position, y, x = pictures.telling_point(analysis, 1)
+    assert position == 1
+    cut = analysis.segment()
+    (height, width), (h, w) = analysis.size, analysis.grid
+    cluster = cut.labels[1, int(y * h / height), int(x * w / width)]
+    size = {i: (cut.labels[1] == i).sum() for i in cut.objects}
+    assert size[cluster] == max(size.values())
+
+
+def test_looks_that_paint_the_same_share_one_video(jobs, result) -> None:
+    cut = result.analysis.segment(clusters=7)
+    one = jobs.overlay(result, cut)
+    assert jobs.overlay(result, cut, look=ObjectsLook(edits=Edits().rename(0, "Ball"))) == one
+    assert jobs.overlay(result, cut, look=ObjectsLook(opacity=0.1)) != one
+    hidden = Edits().hide(cut.objects[0])
+    assert jobs.overlay(result, cut, look=ObjectsLook(edits=hidden)) != one
+
+
+# ---- hierarchy ---------------------------------------------------------------------------------
+
+
+def test_a_node_is_shown_in_every_frame_and_the_root_is_everything(jobs, result) -> None:
+    leaves = result.analysis.tree.leaves
+    assert len(jobs.node(result.id, 0)) == 3
+    assert pictures.node_mask(result.analysis, 2 * leaves - 2).all()
+    first, second = result.analysis.tree.merges[-1, :2].astype(int)
+    halves = [pictures.node_mask(result.analysis, int(node)) for node in (first, second)]
+    assert (halves[0] ^ halves[1]).all()
+
+
+@pytest.mark.parametrize("node", [-1, 10**6])
+def test_a_node_that_there_is_not_is_bad_input(jobs, result, node) -> None:
+    with pytest.raises(InputError) as caught:
+        jobs.node(result.id, node)
+    assert str(node) in sentence(caught)
+
+
+def test_the_levels_play_a_second_each_and_are_made_once(jobs, result, decode) -> None:
+    path = jobs.levels_video(result.id, 1)
+    levels = len(pictures.level_pictures(result.analysis, 1))
+    assert decode(path).shape == (12 * levels, 96, 128, 3)
+    written = path.stat().st_mtime_ns
+    assert jobs.levels_video(result.id, 1).stat().st_mtime_ns == written
+
+
+# ---- examples and cancelling -------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_example(small_clip: Path) -> Iterator[Jobs]:
+    """The small clip is the example."""
+    made = Jobs(DemoSettings(backbone="builtin", max_frames=3), examples=[small_clip])
+    yield made
+    made.store.close()
+
+
+def test_an_example_is_analysed_once_for_everybody(with_example, small_clip, tmp_path) -> None:
+    copy = tmp_path / "uploaded.mp4"
+    copy.write_bytes(small_clip.read_bytes())
+    first, overlay = with_example.segment(str(small_clip), "builtin", FEW, ignore)
+    again, other = with_example.segment(str(copy), "builtin", FEW, ignore)
+    assert again.analysis is first.analysis
+    assert again.id != first.id
+    assert other.read_bytes() == overlay.read_bytes()
+    finer, _ = with_example.segment(str(copy), "builtin", Preset(2, 300), ignore)
+    assert finer.analysis is not first.analysis
+
+
+def test_an_example_outlives_the_clips_of_others(with_example, small_clip, tmp_path) -> None:
+    first, _ = with_example.segment(str(small_clip), "builtin", FEW, ignore)
+    for i in range(40):
+        with_example.store.preview_folder(tmp_path / f"{i}.mp4")
+    again, overlay = with_example.segment(str(small_clip), "builtin", FEW, ignore)
+    assert again.analysis is first.analysis
+    assert overlay.is_file()
+
+
+def test_warming_up_analyses_the_examples_and_keeps_no_result(with_example, small_clip) -> None:
+    with_example.warm_up("builtin")
+    assert not with_example.store._results
+    assert with_example.pace.seconds(FEW) is not None
+    start = time.perf_counter()
+    with_example.segment(str(small_clip), "builtin", PRESETS["balanced"], ignore)
+    assert time.perf_counter() - start < 2
+
+
+def test_two_previews_of_one_clip_at_once_are_both_whole(with_example, small_clip, decode) -> None:
+    found: list[Path] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(with_example.preview(str(small_clip))[0]))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 1
+    assert decode(found[0]).shape == (4, 96, 128, 3)
+    assert list(found[0].parent.iterdir()) == [found[0]]
+
+
+def test_cancelling_reaches_the_run_of_that_session_only(jobs) -> None:
+    with jobs.cancellable("one") as mine, jobs.cancellable("other") as theirs:
+        jobs.cancel("one")
+        with pytest.raises(Cancelled):
+            mine.raising(ignore)(0.5, "features")
+        theirs.raising(ignore)(0.5, "features")
+    jobs.cancel("one")  # nothing runs any more
+    with jobs.cancellable("one") as later:
+        later.raising(ignore)(0.5, "features")
+
+
+def test_more_patches_than_the_limit_are_bad_input(jobs, small_clip) -> None:
+    with pytest.raises(InputError) as caught:
+        jobs.segment(str(small_clip), "builtin", Preset(2, 10**6), ignore)
+    assert "4096" in sentence(caught)

@@ -66,8 +66,8 @@ def test_the_page_opens_with_the_backbone_and_frame_limit_of_the_settings() -> N
     components = build(jobs).get_config_file()["components"]
     by_label = {c["props"].get("label"): c["props"] for c in components}
     assert by_label["Backbone"]["value"] == "dino-vitb8"
-    assert by_label["Frames to analyse"]["maximum"] == 11
-    assert by_label["Frames to analyse"]["value"] == 11
+    labels = [label for label, _ in by_label["Quality"]["choices"]]
+    assert labels == ["Fast: 11 × 648", "Balanced: 11 × 1152", "Fine: 11 × 1600"]
     jobs.store.close()
 
 
