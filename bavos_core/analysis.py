@@ -25,7 +25,7 @@ from torch import Tensor
 
 from . import backbones
 from .attention import AttentionRows, centred_unit, key_frames, perplexity_scale
-from .backbones import Backbone, Features
+from .backbones import FRAMES_AT_ONCE_ON_CPU, Backbone, Features
 from .correlator import TemporalCorrelator, untrained
 from .download import local_file
 from .errors import InputError
@@ -100,6 +100,12 @@ class Analysis:
     def key_frames(self) -> np.ndarray:
         """Which frames of the clip served as key frames (K,) int64."""
         return self.analysed[key_frames(len(self.analysed), self.settings.key_every)]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its arrays, bytes."""
+        arrays = (self.frames, self.nearest, self.distance, self.levels)
+        return sum(array.nbytes for array in (*arrays, self.queries, self.keys))
 
     # ---- objects -------------------------------------------------------------------------------
 
@@ -337,7 +343,7 @@ def analyse(
         )
         grid = grid_size(opened.size, backbone.patch, settings)
         images = backbones.to_images(frames, grid, backbone.patch)
-        features, compute, memory = _encode(backbone, images, settings, compute)
+        features, compute, memory = _encode(backbone, images, settings, compute, report)
     with clock.stage(_CLUSTERING):
         source, block = choose_source(settings, features.channels)
         found, more = _cluster(features, source, block, settings, compute, report)
@@ -387,12 +393,14 @@ def recluster(
 
 
 def _encode(
-    backbone: Backbone, images: Tensor, settings: Settings, compute: Compute
+    backbone: Backbone, images: Tensor, settings: Settings, compute: Compute, report: Progress
 ) -> tuple[Features, Compute, tuple[str, ...]]:
     """Features, where they were computed, and a note when the memory of the GPU did not suffice.
 
     Then fewer frames are taken at once, where that changes nothing, and at last the CPU.
     """
+    if not compute.on_cuda:
+        return _encode_parts(backbone, images, compute, report), compute, ()
     at_once = len(images)
     while True:
         try:
@@ -406,7 +414,19 @@ def _encode(
         torch.cuda.empty_cache()
     torch.cuda.empty_cache()
     compute = _on_cpu(settings)
-    return backbone.on_cpu().encode(images, compute), compute, (f"{_SHORT} on the CPU.",)
+    features = _encode_parts(backbone.on_cpu(), images, compute, report)
+    return features, compute, (f"{_SHORT} on the CPU.",)
+
+
+def _encode_parts(
+    backbone: Backbone, images: Tensor, compute: Compute, report: Progress
+) -> Features:
+    """Features a few frames at a time, where that changes nothing, so that progress is told."""
+    parts = []
+    for part in images.split(FRAMES_AT_ONCE_ON_CPU if backbone.framewise else len(images)):
+        parts.append(backbone.encode(part, compute))
+        report("features", sum(len(done.keys) for done in parts) / len(images))
+    return Features.joined(parts)
 
 
 def _cluster(

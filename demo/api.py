@@ -1,4 +1,4 @@
-"""The HTTP API: /segment, /cut, /attend and /export, for gradio_client and scripts."""
+"""The HTTP API: /segment, /cancel, /cut, /attend and /export, for gradio_client and scripts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Api:
 
     @politely
     def segment(
-        self, clip: str, backbone: str, frames: float, patches: float
+        self, clip: str, backbone: str, frames: float, patches: float, request: gr.Request
     ) -> tuple[dict[str, Any], str]:
         """Find the objects of a clip, without labels or prompts.
 
@@ -39,10 +39,14 @@ class Api:
         Returns:
             a summary with the id of the result, and the clip with its objects coloured
         """
-        result, overlay = self.jobs.segment(
-            clip, backbone, Preset(int(frames), int(patches)), lambda *_: None
-        )
+        with self.jobs.cancellable(str(request.session_hash)) as stop:
+            chosen, report = Preset(int(frames), int(patches)), stop.raising(lambda *_: None)
+            result, overlay = self.jobs.segment(clip, backbone, chosen, report)
         return words.as_json(result), str(overlay)
+
+    def cancel(self, request: gr.Request) -> None:
+        """Stop what segment does for this client, which then ends with a notice."""
+        self.jobs.cancel(str(request.session_hash))
 
     @politely
     def cut(self, result: str, clusters: float, frame: float) -> tuple[dict[str, Any], np.ndarray]:
@@ -132,6 +136,7 @@ def add_api(jobs: Jobs, device: dict[str, Any]) -> None:
             api_name="segment",
             **device,
         )
+        gr.Button().click(api.cancel, api_name="cancel")
         gr.Button().click(api.cut, [result, clusters, frame], [numbers, picture], api_name="cut")
         gr.Button().click(
             api.attend,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -24,6 +25,7 @@ from .pictures import HeatLook, ObjectsLook, Query
 from .presets import PRESETS
 from .store import Result
 
+log = logging.getLogger(__name__)
 Parameters = ParamSpec("Parameters")
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
 MOST_QUERIES = 8
@@ -49,7 +51,7 @@ def politely(handler: Callable[Parameters, Any]) -> Callable[Parameters, Any]:
 
 @contextmanager
 def notices() -> Iterator[None]:
-    """Turn bad input into what Gradio shows as a notice."""
+    """Turn bad input into what Gradio shows as a notice, and defects into the log and a notice."""
     try:
         yield
     except InputError as error:
@@ -58,6 +60,9 @@ def notices() -> Iterator[None]:
         raise gr.Error(
             "Cancelled.", duration=5, title="Stopped", print_exception=False
         ) from stopped
+    except Exception as error:
+        log.exception("A handler failed")
+        raise gr.Error(words.failure(error), duration=None, print_exception=False) from error
 
 
 def heads_of(result: Result, source: Sources) -> Any:
@@ -154,6 +159,10 @@ class Handlers:
     def cancel(self, request: gr.Request) -> None:
         """Stop what runs for this visitor."""
         self.jobs.cancel(str(request.session_hash))
+
+    def leave(self, request: gr.Request) -> None:
+        """A visitor closed the page: stop what runs for them and forget their results."""
+        self.jobs.leave(str(request.session_hash))
 
     def qualities(self) -> Any:
         """The presets with the seconds that the last run teaches."""

@@ -96,10 +96,19 @@ class Example:
 class Jobs:
     """The work behind the page. One object serves all users; results are kept in its store."""
 
-    def __init__(self, settings: DemoSettings, examples: Sequence[Path] = ()):
+    def __init__(
+        self,
+        settings: DemoSettings,
+        examples: Sequence[Path] = (),
+        *,
+        whose: Callable[[], str] = str,
+    ):
+        """`whose` tells the session that asks; without one, everything is one visitor's."""
         self.settings = settings
         self.examples = examples
-        self.store = Store(settings.stored_results)
+        self.store = Store(
+            most_bytes=settings.store_mib * 2**20, keep_seconds=settings.keep_seconds, whose=whose
+        )
         self.pace = Pace()
         self._running: dict[str, StopFlag] = {}
         self._analysing = threading.Lock()
@@ -120,6 +129,11 @@ class Jobs:
         """Ask what runs for a session to stop at its next report."""
         if flag := self._running.get(session):
             flag.set()
+
+    def leave(self, session: str) -> None:
+        """Nobody waits for what runs for a session, and nobody can ask for its results again."""
+        self.cancel(session)
+        self.store.drop_all_of(session)
 
     # ---- clip ----------------------------------------------------------------------------------
 
@@ -274,7 +288,7 @@ class Jobs:
     # ---- adapt ---------------------------------------------------------------------------------
 
     def adapt(self, key: str, steps: int) -> Iterator[Step]:
-        """Train a block on the clip of a result, from the block that it has, if it has one.
+        """Train a block on the clip of a result, from the block that it is clustered by, if any.
 
         Every step is told, with the block as it is then; it ends early once `stop` was called.
         """
@@ -283,7 +297,8 @@ class Jobs:
         result = self.store.get(key)
         result.stop.clear()
         analysis = result.analysis
-        for step in run_adaptation(analysis.tokens, analysis.grid, steps, analysis.block):
+        start = analysis.block if analysis.source == "learned" else None
+        for step in run_adaptation(analysis.tokens, analysis.grid, steps, start):
             yield step
             if result.stop.is_set():
                 return

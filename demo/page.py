@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +13,11 @@ from typing import Any
 
 import gradio as gr
 
-from bavos_core import backbones
+from bavos_core import InputError, backbones
 from bavos_core.export import OPACITY
 from bavos_core.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-from . import words
+from . import visitors, words
 from .api import add_api
 from .edits import Edits
 from .gpu import ZERO_GPU
@@ -37,10 +39,16 @@ LATEST: dict[str, Any] = {"trigger_mode": "always_last"}  # drop what a moving s
 
 def launch() -> None:
     """Build the page and serve it until it is stopped."""
-    settings = DemoSettings.from_environment()
-    jobs = Jobs(settings, examples=sorted(EXAMPLES.glob("*.mp4")))
+    try:
+        settings = DemoSettings.from_environment()
+    except InputError as error:
+        sys.exit(str(error))
+    jobs = Jobs(settings, examples=sorted(EXAMPLES.glob("*.mp4")), whose=visitors.session)
+    # With everything else that goes when the server ends, or when the next one starts.
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(jobs.store.root / "gradio"))
     if settings.warm_up and not ZERO_GPU:
         threading.Thread(target=jobs.warm_up, args=(settings.backbone,), daemon=True).start()
+    threading.Thread(target=jobs.store.sweep_for_ever, daemon=True).start()
     try:
         build(jobs).launch(**launch_options(settings))
     finally:
@@ -110,7 +118,7 @@ def build(jobs: Jobs) -> gr.Blocks:
     handlers = Handlers(jobs)
     with gr.Blocks(
         title="Bavos",
-        delete_cache=(600, jobs.settings.keep_seconds),
+        delete_cache=(min(600, jobs.settings.keep_seconds), jobs.settings.keep_seconds),
         analytics_enabled=False,
     ) as page:
         gr.HTML(words.HEADER, padding=False)
@@ -122,9 +130,10 @@ def build(jobs: Jobs) -> gr.Blocks:
                 notice = gr.Markdown(words.START, elem_id="notice")
         with gr.Column(visible=False) as results:
             parts = lay_out_results(jobs.settings)
-        gr.Markdown(words.FOOTER, elem_classes="small")
+        gr.Markdown(words.footer(jobs.settings), elem_classes="small")
         add_api(jobs, DEVICE)  # first: the names of its endpoints must not be taken
         Wiring(handlers, inputs, videos, run, notice, results, *parts).connect()
+        page.unload(handlers.leave)
         page.load(handlers.from_address, None, [inputs.clip, inputs.backbone, run.preset], **QUICK)
     page.queue(max_size=jobs.settings.queue_size)
     return page

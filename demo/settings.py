@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from bavos_core import Limits
+from bavos_core import InputError, Limits
 from bavos_core.download import FileOrUrl, file_or_url
 
 
 def _source(name: str) -> FileOrUrl | None:
     return file_or_url(os.environ[name]) if os.environ.get(name) else None
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, "").strip() or str(default)
+    if not text.isascii() or not text.isdigit() or (int(text) == 0 and name != "BAVOS_WARM_UP"):
+        raise InputError(f"{name} is {text!r}; give a whole number above 0, or leave it unset.")
+    return int(text)
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class DemoSettings:
     max_frames: int = 96  # BAVOS_MAX_FRAMES: analysed in one run
     max_patches: int = 4096  # BAVOS_MAX_PATCHES: of a frame
     max_steps: int = 500  # BAVOS_MAX_STEPS: of adapting to a clip
-    stored_results: int = 8  # BAVOS_STORED_RESULTS: the oldest goes first
+    store_mib: int = 2048  # BAVOS_STORE_MIB: results in memory and clips; the oldest go first
     keep_seconds: int = 3600  # BAVOS_KEEP_SECONDS: how long files are kept
     queue_size: int = 20  # BAVOS_QUEUE_SIZE: people waiting at most
     warm_up: int = 1  # BAVOS_WARM_UP: 1 to analyse the examples when the server starts
@@ -53,14 +60,17 @@ class DemoSettings:
 
     @classmethod
     def from_environment(cls) -> DemoSettings:
-        """Settings with every BAVOS_… variable that is set in its place."""
+        """Settings with every BAVOS_… variable that is set in its place.
+
+        Raises InputError for one that is not a whole number above 0 where it must be.
+        """
         env = os.environ
         return cls(
             backbone=env.get("BAVOS_BACKBONE", cls.backbone),
             weights=_source("BAVOS_WEIGHTS"),
             correlator=env.get("BAVOS_CORRELATOR", cls.correlator),
             **{
-                name: int(env.get(f"BAVOS_{name.upper()}", getattr(cls, name)))
+                name: _number(f"BAVOS_{name.upper()}", getattr(cls, name))
                 for name in (
                     "max_upload_mib",
                     "max_seconds",
@@ -73,7 +83,7 @@ class DemoSettings:
                     "max_frames",
                     "max_patches",
                     "max_steps",
-                    "stored_results",
+                    "store_mib",
                     "keep_seconds",
                     "queue_size",
                     "warm_up",

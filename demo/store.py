@@ -1,16 +1,25 @@
-"""The one bounded store of results, keyed by ids that cannot be guessed."""
+"""The one bounded store of results: ids that cannot be guessed, each good for its visitor only."""
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import tempfile
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from bavos_core import Analysis, InputError
+
+_PREFIX = "bavos-"
+_LOCK = ".in-use"
+_MOST_PREVIEWS = 64
 
 
 @dataclass(frozen=True)
@@ -18,24 +27,46 @@ class Result:
     """One analysed clip and the folder that its files are written to."""
 
     id: str
+    owner: str  # the session that may see it
     analysis: Analysis
-    clip: Path
+    clip: Path  # a copy of its own, in the folder
     notices: tuple[str, ...]
     folder: Path
-    before: str | None = None  # id of the result that this one was adapted from
+    before: str | None  # id of the result that this one was adapted from
+    made: float  # seconds of the monotonic clock
     stop: threading.Event = field(default_factory=threading.Event)  # asks what runs on it to end
     writing: threading.Lock = field(default_factory=threading.Lock)  # one file at a time
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the analysis and size of the clip."""
+        return self.analysis.nbytes + self.clip.stat().st_size
+
 
 class Store:
-    """Keeps the latest results; the oldest is dropped with its files."""
+    """Keeps the latest results; the oldest go with their files, and all go after a time.
 
-    def __init__(self, limit: int):
-        self._limit = limit
+    `whose` tells the session that asks now. Who does not own a result is told that there is none.
+    """
+
+    def __init__(
+        self,
+        *,
+        most_bytes: float = float("inf"),
+        keep_seconds: float = float("inf"),
+        whose: Callable[[], str] = str,
+    ):
+        self._most_bytes = most_bytes
+        self._keep_seconds = keep_seconds
+        self._whose = whose
         self._results: OrderedDict[str, Result] = OrderedDict()
-        self._previews: OrderedDict[Path, Path] = OrderedDict()
+        self._previews: OrderedDict[Path, tuple[Path, float]] = OrderedDict()
         self._lock = threading.Lock()
-        self._root = Path(tempfile.mkdtemp(prefix="bavos-"))
+        self._closed = threading.Event()
+        sweep_left_behind()
+        self.root = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._in_use = FileLock(self.root / _LOCK)
+        self._in_use.acquire()
 
     def put(
         self,
@@ -45,26 +76,23 @@ class Store:
         *,
         before: str | None = None,
     ) -> Result:
-        """Keep a result and return it with its id."""
+        """Keep a result, with a copy of its clip, and return it with its id."""
         key = secrets.token_urlsafe(24)
-        folder = self._root / secrets.token_hex(16)  # never named after anything a user sent
-        folder.mkdir()
-        result = Result(key, analysis, clip, notices, folder, before)
+        folder = self.new_folder()
+        own = _linked(clip, folder / f"clip{clip.suffix.lower()}")
+        made = time.monotonic()
+        result = Result(key, self._whose(), analysis, own, notices, folder, before, made)
         with self._lock:
             self._results[key] = result
-            dropped = [
-                self._results.popitem(last=False)[1]
-                for _ in range(len(self._results) - self._limit)
-            ]
-        for old in dropped:
-            shutil.rmtree(old.folder, ignore_errors=True)
+            self._forget(self._too_many())
         return result
 
     def get(self, key: str) -> Result:
-        """The result with this id. Raises InputError when there is none (any more)."""
+        """The result with this id. Raises InputError when this visitor has none (any more)."""
         with self._lock:
+            self._forget(self._too_old())
             result = self._results.get(key)
-            if result is None:
+            if result is None or result.owner != self._whose():
                 raise InputError("There is no such result (any more); press Segment again.")
             self._results.move_to_end(key)
             return result
@@ -72,26 +100,89 @@ class Store:
     def drop(self, key: str) -> None:
         """Forget a result and delete its files."""
         with self._lock:
-            result = self._results.pop(key, None)
-        if result:
-            shutil.rmtree(result.folder, ignore_errors=True)
+            self._forget([key] if key in self._results else [])
+
+    def drop_all_of(self, owner: str) -> None:
+        """Forget the results of a session that ended."""
+        with self._lock:
+            self._forget([key for key, result in self._results.items() if result.owner == owner])
+
+    def sweep(self) -> None:
+        """Forget what has been kept for as long as was promised."""
+        oldest = time.monotonic() - self._keep_seconds
+        with self._lock:
+            self._forget(self._too_old())
+            for clip, (folder, used) in list(self._previews.items()):
+                if used < oldest:
+                    del self._previews[clip]
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep_for_ever(self) -> None:
+        """Sweep once a minute, until the store is closed."""
+        while not self._closed.wait(60):
+            self.sweep()
 
     def preview_folder(self, clip: Path) -> Path:
         """A folder for files made from a clip before it is analysed; the oldest are dropped."""
         with self._lock:
-            folder = self._previews.setdefault(clip, self._root / secrets.token_hex(16))
-            self._previews.move_to_end(clip)
-            folder.mkdir(exist_ok=True)
-            while len(self._previews) > 4 * self._limit:
-                shutil.rmtree(self._previews.popitem(last=False)[1], ignore_errors=True)
+            folder, _ = self._previews.pop(clip, (None, None))
+            folder = folder or self.new_folder()
+            self._previews[clip] = folder, time.monotonic()
+            while len(self._previews) > _MOST_PREVIEWS:
+                shutil.rmtree(self._previews.popitem(last=False)[1][0], ignore_errors=True)
         return folder
 
     def lasting_file(self, suffix: str) -> Path:
         """A name for a file that stays until the store is closed."""
-        return self._root / f"{secrets.token_hex(16)}{suffix}"
+        return self.root / f"{secrets.token_hex(16)}{suffix}"
+
+    def new_folder(self) -> Path:
+        """A folder that is never named after anything a user sent."""
+        folder = self.root / secrets.token_hex(16)
+        folder.mkdir()
+        return folder
 
     def close(self) -> None:
         """Delete all files."""
+        self._closed.set()
         with self._lock:
             self._results.clear()
-        shutil.rmtree(self._root, ignore_errors=True)
+        self._in_use.release()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _too_many(self) -> list[str]:
+        """The oldest, until the rest fits; the newest stays whatever its size."""
+        room = self._most_bytes
+        too_many = []
+        for key, result in reversed(self._results.items()):
+            room -= result.nbytes
+            if room < 0 and key != next(reversed(self._results)):
+                too_many.append(key)
+        return too_many
+
+    def _too_old(self) -> list[str]:
+        oldest = time.monotonic() - self._keep_seconds
+        return [key for key, result in self._results.items() if result.made < oldest]
+
+    def _forget(self, keys: list[str]) -> None:
+        for key in keys:
+            shutil.rmtree(self._results.pop(key).folder, ignore_errors=True)
+
+
+def sweep_left_behind() -> None:
+    """Delete the folders of servers that were killed: nobody holds their locks any more."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
+        try:
+            with FileLock(lock, timeout=0):
+                shutil.rmtree(lock.parent, ignore_errors=True)
+        except (Timeout, PermissionError):
+            continue  # in use, or of another user
+
+
+def _linked(file: Path, target: Path) -> Path:
+    """A second name for a file that outlives the first; a copy where links cannot be made."""
+    try:
+        os.link(file, target)
+    except OSError:
+        shutil.copyfile(file, target)
+    return target

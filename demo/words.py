@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -54,10 +55,6 @@ KEEP = "Keep earlier points"
 GRID = "Patch grid"
 SOURCE_LABEL = "Source of attention"
 SOURCE = "Whose attention: the paper's Fig. 1 b, c, d, or features compared without any training."
-FOOTER = """
-Clips and results stay on this server for at most an hour and are not shared.
-Method: Ding et al., *Betrayed by Attention*, ECCV 2024.
-"""
 SOURCES = {
     "framewise": "Frame-wise",
     "untrained": "Untrained block",
@@ -139,8 +136,31 @@ def limits(settings: DemoSettings) -> str:
     """What may be uploaded."""
     return (
         f"Video (mp4, mov, webm, gif, avi), a picture, or a zip of frames; up to "
-        f"{settings.max_upload_mib} MiB and {settings.max_seconds // 60} minutes."
+        f"{settings.max_upload_mib} MiB, {_minutes(settings.max_seconds)}, "
+        f"{settings.max_clip_frames:,} frames of {settings.max_megapixels} megapixels."
     )
+
+
+def footer(settings: DemoSettings) -> str:
+    """What happens to what is sent, and whose method it is."""
+    return (
+        "Clips and results stay on this server until you close the page, at most "
+        f"{_minutes(settings.keep_seconds)}, and nobody else can see them. "
+        "Method: Ding et al., *Betrayed by Attention*, ECCV 2024."
+    )
+
+
+def failure(error: Exception) -> str:
+    """A sentence for what nobody foresaw; the log has the rest."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "The server's disk is full; try again in some minutes."
+    if isinstance(error, MemoryError):
+        return "The server has no memory left for this; choose fewer frames or try again later."
+    return "Something went wrong on the server, which wrote down what; try again, or another clip."
+
+
+def _minutes(seconds: int) -> str:
+    return f"{seconds / 60:g} minutes" if seconds >= 120 else f"{seconds} seconds"
 
 
 def about(clip: Clip, settings: DemoSettings) -> str:

@@ -18,13 +18,14 @@ from torch import nn
 
 from ..download import FileOrUrl, local_file
 from ..errors import BackboneUnavailable, InputError
-from .base import Backbone, Features, to_images
+from .base import FRAMES_AT_ONCE_ON_CPU, Backbone, Features, to_images
 from .descriptors import Descriptors
 from .vit import REFERENCE_MEAN, REFERENCE_STD, ViTBackbone
 from .weights import LoadReport, encoder_tensors, load_checked, read_tensors
 
 __all__ = [
     "BUILTIN",
+    "FRAMES_AT_ONCE_ON_CPU",
     "Backbone",
     "Features",
     "LoadReport",

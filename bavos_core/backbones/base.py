@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 from ..settings import Compute
 
+FRAMES_AT_ONCE_ON_CPU = 4  # larger batches only cost memory, and a wish to stop is heard later
+
 
 @dataclass(frozen=True)
 class Features:

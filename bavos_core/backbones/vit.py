@@ -16,13 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..settings import Compute
-from .base import Features
+from .base import FRAMES_AT_ONCE_ON_CPU, Features
 
 # The reference normalises frames with these (Kinetics statistics), not with DINO's own.
 REFERENCE_MEAN = (0.43216, 0.394666, 0.37645)
 REFERENCE_STD = (0.22803, 0.22145, 0.216989)
-
-_FRAMES_AT_ONCE = 4  # encoder batch on CPU: larger ones only cost memory
 
 
 def resample_positions(positions: Tensor, grid: tuple[int, int], prefix: int) -> Tensor:
@@ -76,7 +74,7 @@ class ViTBackbone:
     def encode(self, images: Tensor, compute: Compute) -> Features:
         """images (T, 3, H, W) float32 in 0 … 1, sides divisible by the patch → Features."""
         grid = (images.shape[2] // self.patch, images.shape[3] // self.patch)
-        batches = images.split(len(images) if compute.on_cuda else _FRAMES_AT_ONCE)
+        batches = images.split(len(images) if compute.on_cuda else FRAMES_AT_ONCE_ON_CPU)
         parts = [self._encode_batch(batch, compute) for batch in batches]
         queries, keys = (torch.cat(side) for side in zip(*parts, strict=True))
         return Features(queries, keys, grid, queries.shape[-1] ** -0.5)

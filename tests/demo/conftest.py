@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from bavos_core import Analysis, Settings, analyse
+from demo import visitors
 from demo.jobs import Jobs
 from demo.page import build, launch_options
 from demo.settings import DemoSettings
@@ -32,7 +33,7 @@ CHROMIUM_OPTIONS = [
     "--disable-sync",
     "--no-first-run",
 ]
-SERVED = DemoSettings(backbone="builtin", max_frames=6, stored_results=8)
+SERVED = DemoSettings(backbone="builtin", max_frames=6)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,7 +104,7 @@ def decode() -> Callable[[Path], np.ndarray]:
 @pytest.fixture(scope="session")
 def served() -> Iterator[Jobs]:
     """The jobs behind the page that is served."""
-    jobs = Jobs(SERVED, examples=sorted(EXAMPLES.glob("*.mp4")))
+    jobs = Jobs(SERVED, examples=sorted(EXAMPLES.glob("*.mp4")), whose=visitors.session)
     yield jobs
     jobs.store.close()
 

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,8 +121,7 @@ def test_progress_rises_to_the_end_and_names_what_is_done(jobs, small_clip) -> N
 
 @pytest.mark.parametrize("stop_at", ["decode", "features", "attention and clustering"])
 def test_a_job_that_is_stopped_keeps_nothing(tiny_analysis, small_clip, stop_at) -> None:
-    jobs = Jobs(DemoSettings(backbone="builtin", stored_results=1))
-    earlier = jobs.store.put(tiny_analysis, small_clip, ())
+    jobs = Jobs(DemoSettings(backbone="builtin"))
 
     def stop(share: float, stage: str) -> None:
         if stage == stop_at:
@@ -131,7 +129,8 @@ def test_a_job_that_is_stopped_keeps_nothing(tiny_analysis, small_clip, stop_at)
 
     with pytest.raises(Cancelled):
         jobs.segment(str(small_clip), "builtin", FEW, stop)
-    assert jobs.store.get(earlier.id) is earlier  # a new result would have taken its place
+    assert not jobs.store._results
+    assert not [path for path in jobs.store.root.iterdir() if path.is_dir()]
     jobs.store.close()
 
 
@@ -483,7 +482,7 @@ def test_an_example_is_analysed_once_for_everybody(with_example, small_clip, tmp
 
 def test_an_example_outlives_the_clips_of_others(with_example, small_clip, tmp_path) -> None:
     first, _ = with_example.segment(str(small_clip), "builtin", FEW, ignore)
-    for i in range(40):
+    for i in range(100):
         with_example.store.preview_folder(tmp_path / f"{i}.mp4")
     again, overlay = with_example.segment(str(small_clip), "builtin", FEW, ignore)
     assert again.analysis is first.analysis
@@ -494,9 +493,9 @@ def test_warming_up_analyses_the_examples_and_keeps_no_result(with_example, smal
     with_example.warm_up("builtin")
     assert not with_example.store._results
     assert with_example.pace.seconds(FEW) is not None
-    start = time.perf_counter()
-    with_example.segment(str(small_clip), "builtin", PRESETS["balanced"], ignore)
-    assert time.perf_counter() - start < 2
+    first, _ = with_example.segment(str(small_clip), "builtin", PRESETS["balanced"], ignore)
+    again, _ = with_example.segment(str(small_clip), "builtin", PRESETS["balanced"], ignore)
+    assert first.analysis is again.analysis  # both of what was analysed before anybody asked
 
 
 def test_two_previews_of_one_clip_at_once_are_both_whole(with_example, small_clip, decode) -> None:

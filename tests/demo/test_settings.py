@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from demo.jobs import Jobs
-from demo.page import build, launch_options
+from demo.page import build, launch, launch_options
 from demo.settings import DemoSettings
 
 NUMBERS = [field.name for field in fields(DemoSettings) if field.type == "int"]
@@ -71,9 +71,21 @@ def test_the_page_opens_with_the_backbone_and_frame_limit_of_the_settings() -> N
     jobs.store.close()
 
 
-def test_the_store_holds_as_many_results_as_the_settings_say(tiny_analysis) -> None:
-    jobs = Jobs(DemoSettings(stored_results=1))
-    first = jobs.store.put(tiny_analysis, Path("clip.mp4"), ())
-    jobs.store.put(tiny_analysis, Path("clip.mp4"), ())
-    assert not first.folder.exists()
+def test_the_store_holds_as_much_as_the_settings_say(tiny_analysis, small_clip) -> None:
+    jobs = Jobs(DemoSettings(store_mib=1))
+    kept = [jobs.store.put(tiny_analysis, small_clip, ()) for _ in range(40)]
+    present = [result for result in kept if result.folder.exists()]
+    assert present == kept[-len(present) :]
+    used = sum(result.nbytes for result in present)
+    assert used <= 2**20 < used + present[0].nbytes
     jobs.store.close()
+
+
+@pytest.mark.parametrize("value", ["abc", "-1", "0", "1.5", "\u0663"])
+def test_a_variable_that_is_no_number_ends_the_start_with_one_sentence(value, monkeypatch) -> None:
+    monkeypatch.setenv("BAVOS_MAX_SECONDS", value)
+    with pytest.raises(SystemExit) as caught:
+        launch()
+    assert caught.value.code == (
+        f"BAVOS_MAX_SECONDS is {value!r}; give a whole number above 0, or leave it unset."
+    )

@@ -1,5 +1,11 @@
 """The store of results: bounded, private, and it cleans up after itself."""
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,15 +14,32 @@ import pytest
 from bavos_core import Analysis, InputError
 from demo.store import Result, Store
 
-CLIP = Path("clip.mp4")
+ROOT = Path(__file__).resolve().parents[2]
+SENTENCE = "There is no such result (any more); press Segment again."
 
 
 @pytest.fixture
-def put(tiny_analysis: Analysis):
+def clip(tmp_path: Path) -> Path:
+    """Ten bytes that say they are a clip: the store does not look into them."""
+    path = tmp_path / "holiday.mp4"
+    path.write_bytes(b"0123456789")
+    return path
+
+
+@pytest.fixture
+def size(tiny_analysis: Analysis) -> int:
+    """Bytes that one result takes."""
+    a = tiny_analysis
+    arrays = (a.frames, a.nearest, a.distance, a.levels, a.queries.numpy(), a.keys.numpy())
+    return sum(array.size * array.itemsize for array in arrays) + 10
+
+
+@pytest.fixture
+def put(tiny_analysis: Analysis, clip: Path):
     """Keeps a result that has one file, in a given store."""
 
     def kept(store: Store) -> Result:
-        result = store.put(tiny_analysis, CLIP, ("A notice.",))
+        result = store.put(tiny_analysis, clip, ("A notice.",))
         (result.folder / "overlay.mp4").write_bytes(b"video")
         return result
 
@@ -24,11 +47,20 @@ def put(tiny_analysis: Analysis):
 
 
 @pytest.fixture
-def store():
+def store(size: int):
     """A store for two results."""
-    opened = Store(2)
+    opened = Store(most_bytes=2 * size)
     yield opened
     opened.close()
+
+
+class Asking:
+    """Who asks a store: one visitor after another."""
+
+    who = "Ann"
+
+    def __call__(self) -> str:
+        return self.who
 
 
 def test_a_result_is_found_under_its_id_with_all_that_was_put(store, put, tiny_analysis) -> None:
@@ -36,7 +68,8 @@ def test_a_result_is_found_under_its_id_with_all_that_was_put(store, put, tiny_a
     found = store.get(result.id)
     assert found is result
     assert found.analysis is tiny_analysis
-    assert found.clip == CLIP
+    assert found.clip.read_bytes() == b"0123456789"
+    assert found.clip.suffix == ".mp4"
     assert found.notices == ("A notice.",)
     assert found.folder.is_dir()
 
@@ -62,7 +95,7 @@ def test_an_unknown_id_is_bad_input_with_one_sentence(store, put, key) -> None:
     put(store)
     with pytest.raises(InputError) as caught:
         store.get(key)
-    assert str(caught.value) == "There is no such result (any more); press Segment again."
+    assert str(caught.value) == SENTENCE
 
 
 def test_ids_differ_and_are_too_long_to_guess(store, put) -> None:
@@ -75,21 +108,21 @@ def test_ids_differ_and_are_too_long_to_guess(store, put) -> None:
 def test_the_folder_gives_away_neither_the_id_nor_the_clips_name(store, put) -> None:
     result = put(store)
     assert result.id not in str(result.folder)
-    assert CLIP.stem not in result.folder.name
+    assert "holiday" not in str(result.clip)
 
 
 def test_another_stores_id_opens_nothing(store, put) -> None:
-    other = Store(2)
+    other = Store()
     result = put(other)
     with pytest.raises(InputError):
         store.get(result.id)
     other.close()
 
 
-def test_the_limit_holds_when_many_put_at_once(tiny_analysis) -> None:
-    store = Store(3)
+def test_the_limit_holds_when_many_put_at_once(put, size) -> None:
+    store = Store(most_bytes=3 * size)
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda _: store.put(tiny_analysis, CLIP, ()), range(40)))
+        results = list(pool.map(lambda _: put(store), range(40)))
     assert sum(result.folder.exists() for result in results) == 3
     store.close()
 
@@ -98,17 +131,97 @@ def test_a_clips_preview_folder_stays_the_same_and_old_ones_go(store) -> None:
     first = store.preview_folder(Path("first.mp4"))
     assert store.preview_folder(Path("first.mp4")) == first
     (first / "original.mp4").write_bytes(b"video")
-    others = [store.preview_folder(Path(f"{i}.mp4")) for i in range(20)]
+    others = [store.preview_folder(Path(f"{i}.mp4")) for i in range(100)]
     assert not first.exists()
     assert others[-1].is_dir()
-    assert sum(folder.exists() for folder in others) <= 8
+    assert sum(folder.exists() for folder in others) == 64
 
 
-def test_closing_deletes_every_file_and_forgets_every_result(put) -> None:
-    store = Store(2)
-    result, preview = put(store), store.preview_folder(CLIP)
+def test_closing_deletes_every_file_and_forgets_every_result(put, clip) -> None:
+    store = Store()
+    result, preview = put(store), store.preview_folder(clip)
     store.close()
     assert not result.folder.exists()
     assert not preview.exists()
+    assert not store.root.exists()
     with pytest.raises(InputError):
         store.get(result.id)
+
+
+def test_a_result_outlives_the_file_that_it_was_made_from(store, put, clip) -> None:
+    result = put(store)
+    clip.unlink()
+    assert store.get(result.id).clip.read_bytes() == b"0123456789"
+
+
+def test_one_result_is_kept_even_if_it_is_too_large(put, size) -> None:
+    store = Store(most_bytes=size // 2)
+    first, second = put(store), put(store)
+    assert not first.folder.exists()
+    assert store.get(second.id) is second
+    store.close()
+
+
+def test_nobody_else_finds_a_result(put) -> None:
+    asking = Asking()
+    store = Store(whose=asking)
+    of_ann = put(store)
+    asking.who = "Ben"
+    of_ben = put(store)
+    with pytest.raises(InputError) as caught:
+        store.get(of_ann.id)
+    assert str(caught.value) == SENTENCE  # the same as for one that never was
+    assert store.get(of_ben.id) is of_ben
+    asking.who = "Ann"
+    assert store.get(of_ann.id) is of_ann
+    store.close()
+
+
+def test_what_a_visitor_leaves_goes_and_what_others_have_stays(put) -> None:
+    asking = Asking()
+    store = Store(whose=asking)
+    gone = [put(store), put(store)]
+    asking.who = "Ben"
+    stays = put(store)
+    store.drop_all_of("Ann")
+    assert not any(result.folder.exists() for result in gone)
+    assert store.get(stays.id) is stays
+    store.close()
+
+
+def test_everything_goes_after_the_stated_time(put, clip, monkeypatch) -> None:
+    store = Store(keep_seconds=100)
+    now = 1000.0
+    monkeypatch.setattr("demo.store.time.monotonic", lambda: now)
+    old, preview = put(store), store.preview_folder(clip)
+    now = 1090.0
+    store.sweep()
+    assert old.folder.exists()
+    assert preview.exists()
+    now = 1101.0
+    with pytest.raises(InputError):
+        store.get(old.id)  # at once, not when the next sweep comes
+    store.sweep()
+    assert not old.folder.exists()
+    assert not preview.exists()
+    store.close()
+
+
+def test_what_a_killed_server_left_goes_when_the_next_one_starts(store, put) -> None:
+    """And what a server that still runs uses stays: `store` here is such a one."""
+    result = put(store)
+    program = (
+        "from demo.store import Store; import time; "
+        "s = Store(); (s.root / 'frame.png').write_bytes(b'x'); "
+        "print(s.root, flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        left = Path(server.stdout.readline().strip())
+        os.kill(server.pid, signal.SIGKILL)
+    assert (left / "frame.png").exists()
+    assert left.parent == Path(tempfile.gettempdir())
+    with contextlib.closing(Store()):
+        assert not left.exists()
+        assert store.get(result.id) is result
+        assert result.clip.exists()
