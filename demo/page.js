@@ -71,6 +71,8 @@
     all('.thumbnail-item .caption-label', (e) => set(e.parentElement, 'aria-label', e.textContent));
     all('.upload-container[aria-label]', (e) => e.removeAttribute('aria-label'));
     all('.empty[aria-label]', (e) => set(e, 'role', 'img'));
+    // Below the window a lazy picture takes no room until it is scrolled to, and then all moves.
+    all('img[loading=lazy]', (e) => set(e, 'loading', 'eager'));
     all('.cm-scroller', (e) => set(e, 'tabindex', '0'));
     all('#frame, #heat, #seen', (block) => {
       const name = block.querySelector('[data-testid=block-label]')?.textContent.trim() ?? '';

@@ -93,7 +93,7 @@ def expect_result(page: Page) -> None:
     expect(page.locator("#frame img")).to_be_visible(timeout=LONG)
     expect(page.locator("#heat img")).to_be_visible(timeout=LONG)
     expect(page.locator("#heat-video video")).to_be_visible(timeout=LONG)
-    expect(page.locator("#tiles img")).not_to_have_count(0, timeout=LONG)  # loaded when scrolled to
+    expect(page.locator("#tiles img").first).to_be_visible(timeout=LONG)
 
 
 def open_tab(page: Page, name: str) -> None:
