@@ -399,14 +399,13 @@ def _encode(
 
     Then fewer frames are taken at once, where that changes nothing, and at last the CPU.
     """
-    if not compute.on_cuda:
-        return _encode_parts(backbone, images, compute, report), compute, ()
-    at_once = len(images)
+    few = backbone.framewise and not compute.on_cuda
+    most = at_once = FRAMES_AT_ONCE_ON_CPU if few else len(images)
     while True:
         try:
-            parts = [backbone.encode(part, compute) for part in images.split(at_once)]
-            notes = () if at_once == len(images) else (f"{_SHORT} for {at_once} frames at a time.",)
-            return Features.joined(parts), compute, notes
+            features = _encode_parts(backbone, images, at_once, compute, report)
+            notes = () if at_once == most else (f"{_SHORT} for {at_once} frames at a time.",)
+            return features, compute, notes
         except torch.cuda.OutOfMemoryError:
             if at_once == 1 or not backbone.framewise:
                 break
@@ -414,16 +413,17 @@ def _encode(
         torch.cuda.empty_cache()
     torch.cuda.empty_cache()
     compute = _on_cpu(settings)
-    features = _encode_parts(backbone.on_cpu(), images, compute, report)
+    at_once = FRAMES_AT_ONCE_ON_CPU if backbone.framewise else len(images)
+    features = _encode_parts(backbone.on_cpu(), images, at_once, compute, report)
     return features, compute, (f"{_SHORT} on the CPU.",)
 
 
 def _encode_parts(
-    backbone: Backbone, images: Tensor, compute: Compute, report: Progress
+    backbone: Backbone, images: Tensor, at_once: int, compute: Compute, report: Progress
 ) -> Features:
-    """Features a few frames at a time, where that changes nothing, so that progress is told."""
+    """Features of so many frames at a time; what is done is told after each part."""
     parts = []
-    for part in images.split(FRAMES_AT_ONCE_ON_CPU if backbone.framewise else len(images)):
+    for part in images.split(at_once):
         parts.append(backbone.encode(part, compute))
         report("features", sum(len(done.keys) for done in parts) / len(images))
     return Features.joined(parts)

@@ -135,6 +135,12 @@ class Jobs:
         self.cancel(session)
         self.store.drop_all_of(session)
 
+    def close(self) -> None:
+        """Stop everything and delete everything."""
+        for flag in tuple(self._running.values()):
+            flag.set()
+        self.store.close()
+
     # ---- clip ----------------------------------------------------------------------------------
 
     def open(self, path: str | None) -> Clip:

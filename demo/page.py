@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -45,14 +46,15 @@ def launch() -> None:
         sys.exit(str(error))
     jobs = Jobs(settings, examples=sorted(EXAMPLES.glob("*.mp4")), whose=visitors.session)
     # With everything else that goes when the server ends, or when the next one starts.
-    os.environ.setdefault("GRADIO_TEMP_DIR", str(jobs.store.root / "gradio"))
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(jobs.store.cache))
     if settings.warm_up and not ZERO_GPU:
         threading.Thread(target=jobs.warm_up, args=(settings.backbone,), daemon=True).start()
     threading.Thread(target=jobs.store.sweep_for_ever, daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         build(jobs).launch(**launch_options(settings))
     finally:
-        jobs.store.close()
+        jobs.close()
 
 
 def launch_options(settings: DemoSettings) -> dict[str, Any]:

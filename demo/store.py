@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +66,7 @@ class Store:
         self._closed = threading.Event()
         sweep_left_behind()
         self.root = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self.cache = self.root / "gradio"  # where Gradio keeps what it gets and what it sends
         self._in_use = FileLock(self.root / _LOCK)
         self._in_use.acquire()
 
@@ -109,6 +111,7 @@ class Store:
 
     def sweep(self) -> None:
         """Forget what has been kept for as long as was promised."""
+        _sweep_empty(self.cache, time.time() - self._keep_seconds)
         oldest = time.monotonic() - self._keep_seconds
         with self._lock:
             self._forget(self._too_old())
@@ -118,8 +121,8 @@ class Store:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def sweep_for_ever(self) -> None:
-        """Sweep once a minute, until the store is closed."""
-        while not self._closed.wait(60):
+        """Sweep at least once a minute, until the store is closed."""
+        while not self._closed.wait(min(60, self._keep_seconds)):
             self.sweep()
 
     def preview_folder(self, clip: Path) -> Path:
@@ -177,6 +180,23 @@ def sweep_left_behind() -> None:
                 shutil.rmtree(lock.parent, ignore_errors=True)
         except (Timeout, PermissionError):
             continue  # in use, or of another user
+
+
+def _sweep_empty(folder: Path, oldest: float) -> None:
+    """Delete empty files and folders from before a time.
+
+    Gradio deletes its files when they are old, but leaves their folders, and an empty file for
+    every upload that it hands over.
+    """
+    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+        with suppress(OSError):  # a folder that is not empty, or a file that just went
+            facts = path.stat()
+            if facts.st_mtime > oldest:
+                continue
+            if path.is_dir():
+                path.rmdir()
+            elif facts.st_size == 0:
+                path.unlink()
 
 
 def _linked(file: Path, target: Path) -> Path:

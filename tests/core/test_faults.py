@@ -15,7 +15,17 @@ import numpy as np
 import pytest
 import torch
 
-from bavos_core import Analysis, InputError, Limits, Settings, analyse, cli, export, open_clip
+from bavos_core import (
+    Analysis,
+    Cancelled,
+    InputError,
+    Limits,
+    Settings,
+    analyse,
+    cli,
+    export,
+    open_clip,
+)
 from bavos_core.backbones import Features, ViTBackbone
 from bavos_core.backbones.descriptors import Descriptors
 from bavos_core.settings import Compute
@@ -322,10 +332,10 @@ def memory_notes(analysis: Analysis) -> list[str]:
 @pytest.mark.parametrize(
     ("holds", "framewise", "asked", "words"),
     [
-        (7, True, [7], None),
-        (4, True, [7, 4, 3], "4 frames at a time"),
-        (1, True, [7, 4, 2] + [1] * 7, "1 frames at a time"),
-        (0, True, [7, 4, 2, 1, 7], "on the CPU"),
+        (4, True, [4, 3], None),
+        (3, True, [4, 2, 2, 2, 1], "2 frames at a time"),
+        (1, True, [4, 2] + [1] * 7, "1 frames at a time"),
+        (0, True, [4, 2, 1, 4, 3], "on the CPU"),
         (6, False, [7, 7], "on the CPU"),
     ],
 )
@@ -341,6 +351,18 @@ def test_features_take_fewer_frames_at_once_and_then_the_cpu(
     notes = memory_notes(analysis)
     assert len(notes) == bool(words)
     assert not words or words in notes[0]
+
+
+def test_a_wish_to_stop_is_heard_after_a_few_frames(square_clip) -> None:
+    backbone = Crowded(99)
+
+    def stop(stage: str, share: float) -> None:
+        if stage == "features" and share > 0:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        analyse(square_clip, TINY_SETTINGS, backbone=backbone, progress=stop)
+    assert backbone.asked == [4]  # of 7
 
 
 def test_clustering_goes_to_the_cpu_when_the_gpu_is_full(square_clip) -> None:

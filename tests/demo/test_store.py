@@ -225,3 +225,20 @@ def test_what_a_killed_server_left_goes_when_the_next_one_starts(store, put) -> 
         assert not left.exists()
         assert store.get(result.id) is result
         assert result.clip.exists()
+
+
+def test_old_empty_files_and_folders_of_the_cache_go_and_files_stay(put, tmp_path) -> None:
+    store = Store(keep_seconds=100)
+    full, empty, new = (store.cache / name for name in ("a/image.webp", "tmpabc", "b/tmpnew"))
+    for path in (full, empty, new):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"picture" if path == full else b"")
+    (store.cache / "c" / "d").mkdir(parents=True)
+    for _ in range(2):  # a folder is as old as the last change in it
+        for path in store.cache.rglob("*"):
+            if path != new:
+                os.utime(path, (1, 1))
+        store.sweep()
+    left = {str(path.relative_to(store.cache)) for path in store.cache.rglob("*")}
+    assert left == {"a", "a/image.webp", "b", "b/tmpnew"}
+    store.close()

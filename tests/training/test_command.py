@@ -155,6 +155,7 @@ def on_a_terminal(
 
 
 def test_a_second_ctrl_c_is_left_to_python() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # one in the background ignores it
     with _StopRequest() as request:
         assert not request.made
         signal.raise_signal(signal.SIGINT)

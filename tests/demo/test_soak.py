@@ -1,0 +1,18 @@
+"""Strangers at a server of its own: a short form of scripts/soak.py."""
+
+import sys
+
+import pytest
+
+from scripts.soak import soak
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory and children are read from /proc")
+def test_a_crowd_gets_its_own_answers_or_clear_refusals_and_leaves_nothing() -> None:
+    report = soak(25, visitors=4, warm_seconds=0, keep_seconds=8)
+    assert report["wrong"] == []
+    assert report["tracebacks"] == 0, report["log"]
+    assert report["left_when_stopped"] == []
+    assert report["after"]["files"] <= report["before"]["files"]
+    asked = report["requests"]
+    assert {"segment", "cut", "attend", "export", "bad file", "foreign"} <= set(asked)
