@@ -89,9 +89,9 @@ def width_and_height(path: str) -> list[int]:
 # ---- endpoints ---------------------------------------------------------------------------------
 
 
-def test_the_api_offers_exactly_four_endpoints_under_their_documented_names(client) -> None:
+def test_the_api_offers_exactly_the_documented_endpoints(client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/segment", "/cut", "/attend", "/export"}
+    assert set(endpoints) == {"/segment", "/cancel", "/cut", "/attend", "/export"}
 
 
 # ---- segment -----------------------------------------------------------------------------------
