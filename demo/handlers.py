@@ -56,10 +56,8 @@ def notices() -> Iterator[None]:
         yield
     except InputError as error:
         raise gr.Error(str(error), duration=None, print_exception=False) from error
-    except Cancelled as stopped:
-        raise gr.Error(
-            "Cancelled.", duration=5, title="Stopped", print_exception=False
-        ) from stopped
+    except Cancelled as stopped:  # the page was told by whoever cancelled
+        raise gr.Error("Cancelled.", visible=False, print_exception=False) from stopped
     except Exception as error:
         log.exception("A handler failed")
         raise gr.Error(words.failure(error), duration=None, print_exception=False) from error
@@ -157,8 +155,9 @@ class Handlers:
         return self._shown(result, video)
 
     def cancel(self, request: gr.Request) -> None:
-        """Stop what runs for this visitor."""
-        self.jobs.cancel(str(request.session_hash))
+        """Stop what runs for this visitor. What waits in the queue is taken out of it by Gradio."""
+        if self.jobs.cancel(str(request.session_hash)):
+            gr.Info("Cancelled.", duration=5, title="Stopped")
 
     def leave(self, request: gr.Request) -> None:
         """A visitor closed the page: stop what runs for them and forget their results."""

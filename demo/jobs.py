@@ -125,10 +125,12 @@ class Jobs:
         finally:
             self._running.pop(session, None)
 
-    def cancel(self, session: str) -> None:
-        """Ask what runs for a session to stop at its next report."""
-        if flag := self._running.get(session):
+    def cancel(self, session: str) -> bool:
+        """Ask what runs for a session to stop at its next report; whether something runs."""
+        flag = self._running.get(session)
+        if flag:
             flag.set()
+        return flag is not None
 
     def leave(self, session: str) -> None:
         """Nobody waits for what runs for a session, and nobody can ask for its results again."""

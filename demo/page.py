@@ -567,12 +567,13 @@ class Wiring:
         chosen = [i.clip, self.videos.overlay]
         example = i.gallery.select(h.take_example, None, chosen, **IN_ORDER)
         again = {**segment, "trigger_mode": "multiple"}  # for the example that was clicked last
-        for done in (self.run.run.click(**segment), example.success(**again)):
+        runs = [self.run.run.click(**segment), example.success(**again)]
+        for done in runs:
             fresh = done.success(h.first_query, self.viewer.key, of_before, **QUICK)
             shown = self._show_result(fresh)
             shown.then(h.qualities, None, self.run.preset, **QUICK)
             self._show_attention(shown.success)
-        self.run.cancel.click(h.cancel, None, None, **QUICK)
+        self.run.cancel.click(h.cancel, None, None, cancels=runs, **QUICK)
 
     def _show_result(self, event: Any) -> Any:
         """Paint the shown frame and draw the hierarchy after an event."""

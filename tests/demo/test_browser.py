@@ -314,6 +314,36 @@ def test_cancel_ends_a_run_with_one_notice_and_frees_the_lane(
     expect_result(page)
 
 
+def test_cancel_takes_a_run_out_of_the_queue(
+    opened: Open, small_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = opened(), opened()
+    runs = threading.Semaphore(0)
+
+    def endless(clip, settings, progress):
+        runs.release()
+        while True:
+            progress("features", 0.5)
+            threading.Event().wait(0.05)
+
+    for page in (first, second):
+        upload(page, small_clip)
+        expect(page.locator("#original video")).to_be_visible(timeout=LONG)
+    with monkeypatch.context() as patch:
+        patch.setattr(demo_jobs, "run_analysis", endless)
+        first.click("#segment")
+        assert runs.acquire(timeout=20)
+        second.click("#segment")
+        expect(second.get_by_text("queue", exact=False).first).to_be_visible()
+        second.click("#cancel")
+        expect(second.get_by_text("queue", exact=False)).to_have_count(0)
+        first.click("#cancel")
+        expect(first.get_by_test_id("toast-text")).to_have_text("Cancelled.")
+        assert not runs.acquire(timeout=2)  # the second one never begins
+    second.click("#segment")
+    expect_result(second)
+
+
 def test_cancel_without_a_run_does_nothing(page: Page) -> None:
     page.click("#cancel")
     page.wait_for_timeout(300)
