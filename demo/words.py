@@ -243,7 +243,7 @@ def _object_row(
         f'<button data-action="alone" data-id="{i}" aria-pressed="{str(edits.alone == i).lower()}">'
         "Only this</button>"
         f'<select data-action="merge" data-id="{i}" aria-label="Merge {name} into">'
-        f'<option value="">Merge into …</option>{others}</select></li>'
+        f'<option value="">Merge…</option>{others}</select></li>'
     )
 
 

@@ -487,8 +487,12 @@ def test_every_object_has_picture_colour_share_and_frames(listed: Page) -> None:
         assert row.locator("img").evaluate("image => image.naturalWidth") > 0
         expect(row).to_contain_text(re.compile(r"\d+\.\d% of the picture, \d frames"))
         assert row.locator("i").evaluate("e => getComputedStyle(e).backgroundColor") != ""
-        box, outside = row.bounding_box(), listed.locator("#objects").bounding_box()
-        assert box["x"] + box["width"] <= outside["x"] + outside["width"] + 1
+        outside = listed.locator("#objects").bounding_box()
+        for part in row.locator("> *").all():
+            box = part.bounding_box()
+            assert box["x"] + box["width"] <= outside["x"] + outside["width"] + 1
+        for button in row.locator("button").all():
+            assert button.evaluate("e => e.scrollWidth <= e.clientWidth")  # its word is not cut
 
 
 def test_an_object_is_hidden_shown_alone_and_shown_again(listed: Page) -> None:
