@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from bavos_core import InputError
 from bavos_core.settings import GRID_PATCHES, SOURCES, Sources
@@ -49,7 +48,7 @@ class Api:
         self.jobs.cancel(str(request.session_hash))
 
     @politely
-    def cut(self, result: str, clusters: float, frame: float) -> tuple[dict[str, Any], np.ndarray]:
+    def cut(self, result: str, clusters: float, frame: float) -> tuple[dict[str, Any], str]:
         """Cut the hierarchy of a result into a number of clusters.
 
         Args:
@@ -68,12 +67,12 @@ class Api:
             "background": segmentation.background.tolist(),
             "leaves": found.analysis.tree.leaves,
         }
-        return numbers, picture
+        return numbers, str(self.jobs.picture_file(found, picture))
 
     @politely
     def attend(
         self, result: str, frame: float, y: float, x: float, head: float, source: str
-    ) -> tuple[dict[str, Any], np.ndarray, str]:
+    ) -> tuple[dict[str, Any], str, str]:
         """Where the patch at a pixel attends, over space and time.
 
         Args:
@@ -91,7 +90,8 @@ class Api:
         look = HeatLook(checked_source(source), int(head) if head >= 0 else None)
         found, rows = self.jobs.attention(result, [query], look)
         picture = pictures.heat_frame(found.analysis, rows, int(frame), [query], look)
-        return {"row": rows[0].tolist()}, picture, str(self.jobs.heat_video(found, rows[0], query))
+        video = self.jobs.heat_video(found, rows[0], query)
+        return {"row": rows[0].tolist()}, str(self.jobs.picture_file(found, picture)), str(video)
 
     @politely
     def export(self, result: str, clusters: float) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from bavos_core import (
@@ -402,6 +403,20 @@ class Jobs:
                     hidden=look.edits.unseen(edited),
                     progress=report,
                 )
+        return path
+
+    def picture_file(self, result: Result, picture: np.ndarray) -> Path:
+        """A picture (H, W, 3) uint8 as PNG: whole or not there, for others may ask for the same.
+
+        Gradio writes pictures that it gets as arrays while others read the same file.
+        """
+        digest = hashlib.sha256(picture.tobytes()).hexdigest()[:16]
+        path = result.folder / f"picture-{digest}.png"
+        with result.writing:
+            if not path.exists():
+                part = path.with_suffix(".part")
+                Image.fromarray(picture).save(part, "png")
+                part.replace(path)
         return path
 
     def heat_video(self, result: Result, row: np.ndarray, query: Query) -> Path:

@@ -49,10 +49,12 @@ def launch() -> None:
     os.environ.setdefault("GRADIO_TEMP_DIR", str(jobs.store.cache))
     if settings.warm_up and not ZERO_GPU:
         threading.Thread(target=jobs.warm_up, args=(settings.backbone,), daemon=True).start()
-    threading.Thread(target=jobs.store.sweep_for_ever, daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        build(jobs).launch(**launch_options(settings))
+        page = build(jobs)
+        jobs.store.keep_cached()
+        threading.Thread(target=jobs.store.sweep_for_ever, daemon=True).start()
+        page.launch(**launch_options(settings))
     finally:
         jobs.close()
 
@@ -66,6 +68,8 @@ def launch_options(settings: DemoSettings) -> dict[str, Any]:
         "max_file_size": f"{settings.max_upload_mib}mb",
         "allowed_paths": [str(EXAMPLES)],
         "footer_links": ["api", "settings"],
+        # Gradio keeps a quarter of a MiB for every visitor, also for those who left.
+        "state_session_capacity": 10 * settings.queue_size,
         "mcp_server": importlib.util.find_spec("mcp") is not None,
     }
 
@@ -118,11 +122,7 @@ def theme() -> gr.themes.Base:
 def build(jobs: Jobs) -> gr.Blocks:
     """The whole page."""
     handlers = Handlers(jobs)
-    with gr.Blocks(
-        title="Bavos",
-        delete_cache=(min(600, jobs.settings.keep_seconds), jobs.settings.keep_seconds),
-        analytics_enabled=False,
-    ) as page:
+    with gr.Blocks(title="Bavos", analytics_enabled=False) as page:
         gr.HTML(words.HEADER, padding=False)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):

@@ -64,6 +64,7 @@ class Store:
         self._previews: OrderedDict[Path, tuple[Path, float]] = OrderedDict()
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        self._lasting: frozenset[Path] = frozenset()
         sweep_left_behind()
         self.root = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self.cache = self.root / "gradio"  # where Gradio keeps what it gets and what it sends
@@ -111,7 +112,7 @@ class Store:
 
     def sweep(self) -> None:
         """Forget what has been kept for as long as was promised."""
-        _sweep_empty(self.cache, time.time() - self._keep_seconds)
+        _sweep_cache(self.cache, time.time() - self._keep_seconds, self._lasting)
         oldest = time.monotonic() - self._keep_seconds
         with self._lock:
             self._forget(self._too_old())
@@ -119,6 +120,10 @@ class Store:
                 if used < oldest:
                     del self._previews[clip]
                     shutil.rmtree(folder, ignore_errors=True)
+
+    def keep_cached(self) -> None:
+        """What is in the cache now belongs to the page and stays until the store is closed."""
+        self._lasting = frozenset(self.cache.rglob("*"))
 
     def sweep_for_ever(self) -> None:
         """Sweep at least once a minute, until the store is closed."""
@@ -182,21 +187,18 @@ def sweep_left_behind() -> None:
             continue  # in use, or of another user
 
 
-def _sweep_empty(folder: Path, oldest: float) -> None:
-    """Delete empty files and folders from before a time.
+def _sweep_cache(folder: Path, oldest: float, lasting: frozenset[Path]) -> None:
+    """Delete files, and empty folders, that have not been touched since a time.
 
-    Gradio deletes its files when they are old, but leaves their folders, and an empty file for
-    every upload that it hands over.
+    Gradio could do so itself (`delete_cache`), but leaves the folders, and an empty file for every
+    upload that it hands over, and stops for good when a file comes while it looks.
     """
-    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
-        with suppress(OSError):  # a folder that is not empty, or a file that just went
-            facts = path.stat()
-            if facts.st_mtime > oldest:
-                continue
-            if path.is_dir():
-                path.rmdir()
-            elif facts.st_size == 0:
-                path.unlink()
+    for place, _, names in os.walk(folder, topdown=False):
+        for path in (*(Path(place, name) for name in names), Path(place)):
+            with suppress(OSError):  # a folder that is not empty, or what just went
+                if path in lasting or path == folder or path.stat().st_ctime > oldest:
+                    continue
+                path.rmdir() if path.is_dir() else path.unlink()
 
 
 def _linked(file: Path, target: Path) -> Path:

@@ -53,11 +53,11 @@ def test_the_server_is_told_the_upload_limit() -> None:
     assert launch_options(DemoSettings(max_upload_mib=3))["max_file_size"] == "3mb"
 
 
-def test_the_page_is_told_the_queue_size_and_how_long_files_are_kept() -> None:
-    jobs = Jobs(DemoSettings(backbone="builtin", queue_size=5, keep_seconds=77))
+def test_the_page_is_told_the_queue_size_and_says_how_long_files_are_kept() -> None:
+    jobs = Jobs(DemoSettings(backbone="builtin", queue_size=5, keep_seconds=180))
     page = build(jobs)
     assert page._queue.max_size == 5
-    assert page.delete_cache[1] == 77
+    assert "3 minutes" in str(page.get_config_file()["components"])
     jobs.store.close()
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -227,18 +228,30 @@ def test_what_a_killed_server_left_goes_when_the_next_one_starts(store, put) -> 
         assert result.clip.exists()
 
 
-def test_old_empty_files_and_folders_of_the_cache_go_and_files_stay(put, tmp_path) -> None:
+def test_old_files_of_the_cache_go_and_those_of_the_page_stay(monkeypatch) -> None:
     store = Store(keep_seconds=100)
-    full, empty, new = (store.cache / name for name in ("a/image.webp", "tmpabc", "b/tmpnew"))
-    for path in (full, empty, new):
+
+    def write(name: str) -> Path:
+        path = store.cache / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"picture" if path == full else b"")
-    (store.cache / "c" / "d").mkdir(parents=True)
-    for _ in range(2):  # a folder is as old as the last change in it
-        for path in store.cache.rglob("*"):
-            if path != new:
-                os.utime(path, (1, 1))
+        path.write_bytes(b"" if "empty" in name else b"picture")
+        return path
+
+    lasting = write("a/example.webp")
+    store.keep_cached()
+    old = [write(name) for name in ("a/upload.mp4", "b/c/picture.webp", "empty")]
+    later = time.time() + 90
+    monkeypatch.setattr("demo.store.time.time", lambda: later)
+    store.sweep()
+    assert all(path.exists() for path in old)
+    later += 20
+    for _ in range(3):  # a folder changes, and so is young, when something in it goes
         store.sweep()
-    left = {str(path.relative_to(store.cache)) for path in store.cache.rglob("*")}
-    assert left == {"a", "a/image.webp", "b", "b/tmpnew"}
+    assert lasting.exists()
+    assert not any(path.exists() for path in old)
+    later += 100
+    for _ in range(3):
+        store.sweep()
+        later += 100
+    assert {path.name for path in store.cache.rglob("*")} == {"a", "example.webp"}
     store.close()
