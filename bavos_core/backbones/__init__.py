@@ -20,6 +20,7 @@ from ..download import FileOrUrl, local_file
 from ..errors import BackboneUnavailable, InputError
 from .base import Backbone, Features, to_images
 from .descriptors import Descriptors
+from .own import OWN_MEAN, OWN_STD, read_own
 from .vit import REFERENCE_MEAN, REFERENCE_STD, ViTBackbone
 from .weights import LoadReport, encoder_tensors, load_checked, read_tensors
 
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 BUILTIN = "builtin"
+_OWN = "own-vit"  # what `pretrain` writes; always with a file of weights
 _HUB_SECONDS = 5.0  # how long to wait for a sign of life from the model hub
 
 
@@ -92,6 +94,11 @@ def load(
         if weights:
             raise InputError("The builtin backbone takes no weights file; name another backbone.")
         return Descriptors()
+    if name == _OWN:
+        if not weights:
+            raise InputError(f"{_OWN} is what pretrain wrote; give its file with --weights FILE.")
+        own = _ViT(name, mean=OWN_MEAN, std=OWN_STD)
+        return _wrap(read_own(local_file(weights)), own, layer).to(device)
     entry = _REGISTRY.get(name) or _ViT(name)
     model = _create(name, entry.timm_name)
     if weights:
@@ -99,7 +106,7 @@ def load(
         load_checked(model, encoder_tensors(read_tensors(path)), path.name)
     else:
         model = _pretrained(name, entry.timm_name)
-    return _wrap(model.eval().requires_grad_(False), entry, layer).to(device)
+    return _wrap(model, entry, layer).to(device)
 
 
 def _wrap(model: nn.Module, entry: _ViT, layer: int | None) -> ViTBackbone:
@@ -108,7 +115,8 @@ def _wrap(model: nn.Module, entry: _ViT, layer: int | None) -> ViTBackbone:
     chosen = depth - 1 if chosen is None else chosen
     if not 0 <= chosen < depth:
         raise InputError(f"There is no block {chosen}; give a layer from 0 to {depth - 1}.")
-    config: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
+    config: dict[str, Any] = getattr(model, "pretrained_cfg", {})  # timm's own have one
+    model.eval().requires_grad_(False)
     return ViTBackbone(model, chosen, entry.mean or config["mean"], entry.std or config["std"])
 
 
