@@ -26,6 +26,7 @@ from .weights import LoadReport, encoder_tensors, load_checked, read_tensors
 
 __all__ = [
     "BUILTIN",
+    "DESCRIPTORS",
     "Backbone",
     "Features",
     "LoadReport",
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 BUILTIN = "builtin"
+DESCRIPTORS = "descriptors"  # what the embedded one is made of; today another name of it
+_EMBEDDED = (BUILTIN, DESCRIPTORS)
 _OWN = "own-vit"  # what `pretrain` writes; always with a file of weights
 _HUB_SECONDS = 5.0  # how long to wait for a sign of life from the model hub
 
@@ -71,7 +74,10 @@ _REGISTRY = {
 
 
 def names() -> tuple[str, ...]:
-    """Registered names, the embedded backbone first. Any ViT of timm may be named as well."""
+    """Registered names, the embedded backbone first. Any ViT of timm may be named as well.
+
+    Not listed: `descriptors`, today another name of `builtin`, and `own-vit`, by `pretrain`.
+    """
     return (BUILTIN, *_REGISTRY)
 
 
@@ -90,9 +96,9 @@ def load(
     Raises InputError for unknown names and for files that do not arrive or fit,
     BackboneUnavailable when the hub would have to give the weights and cannot be reached.
     """
-    if name == BUILTIN:
+    if name in _EMBEDDED:
         if weights:
-            raise InputError("The builtin backbone takes no weights file; name another backbone.")
+            raise InputError(f"The {name} backbone takes no weights file; name another backbone.")
         return Descriptors()
     if name == _OWN:
         if not weights:
@@ -153,7 +159,7 @@ def reachable(name: str) -> bool:
 
     The answer is kept for the life of the process, so a machine without network waits only once.
     """
-    if name == BUILTIN:
+    if name in _EMBEDDED:
         return True
     entry = _REGISTRY.get(name) or _ViT(name)
     config = timm.get_pretrained_cfg(entry.timm_name, allow_unregistered=False)
