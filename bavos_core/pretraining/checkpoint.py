@@ -25,7 +25,7 @@ from .pictures import Pictures
 from .settings import PretrainSettings
 
 FORMAT = "bavos-pretraining-1"
-MOST_BYTES = 16_000_000  # of the tensors of one piece; a larger tensor has a piece of its own
+MOST_BYTES = 15 * 2**20  # of the tensors of one piece; a larger tensor has a piece of its own
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW, under torch's names
 
 
@@ -55,7 +55,7 @@ def save_checkpoint(folder: Path, learner: Learner, pictures: Pictures) -> None:
             write_tensors(part / f"{number:03d}.safetensors", piece, about)
         shutil.rmtree(whole, ignore_errors=True)  # a run that was resumed comes by again
         part.replace(whole)
-        for old in folder.iterdir():
+        for old in [*folder.glob("step-*"), *folder.glob(".*.part")]:  # these of killed runs
             if old != whole:
                 shutil.rmtree(old, ignore_errors=True)
     except OSError as error:

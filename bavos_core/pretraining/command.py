@@ -144,9 +144,11 @@ def _settings(options: argparse.Namespace) -> PretrainSettings:
 
 def _load(sources: list[Path], settings: PretrainSettings) -> Pictures:
     with tqdm(desc="reading pictures", disable=None, leave=False) as bar:
-        pictures = load_pictures(
-            sources, settings, progress=lambda _name, count: bar.update(count - bar.n) and None
-        )
+
+        def progress(_source: str, count: int) -> None:
+            bar.update(count - bar.n)
+
+        pictures = load_pictures(sources, settings, progress=progress)
     for note in pictures.notes:
         print(f"Note: {note}", file=sys.stderr)
     print(
