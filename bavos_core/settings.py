@@ -35,10 +35,7 @@ SomeSettings = TypeVar("SomeSettings", bound="JsonSettings")
 
 @dataclass(frozen=True, kw_only=True)
 class JsonSettings:
-    """Settings that can be written as JSON: what they share that JSON holds in another form."""
-
-    weights: FileOrUrl | None = None  # state dict of the backbone; None: local cache, then hub
-    size: tuple[int, int] | None = None  # (height, width) fed to the backbone; None: see grid_size
+    """Settings that are checked when they are made and can be written as JSON."""
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
@@ -47,7 +44,7 @@ class JsonSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON-ready values."""
-        return {**asdict(self), "weights": str(self.weights) if self.weights else None}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls: type[SomeSettings], values: dict[str, Any]) -> SomeSettings:
@@ -56,16 +53,34 @@ class JsonSettings:
         unknown = set(values) - {f.name for f in fields(cls)}
         names = ", ".join(sorted(map(str, unknown)))
         check(not unknown, f"unknown settings: {names:.100}")
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings(JsonSettings):
+    """What settings share that use a backbone; JSON holds it in another form."""
+
+    weights: FileOrUrl | None = None  # state dict of the backbone; None: local cache, then hub
+    size: tuple[int, int] | None = None  # (height, width) fed to the backbone; None: see grid_size
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON-ready values."""
+        return {**super().to_dict(), "weights": str(self.weights) if self.weights else None}
+
+    @classmethod
+    def from_dict(cls: type[SomeSettings], values: dict[str, Any]) -> SomeSettings:
+        """Settings from `to_dict`; unknown names and anything else raise InputError."""
+        check(isinstance(values, dict), f"settings are names with values, not {values!r:.50}")
         given = dict(values)
         if isinstance(given.get("weights"), str):
             given["weights"] = file_or_url(given["weights"]) if given["weights"] else None
         if isinstance(given.get("size"), list):
             given["size"] = tuple(given["size"])
-        return cls(**given)
+        return super().from_dict(given)  # type: ignore[misc]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(JsonSettings):
+class Settings(EncoderSettings):
     """What to run and how. Every field has a default; invalid values raise InputError."""
 
     backbone: str = "dino-vits8"  # a name from bavos_core.backbones.names(), or timm's

@@ -167,7 +167,7 @@ class VideoClip:
                 f"{self.name!r} holds frames that cannot be read; they are damaged, or larger than "
                 f"the {self._limits.pixels / 1e6:g} million pixels allowed here."
             )
-        _check_pixels(self.name, report.size, self._limits)
+        _check_pixels(repr(self.name), report.size, self._limits)
         times = report.times()
         _check_seconds(self.name, times, self._limits)
         return times
@@ -185,7 +185,7 @@ class VideoClip:
         if len(head) < 3:
             raise self._unreadable()
         size = (int(head[2]), int(head[1]))
-        _check_pixels(self.name, size, self._limits)
+        _check_pixels(repr(self.name), size, self._limits)
         return size
 
     def _decode(self, *output: str) -> Decoder:
@@ -326,22 +326,25 @@ class PictureClip:
                 yield frame
 
     def _picture(self, read: Reader, index: int) -> np.ndarray:
-        name = self.frame_names[index]
-        try:
-            data = io.BytesIO(read(index))
-            with Image.open(data, formats=_PICTURE_FORMATS) as image:
-                _check_pixels(name, (image.height, image.width), self._limits)
-                return np.array(ImageOps.exif_transpose(_eight_bit(image)).convert("RGB"))
-        except InputError:
-            raise
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise InputError(
-                f"Frame {name!r} of {self.name!r} has too many pixels; make it smaller."
-            ) from error
-        except Exception as error:  # Pillow and zipfile raise whatever the bytes make them raise
-            raise InputError(
-                f"Frame {name!r} of {self.name!r} cannot be read; export it again as jpg or png."
-            ) from error
+        what = f"Frame {self.frame_names[index]!r} of {self.name!r}"
+        return decode_picture(lambda: read(index), what, self._limits)
+
+
+def decode_picture(read: Callable[[], bytes], what: str, limits: Limits) -> np.ndarray:
+    """A picture (H, W, 3) uint8 RGB, upright, from what `read` gives.
+
+    what: how a message calls it. Raises InputError for all that is no picture within the limits.
+    """
+    try:
+        with Image.open(io.BytesIO(read()), formats=_PICTURE_FORMATS) as image:
+            _check_pixels(what, (image.height, image.width), limits)
+            return np.array(ImageOps.exif_transpose(_eight_bit(image)).convert("RGB"))
+    except InputError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"{what} has too many pixels; make it smaller.") from error
+    except Exception as error:  # Pillow and zipfile raise whatever the bytes make them raise
+        raise InputError(f"{what} cannot be read; export it again as jpg or png.") from error
 
 
 @dataclass(frozen=True)
@@ -516,7 +519,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 def _check_pixels(name: str, size: tuple[int, int], limits: Limits) -> None:
     if size[0] * size[1] > limits.pixels:
         raise InputError(
-            f"{name!r} is {size[1]}×{size[0]}, more than the {limits.pixels / 1e6:g} million "
+            f"{name} is {size[1]}×{size[0]}, more than the {limits.pixels / 1e6:g} million "
             "pixels allowed here; make it smaller."
         )
 

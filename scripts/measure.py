@@ -25,22 +25,10 @@ from PIL import Image
 
 from bavos_core import Settings, analyse, drawing, open_clip
 from bavos_core.export import write_overlay
-from bavos_core.masks import nearest_pixels
+from bavos_core.pretraining.quality import best_cluster_j
 
 SEQUENCES = ("camel", "car-shadow", "dance-twirl", "drift-straight", "horsejump-high", "libby")
 STEP = 5
-
-
-def best_cluster_j(labels: np.ndarray, truth: np.ndarray) -> float:
-    """Labels (T, h, w) of patches, truth (T, H, W) bool → J of the best single cluster."""
-    clusters = int(labels.max()) + 1
-    scores = np.zeros((clusters, len(truth)))
-    for t, (patches, inside) in enumerate(zip(labels, truth, strict=True)):
-        pixels = nearest_pixels(patches, inside.shape)
-        area = np.bincount(pixels.ravel(), minlength=clusters)
-        both = np.bincount(pixels[inside], minlength=clusters)
-        scores[:, t] = both / np.maximum(area + inside.sum() - both, 1)
-    return float(scores.mean(1).max())
 
 
 def sequence(root: Path, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -20,11 +20,13 @@ from ..download import FileOrUrl, local_file
 from ..errors import BackboneUnavailable, InputError
 from .base import FRAMES_AT_ONCE_ON_CPU, Backbone, Features, to_images
 from .descriptors import Descriptors
+from .own import OWN_MEAN, OWN_STD, read_own
 from .vit import REFERENCE_MEAN, REFERENCE_STD, ViTBackbone
 from .weights import LoadReport, encoder_tensors, load_checked, read_tensors
 
 __all__ = [
     "BUILTIN",
+    "DESCRIPTORS",
     "FRAMES_AT_ONCE_ON_CPU",
     "Backbone",
     "Features",
@@ -37,6 +39,9 @@ __all__ = [
 ]
 
 BUILTIN = "builtin"
+DESCRIPTORS = "descriptors"  # what the embedded one is made of; today another name of it
+_EMBEDDED = (BUILTIN, DESCRIPTORS)
+_OWN = "own-vit"  # what `pretrain` writes; always with a file of weights
 _HUB_SECONDS = 5.0  # how long to wait for a sign of life from the model hub
 
 
@@ -70,7 +75,10 @@ _REGISTRY = {
 
 
 def names() -> tuple[str, ...]:
-    """Registered names, the embedded backbone first. Any ViT of timm may be named as well."""
+    """Registered names, the embedded backbone first. Any ViT of timm may be named as well.
+
+    Not listed: `descriptors`, today another name of `builtin`, and `own-vit`, by `pretrain`.
+    """
     return (BUILTIN, *_REGISTRY)
 
 
@@ -89,10 +97,15 @@ def load(
     Raises InputError for unknown names and for files that do not arrive or fit,
     BackboneUnavailable when the hub would have to give the weights and cannot be reached.
     """
-    if name == BUILTIN:
+    if name in _EMBEDDED:
         if weights:
-            raise InputError("The builtin backbone takes no weights file; name another backbone.")
+            raise InputError(f"The {name} backbone takes no weights file; name another backbone.")
         return Descriptors()
+    if name == _OWN:
+        if not weights:
+            raise InputError(f"{_OWN} is what pretrain wrote; give its file with --weights FILE.")
+        own = _ViT(name, mean=OWN_MEAN, std=OWN_STD)
+        return _wrap(read_own(local_file(weights)), own, layer).to(device)
     entry = _REGISTRY.get(name) or _ViT(name)
     model = _create(name, entry.timm_name)
     if weights:
@@ -100,7 +113,7 @@ def load(
         load_checked(model, encoder_tensors(read_tensors(path)), path.name)
     else:
         model = _pretrained(name, entry.timm_name)
-    return _wrap(model.eval().requires_grad_(False), entry, layer).to(device)
+    return _wrap(model, entry, layer).to(device)
 
 
 def _wrap(model: nn.Module, entry: _ViT, layer: int | None) -> ViTBackbone:
@@ -109,7 +122,8 @@ def _wrap(model: nn.Module, entry: _ViT, layer: int | None) -> ViTBackbone:
     chosen = depth - 1 if chosen is None else chosen
     if not 0 <= chosen < depth:
         raise InputError(f"There is no block {chosen}; give a layer from 0 to {depth - 1}.")
-    config: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
+    config: dict[str, Any] = getattr(model, "pretrained_cfg", {})  # timm's own have one
+    model.eval().requires_grad_(False)
     return ViTBackbone(model, chosen, entry.mean or config["mean"], entry.std or config["std"])
 
 
@@ -146,7 +160,7 @@ def reachable(name: str) -> bool:
 
     The answer is kept for the life of the process, so a machine without network waits only once.
     """
-    if name == BUILTIN:
+    if name in _EMBEDDED:
         return True
     entry = _REGISTRY.get(name) or _ViT(name)
     config = timm.get_pretrained_cfg(entry.timm_name, allow_unregistered=False)

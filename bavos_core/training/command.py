@@ -139,7 +139,7 @@ def run_train(options: argparse.Namespace) -> int:
     settings = _settings(options)
     with joined_workers(on_cuda=Compute.choose(settings.analysis).on_cuda) as workers:
         data = _load(options.clips, settings, workers)
-        with _StopRequest() as request, _Bar(settings.steps, workers) as bar:
+        with StopRequest() as request, _Bar(settings.steps, workers) as bar:
 
             def progress(step: Step) -> None:
                 bar.show(step)
@@ -227,7 +227,7 @@ def _tell(result: TrainResult, out: Path, settings: TrainSettings) -> None:
         )
 
 
-class _StopRequest:
+class StopRequest:
     """Turns Ctrl-C and SIGTERM into a request to stop after the step at hand.
 
     A step that is torn apart could not be resumed. A second Ctrl-C stops at once.
@@ -238,7 +238,7 @@ class _StopRequest:
     def __init__(self) -> None:
         self.made = False
 
-    def __enter__(self) -> _StopRequest:
+    def __enter__(self) -> StopRequest:
         self._before = {number: signal.signal(number, self._make) for number in self._SIGNALS}
         return self
 

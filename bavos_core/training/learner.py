@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -110,9 +110,21 @@ class Learner:
             self.best = Best(self.step, score, weights)
 
 
-def adamw(block: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
+class Optimised(Protocol):
+    """Settings that say how weights are moved."""
+
+    @property
+    def lr(self) -> float:
+        """Learning rate."""
+
+    @property
+    def weight_decay(self) -> float:
+        """Of matrices."""
+
+
+def adamw(network: nn.Module, settings: Optimised) -> torch.optim.AdamW:
     """AdamW with weight decay for matrices and none for biases and norms."""
-    parameters = list(block.parameters())
+    parameters = list(network.parameters())
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.ndim > 1]},
         {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from ..correlator import HEADS
-from ..settings import Compute, JsonSettings, Precision, Settings, check, check_seed
+from ..settings import Compute, EncoderSettings, Precision, Settings, check, check_seed
 from .losses import Weighting
 
 Init = Literal["identity", "random"]
@@ -18,7 +18,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings(JsonSettings):
+class TrainSettings(EncoderSettings):
     """How to train. Every field has a default; invalid values raise InputError.
 
     The defaults learn in minutes on a small machine. The paper's own run is 60,000 steps at lr

@@ -92,7 +92,7 @@ def train(
         learner = new_learner(learned_on, settings, workers)
     windows = held_out_windows(measured_on, settings.gap) if settings.measure_every else []
     if workers.first:
-        _start_log(log_path(out), after=learner.step)
+        start_log(log_path(out), LOG_COLUMNS, after=learner.step)
     for step in learn(learner, learned_on, windows, workers):
         if workers.first:
             _append_to_log(log_path(out), step)
@@ -236,14 +236,14 @@ def log_path(out: Path) -> Path:
     return out.with_suffix(".csv")
 
 
-def _start_log(path: Path, *, after: int) -> None:
+def start_log(path: Path, columns: Sequence[str], *, after: int) -> None:
     """A log that holds the steps up to one and nothing that was learned, and lost, beyond it."""
     rows: list[dict[str, str]] = []
     if after and path.is_file():
         with path.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if int(row["step"]) <= after]
     with replacing(path) as part, part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, LOG_COLUMNS)
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
 

@@ -22,7 +22,7 @@ import pytest
 from bavos_core.errors import InputError
 from bavos_core.training import TrainSettings, read_trained
 from bavos_core.training.checkpoint import checkpoint_path, checkpoint_settings
-from bavos_core.training.command import _StopRequest, add_command, run_train
+from bavos_core.training.command import StopRequest, add_command, run_train
 
 from .helpers import ROOT, assert_same, quiet_environment, weights_of
 
@@ -156,7 +156,7 @@ def on_a_terminal(
 
 def test_a_second_ctrl_c_is_left_to_python() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # one in the background ignores it
-    with _StopRequest() as request:
+    with StopRequest() as request:
         assert not request.made
         signal.raise_signal(signal.SIGINT)
         assert request.made

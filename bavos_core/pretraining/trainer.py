@@ -1,0 +1,140 @@
+"""The pretraining run: steps, log, checkpoints, and the teacher's file.
+
+A run that ends early, whatever ends it, goes on from its last checkpoint and arrives, on a CPU with
+as many threads, at the very weights that it would have arrived at.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import __version__
+from ..errors import Cancelled
+from ..settings import Settings
+from ..trained import git_revision, write_tensors
+from ..training.trainer import check_out, log_path, start_log
+from .checkpoint import checkpoint_folder, load_checkpoint, save_checkpoint
+from .learner import Learner, StepLosses, learning_rate
+from .network import as_backbone, file_of
+from .pictures import Pictures
+from .quality import SIZE, Measured, development_j
+from .settings import PretrainSettings
+
+LOG_COLUMNS = ("step", "views", "patches", "spread", "lr", "seconds", "j")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step, told when it is done."""
+
+    step: int  # its number, from 1
+    steps: int  # of the whole run
+    losses: StepLosses
+    lr: float
+    seconds: float  # spent learning so far
+    j: float | None  # on the development split, where it was measured after this step
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """What a run arrived at."""
+
+    steps: int  # done
+    samples: int  # seen, each in two large views and several small ones
+    j: float | None  # when it was last measured
+    seconds: float  # spent learning
+    stopped: bool  # before its end
+
+
+Progress = Callable[[Step], None]
+
+
+def pretrain(
+    pictures: Pictures,
+    settings: PretrainSettings | None = None,
+    *,
+    out: Path,
+    sequences: Sequence[Measured] = (),
+    progress: Progress | None = None,
+    resume: Path | None = None,
+) -> PretrainResult:
+    """Train a network on pictures and write its teacher to `out`, with log and checkpoints beside.
+
+    out: a .safetensors file, written anew at every checkpoint. sequences: what J is measured on,
+    from `read_sequences`. progress: called after every step; when it raises Cancelled the run ends
+    there. resume: a folder of checkpoints to go on from, whose settings then count.
+    Raises InputError for settings, checkpoints and places that cannot be used.
+    """
+    check_out(out)
+    learner = (
+        load_checkpoint(resume, pictures) if resume else Learner(settings or PretrainSettings())
+    )
+    start_log(log_path(out), LOG_COLUMNS, after=learner.step)
+    seen: float | None = None
+    for step in learn(learner, pictures, sequences):
+        seen = seen if step.j is None else step.j
+        _append_to_log(log_path(out), step)
+        if step.step % learner.settings.checkpoint_every == 0:
+            _keep(out, learner, pictures, seen)
+        if _asked_to_stop(progress, step):
+            break
+    _keep(out, learner, pictures, seen)
+    samples = learner.step * learner.settings.batch
+    stopped = learner.step < learner.settings.steps
+    return PretrainResult(learner.step, samples, seen, learner.seconds, stopped)
+
+
+def learn(
+    learner: Learner, pictures: Pictures, sequences: Sequence[Measured] = ()
+) -> Iterator[Step]:
+    """Take the steps that are left, telling each when it is done."""
+    settings = learner.settings
+    analysis = Settings(size=SIZE, correlator="keys", device=settings.device)
+    while learner.step < settings.steps:
+        start = time.perf_counter()
+        rate = learning_rate(learner.step, settings)
+        losses = learner.take_step(pictures)
+        learner.seconds += time.perf_counter() - start
+        due = learner.step % settings.measure_every == 0 or learner.step == settings.steps
+        found = None
+        if due and sequences:
+            found = development_j(as_backbone(learner.teacher), sequences, analysis)
+        yield Step(learner.step, settings.steps, losses, rate, learner.seconds, found)
+
+
+def _asked_to_stop(progress: Progress | None, step: Step) -> bool:
+    try:
+        if progress:
+            progress(step)
+    except Cancelled:
+        return True
+    return False
+
+
+def _keep(out: Path, learner: Learner, pictures: Pictures, seen: float | None) -> None:
+    """The checkpoint, and the teacher as it is now."""
+    save_checkpoint(checkpoint_folder(out), learner, pictures)
+    tensors, about = file_of(learner.teacher, learner.settings)
+    about |= {
+        "steps": str(learner.step),
+        "samples": str(learner.step * learner.settings.batch),
+        "pictures": str(len(pictures)),
+        "j": "" if seen is None else f"{seen:.4f}",
+        "settings": json.dumps(learner.settings.to_dict()),
+        "revision": git_revision(),
+        "version": __version__,
+    }
+    write_tensors(out, tensors, about)
+
+
+def _append_to_log(path: Path, step: Step) -> None:
+    """Numbers are written in full, so that two runs can be compared to the bit."""
+    losses = (step.losses.views, step.losses.patches, step.losses.spread)
+    found = "" if step.j is None else step.j
+    with path.open("a", newline="") as file:  # closed again, so that a killed run keeps its rows
+        csv.writer(file).writerow((step.step, *losses, step.lr, f"{step.seconds:.3f}", found))

@@ -1,0 +1,140 @@
+"""Whole runs: what they write, how they stop, and that they go on as if nothing had happened."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bavos_core import backbones
+from bavos_core.errors import Cancelled, InputError
+from bavos_core.pretraining import Pictures, PretrainResult, Step, pretrain
+from bavos_core.pretraining.checkpoint import checkpoint_folder, load_checkpoint
+from bavos_core.pretraining.learner import Learner
+from bavos_core.pretraining.network import new_network
+from bavos_core.pretraining.trainer import LOG_COLUMNS
+from bavos_core.settings import Compute
+from bavos_core.trained import read_metadata, write_tensors
+from bavos_core.training.trainer import log_path
+
+from .helpers import TINY
+
+
+def stop_after(steps: int):
+    def progress(step: Step) -> None:
+        if step.step == steps:
+            raise Cancelled
+
+    return progress
+
+
+def log_of(out: Path) -> list[dict[str, str]]:
+    """The rows of the log, without the one column that no two runs share."""
+    with log_path(out).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == LOG_COLUMNS
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def state_of(out: Path) -> dict[str, torch.Tensor]:
+    """Everything in the last checkpoint."""
+    (step,) = checkpoint_folder(out).iterdir()
+    return {k: v for piece in step.iterdir() for k, v in load_file(piece).items()}
+
+
+@pytest.fixture(scope="module")
+def unbroken(
+    pictures: Pictures, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, PretrainResult]:
+    """A run of eight steps in one go, and where it was written."""
+    out = tmp_path_factory.mktemp("unbroken") / "vit.safetensors"
+    return out, pretrain(pictures, TINY, out=out)
+
+
+@pytest.mark.parametrize("broken_at", [1, 3, 5])
+def test_a_run_that_was_stopped_arrives_at_the_very_same_numbers(
+    broken_at: int, unbroken: tuple[Path, PretrainResult], pictures: Pictures, tmp_path: Path
+) -> None:
+    out = tmp_path / "vit.safetensors"
+    first = pretrain(pictures, TINY, out=out, progress=stop_after(broken_at))
+    assert (first.steps, first.stopped) == (broken_at, True)
+    second = pretrain(pictures, out=out, resume=checkpoint_folder(out))
+    assert (second.steps, second.samples, second.stopped) == (8, 32, False)
+    assert log_of(out) == log_of(unbroken[0])
+    found, wanted = state_of(out), state_of(unbroken[0])
+    assert found.keys() == wanted.keys()
+    assert [name for name in wanted if not torch.equal(found[name], wanted[name])] == []
+
+
+def test_the_file_is_the_teacher_and_serves_as_a_backbone(
+    unbroken: tuple[Path, PretrainResult], pictures: Pictures
+) -> None:
+    out, result = unbroken
+    teacher = load_checkpoint(checkpoint_folder(out), pictures).teacher
+    backbone = backbones.load("own-vit", weights=out)
+    assert (backbone.patch, backbone.layer) == (4, 1)
+    images = torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+    found = backbone.encode(images, Compute(torch.device("cpu"), "fp32"))
+    seen: list[torch.Tensor] = []
+    hook = teacher.vit.blocks[1].attn.qkv.register_forward_hook(lambda *a: seen.append(a[2]))
+    with torch.no_grad():
+        teacher(images)
+    hook.remove()
+    assert torch.allclose(found.tokens, seen[0][:, 1:, 16:32], atol=2e-3)  # float16 in the file
+    about = read_metadata(out)
+    assert (about["steps"], about["samples"]) == (str(result.steps), "32")
+
+
+def test_checkpoints_come_in_pieces_that_can_be_moved(pictures: Pictures, tmp_path: Path) -> None:
+    wide = replace(TINY, width=256, heads=4, depth=2, steps=1)
+    out = tmp_path / "vit.safetensors"
+    pretrain(pictures, wide, out=out)
+    (step,) = checkpoint_folder(out).iterdir()
+    sizes = [piece.stat().st_size for piece in step.iterdir()]
+    assert len(sizes) > 1
+    assert max(sizes) <= 16_000_000
+    wanted = Learner(wide)
+    wanted.take_step(pictures)
+    found = load_checkpoint(checkpoint_folder(out), pictures).student.state_dict()
+    assert all(torch.equal(v, found[k]) for k, v in wanted.student.state_dict().items())
+
+
+def test_resuming_refuses_other_pictures_and_what_is_no_checkpoint(
+    unbroken: tuple[Path, PretrainResult], pictures: Pictures, tmp_path: Path
+) -> None:
+    folder = checkpoint_folder(unbroken[0])
+    other = replace(pictures, aspects=pictures.aspects * 2)
+    with pytest.raises(InputError, match=r"made from other pictures; resume with the same ones"):
+        load_checkpoint(folder, other)
+    with pytest.raises(InputError, match=r"is no checkpoint; give the folder"):
+        load_checkpoint(tmp_path, pictures)
+    (tmp_path / "step-000001").mkdir()
+    write_tensors(tmp_path / "step-000001" / "000.safetensors", {"a": torch.zeros(1)}, {})
+    with pytest.raises(InputError, match=r"is no checkpoint of pretraining"):
+        load_checkpoint(tmp_path, pictures)
+
+
+def test_a_checkpoint_that_lacks_tensors_is_refused(
+    unbroken: tuple[Path, PretrainResult], pictures: Pictures, tmp_path: Path
+) -> None:
+    (step,) = checkpoint_folder(unbroken[0]).iterdir()
+    copy = tmp_path / step.name
+    copy.mkdir()
+    tensors, about = state_of(unbroken[0]), read_metadata(step / "000.safetensors")
+    del tensors["teacher.vit.pos_embed"]
+    write_tensors(copy / "000.safetensors", tensors, about)
+    with pytest.raises(InputError, match=r"not whole, teacher.vit.pos_embed being missing"):
+        load_checkpoint(tmp_path, pictures)
+
+
+def test_the_same_seed_makes_the_same_network_and_leaves_the_generator_alone() -> None:
+    torch.manual_seed(5)
+    wanted = torch.rand(1)
+    torch.manual_seed(5)
+    one, other = (new_network(TINY).state_dict() for _ in range(2))
+    assert torch.equal(torch.rand(1), wanted)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    third = new_network(replace(TINY, seed=1)).state_dict()
+    assert not torch.equal(one["hidden"], third["hidden"])
