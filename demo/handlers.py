@@ -122,6 +122,10 @@ class Handlers:
         video, clip = self.jobs.preview(path)
         return video, words.about(clip, self.jobs.settings)
 
+    def new_clip(self, path: str | None) -> tuple[Any, Any, str]:
+        """Nothing of the clip before, and what to do with the new one."""
+        return None, gr.Column(visible=False), words.READY if path else words.START
+
     def take_example(self, event: gr.SelectData, request: gr.Request) -> tuple[str, None]:
         """The clip of the example that was clicked, and no overlay yet; what runs is stopped."""
         self.jobs.cancel(str(request.session_hash))
@@ -177,7 +181,7 @@ class Handlers:
         return (
             result.id,
             video,
-            words.report(result),
+            words.report(result, analysis.segment()),
             gr.Column(visible=True),
             gr.Slider(minimum=0, maximum=max(last, 1), value=last // 2, interactive=last > 0),
             gr.Slider(minimum=1, maximum=parts, value=clusters),
@@ -199,7 +203,13 @@ class Handlers:
 
     @politely
     def paint(
-        self, key: str, position: int, clusters: int, view: str, *look: Any
+        self,
+        key: str,
+        position: int,
+        clusters: int,
+        view: str,
+        queries: tuple[Query, ...],
+        *look: Any,
     ) -> tuple[Any, Any]:
         """The shown frame as it is asked for: in the large picture, or in the one that compares."""
         if not key:
@@ -212,6 +222,7 @@ class Handlers:
             painted = self.jobs.frame(key, int(position), int(clusters), ObjectsLook(*look))
         # Not as components: these would be made into files here, and again when they are sent.
         if view != "compare":
+            painted = pictures.marked(painted, int(position), queries)
             return gr.update(value=painted, visible=True), gr.update(visible=False)
         original = self.jobs.store.get(key).analysis.frames[int(position)]
         return gr.update(visible=False), gr.update(value=(original, painted), visible=True)
@@ -220,10 +231,10 @@ class Handlers:
     def describe(
         self, key: str, clusters: int, edits: Edits, request: gr.Request
     ) -> tuple[Any, ...]:
-        """List of objects, picture of the hierarchy, the code for them, and no downloads yet."""
+        """What was found, list of objects, hierarchy, the code for them, and no downloads yet."""
         no_files = gr.update(value=None, visible=False)
         if not key:
-            return None, None, None, no_files
+            return gr.skip(), None, None, None, no_files
         result, cut = self.jobs.cut(key, int(clusters), edits)
         analysis = result.analysis
         thumbnails = {i: pictures.object_thumbnail(analysis, cut, i) for i in cut.objects}
@@ -236,7 +247,8 @@ class Handlers:
         )
         objects = words.object_list(analysis, cut, edits, thumbnails)
         address = str(request.headers.get("origin", ""))
-        return objects, tree, words.code(result, cut, edits, address), no_files
+        code = words.code(result, cut, edits, address)
+        return words.report(result, cut), objects, tree, code, no_files
 
     @politely
     def edit(self, edits: Edits, event: gr.EventData) -> Edits:

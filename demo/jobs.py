@@ -202,7 +202,7 @@ class Jobs:
     def _alone(self, report: Report) -> Iterator[None]:
         """Wait until nothing else is analysed: the examples are, when the server starts."""
         while not self._analysing.acquire(timeout=0.2):
-            report(0.0, "waiting for the clip before")
+            report(0.0, "waiting until another clip is done")
         try:
             yield
         finally:

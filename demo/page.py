@@ -506,7 +506,9 @@ class Wiring:
             part()
         h, v, t = self.handlers, self.viewer, self.take_home
         files = [v.key, v.clusters, v.edits, self.attention.video]
-        t.prepare.click(h.make_files, files, t.downloads, **PRIVATE, **DEVICE)
+        t.prepare.click(
+            h.make_files, files, t.downloads, show_progress_on=t.code, **PRIVATE, **DEVICE
+        )
 
     # What a new result fills, in the order of `Handlers._shown`.
     @property
@@ -522,7 +524,14 @@ class Wiring:
         v = self.viewer
         return {
             "fn": self.handlers.paint,
-            "inputs": [v.key, v.position, v.clusters, v.view, *v.look],
+            "inputs": [
+                v.key,
+                v.position,
+                v.clusters,
+                v.view,
+                self.attention.queries,
+                *v.look,
+            ],
             "outputs": [v.frame, v.compared],
             **QUICK,
         }
@@ -534,6 +543,7 @@ class Wiring:
             "fn": self.handlers.describe,
             "inputs": [v.key, v.clusters, v.edits],
             "outputs": [
+                self.notice,
                 self.hierarchy.objects,
                 self.hierarchy.tree,
                 self.take_home.code,
@@ -549,9 +559,15 @@ class Wiring:
     def _clip(self) -> None:
         """From a clip to its result."""
         h, i, a, b = self.handlers, self.inputs, self.attention, self.adapting
-        i.clip.change(h.show_clip, i.clip, [self.videos.original, i.about], **PRIVATE)
-        for changed in (i.clip.upload, i.clip.clear):
-            changed(lambda: None, None, self.videos.overlay, **QUICK)
+        i.clip.change(
+            h.show_clip,
+            i.clip,
+            [self.videos.original, i.about],
+            show_progress_on=self.videos.original,
+            **PRIVATE,
+        )
+        of_clip = [self.videos.overlay, self.results, self.notice]
+        gr.on([i.clip.upload, i.clip.clear], h.new_clip, i.clip, of_clip, **QUICK)
         segment: dict[str, Any] = {
             "fn": h.segment,
             "inputs": [i.clip, i.backbone, self.run.preset],
@@ -622,6 +638,8 @@ class Wiring:
         heads = a.source.input(h.list_heads, [v.key, a.source], a.head, **QUICK)
         looks = (a.colours.input, a.opacity.release, a.percentile.release, a.grid.input)
         points = (clicked.success, cleared.success)
+        for pointed in points:
+            pointed(**self._painted, **LATEST)
         for asked in (*points, a.head.input, heads.success, picked.success, *looks):
             self._show_attention(asked)
 

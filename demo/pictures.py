@@ -242,9 +242,15 @@ def _heated(
         heated = drawing.heats_overlay(picture, heats, opacity=look.opacity)
     if look.grid:
         heated = drawing.patch_grid(heated, analysis.grid)
-    shrunk = picture.shape[0] / analysis.size[0]
+    return marked(heated, position, queries, shrunk=picture.shape[0] / analysis.size[0])
+
+
+def marked(
+    picture: np.ndarray, position: int, queries: Sequence[Query], *, shrunk: float = 1.0
+) -> np.ndarray:
+    """A picture of a frame with a ring around every query in that frame, in its colour."""
     for i, (frame, y, x) in enumerate(queries):
         if frame == position:
             colour = drawing.query_colour(i) if len(queries) > 1 else (255, 255, 255)
-            heated = drawing.mark_point(heated, y * shrunk, x * shrunk, colour)
-    return heated
+            picture = drawing.mark_point(picture, y * shrunk, x * shrunk, colour)
+    return picture

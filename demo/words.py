@@ -31,6 +31,7 @@ HEADER = """
 no labels, no prompts.</p></header>
 """
 START = "Upload a clip and press **Segment**, or click an example."
+READY = "Press **Segment** to find the objects of this clip."
 CLICK = (
     "<p><strong>Click a patch</strong> in the large frame: here you will see where it attends, in "
     "that frame and in all others.</p>"
@@ -177,10 +178,9 @@ def about(clip: Clip, settings: DemoSettings) -> str:
 # ---- results -----------------------------------------------------------------------------------
 
 
-def report(result: Result) -> str:
-    """What was done, in Markdown."""
+def report(result: Result, cut: Segmentation) -> str:
+    """What was done, and what a cut of it shows, in Markdown."""
     analysis = result.analysis
-    cut = analysis.segment()
     objects = len(cut.objects)
     seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in analysis.timings.items())
     lines = [
@@ -215,7 +215,8 @@ def object_list(
     return (
         f'<ul class="bavos-objects">{"".join(rows)}</ul>'
         f"<p>{scenery} clusters are taken for background, over {len(analysis.frames)} frames. "
-        f"Names and merges go into the downloads. {split}</p>"
+        "Names and merges go into the downloads; hiding is for looking only, the files hold all. "
+        f"{split}</p>"
     )
 
 
@@ -267,8 +268,9 @@ def _attention(analysis: Analysis, row: np.ndarray, query: Query, number: int | 
     y, x = int(query[1] * row.shape[1] / height), int(query[2] * row.shape[2] / width)
     return (
         f"<p>{dot}Patch in row {y}, column {x} of frame {query[0]}: {row[query[0]].sum():.1%} of "
-        f"its attention stays in that frame; {term(f'entropy {entropy:.2f} nats', ENTROPY)}, as if "
-        f"spread evenly over {math.exp(entropy) / row.size:.0%} of all patches.</p>"
+        f"its attention stays in that frame (an even share is {1 / len(row):.1%}); "
+        f"{term(f'entropy {entropy:.2f} nats', ENTROPY)}, as if spread "
+        f"evenly over {math.exp(entropy) / row.size:.0%} of all patches.</p>"
         f"{_bars(row.sum((1, 2)))}"
     )
 

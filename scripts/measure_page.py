@@ -53,7 +53,7 @@ def answers(handlers: Handlers, key: str) -> dict[str, float]:
 
     def painted(position: int, clusters: int) -> object:
         return picture.postprocess(
-            handlers.paint(key, position, clusters, "objects", *LOOK)[0]["value"]
+            handlers.paint(key, position, clusters, "objects", (), *LOOK)[0]["value"]
         )
 
     def query(i: int) -> tuple[tuple[int, float, float], ...]:
