@@ -138,7 +138,7 @@ def limits(settings: DemoSettings) -> str:
     return (
         f"Video (mp4, mov, webm, gif, avi), a picture, or a zip of frames; up to "
         f"{settings.max_upload_mib} MiB, {_minutes(settings.max_seconds)}, "
-        f"{settings.max_clip_frames:,} frames of {settings.max_megapixels} megapixels."
+        f"{settings.max_clip_frames:,} frames, {settings.max_megapixels} megapixels each."
     )
 
 
