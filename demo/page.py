@@ -69,7 +69,7 @@ def launch_options(settings: DemoSettings) -> dict[str, Any]:
         "allowed_paths": [str(EXAMPLES)],
         "footer_links": ["api", "settings"],
         # Gradio keeps a quarter of a MiB for every visitor, also for those who left.
-        "state_session_capacity": 10 * settings.queue_size,
+        "state_session_capacity": 5 * settings.queue_size,
         "mcp_server": importlib.util.find_spec("mcp") is not None,
     }
 

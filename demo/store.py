@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import shutil
@@ -129,6 +130,7 @@ class Store:
         """Sweep at least once a minute, until the store is closed."""
         while not self._closed.wait(min(60, self._keep_seconds)):
             self.sweep()
+            _give_memory_back()
 
     def preview_folder(self, clip: Path) -> Path:
         """A folder for files made from a clip before it is analysed; the oldest are dropped."""
@@ -199,6 +201,12 @@ def _sweep_cache(folder: Path, oldest: float, lasting: frozenset[Path]) -> None:
                 if path in lasting or path == folder or path.stat().st_ctime > oldest:
                     continue
                 path.rmdir() if path.is_dir() else path.unlink()
+
+
+def _give_memory_back() -> None:
+    """To the system, on Linux: its C library keeps what was freed in any of the many threads."""
+    with suppress(OSError, AttributeError, TypeError):  # another system, or another library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _linked(file: Path, target: Path) -> Path:
