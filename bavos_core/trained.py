@@ -15,14 +15,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from .backbones.weights import correlator_tensors, load_checked, read_tensors
+from .backbones.weights import (
+    correlator_tensors,
+    load_checked,
+    read_metadata,
+    read_tensors,
+    write_tensors,
+)
 from .correlator import HEADS, TemporalCorrelator
 from .errors import InputError
-from .files import replacing, weights_format
+from .files import weights_format
 
 FORMAT = "bavos-correlator-1"
 _BLOCK = "temporal_transformer.0."  # the reference's name of the block
@@ -137,30 +141,6 @@ def _read_statistics(
             "each, those of the latter above 0; train it again."
         )
     return mean, std
-
-
-# ---- safetensors --------------------------------------------------------------------------------
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file under another name first, so that no half file is ever found."""
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as part:
-        part.write_bytes(save(whole, metadata=dict(metadata)))  # readable like any other file
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """The strings that a safetensors file carries beside its tensors.
-
-    Raises InputError for absent and damaged files.
-    """
-    if not path.is_file():
-        raise InputError(f"There is no file {path.name!r}; check the path.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path.name} is no readable safetensors file.") from error
 
 
 @functools.lru_cache(maxsize=1)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from timm.models.vision_transformer import VisionTransformer
 
 from ..errors import InputError
-from .weights import load_checked, read_tensors
+from ..files import weights_format
+from .weights import load_checked, read_metadata, read_tensors
 
 OWN_FORMAT = "bavos-vit-1"
 OWN_MEAN = (0.47, 0.45, 0.41)  # of the input; about those of photographs
@@ -46,20 +46,13 @@ class Shape:
 def read_own(path: Path) -> VisionTransformer:
     """A network that `pretrain` wrote. Raises InputError for every other file."""
     tensors = read_tensors(path)  # says what is wrong with files that are absent or damaged
-    shape = _shape(_about(path))
+    about = read_metadata(path) if weights_format(path) == "safetensors" else {}
+    shape = _shape(about)
     if shape is None:
         raise InputError(f"{path.name} is no network that pretrain wrote; name its backbone.")
     network = shape.network()
     load_checked(network, tensors, path.name)
     return network
-
-
-def _about(path: Path) -> Mapping[str, str]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError):
-        return {}
 
 
 def _shape(about: Mapping[str, str]) -> Shape | None:

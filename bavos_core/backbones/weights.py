@@ -1,4 +1,4 @@
-"""State dicts from files: read without unpickling code, renamed, and checked tensor by tensor."""
+"""Weights in files: read without unpickling code, renamed, checked tensor by tensor, written."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..files import weights_format
+from ..files import replacing, weights_format
 
 _PREFIXES = ("module.", "backbone.", "encoder.")
 _CORRELATOR = "temporal_transformer.0."
@@ -82,6 +82,27 @@ def _unwrap(checkpoint: Any, path: Path) -> dict[str, Tensor]:
     if not isinstance(checkpoint, Mapping):
         raise InputError(f"{path.name} holds no state dict; save one with safetensors.")
     return {str(k): v for k, v in checkpoint.items() if isinstance(v, Tensor)}
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The strings that a safetensors file carries beside its tensors.
+
+    Raises InputError for absent and damaged files.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no file {path.name!r}; check the path.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path.name} is no readable safetensors file.") from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file under another name first, so that no half file is ever found."""
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as part:
+        part.write_bytes(save(whole, metadata=dict(metadata)))  # readable like any other file
 
 
 def encoder_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

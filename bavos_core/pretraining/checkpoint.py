@@ -13,20 +13,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ..backbones.weights import read_tensors
+from ..backbones.weights import read_metadata, read_tensors, write_tensors
 from ..errors import InputError
 from ..files import cannot_write, part_of
-from ..trained import read_metadata, write_tensors
+from ..training.run import check_whole, moments, restore_moments
 from .learner import Learner
 from .pictures import Pictures
 from .settings import PretrainSettings
 
 FORMAT = "bavos-pretraining-1"
 MOST_BYTES = 15 * 2**20  # of the tensors of one piece; a larger tensor has a piece of its own
-_MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW, under torch's names
 
 
 def checkpoint_folder(out: Path) -> Path:
@@ -87,10 +85,7 @@ def checkpoint_settings(folder: Path) -> PretrainSettings:
 def _tensors(learner: Learner) -> dict[str, Tensor]:
     tensors = {f"student.{k}": v for k, v in learner.student.state_dict().items()}
     tensors |= {f"teacher.{k}": v for k, v in learner.teacher.state_dict().items()}
-    for name, parameter in learner.student.named_parameters():
-        held = learner.optimiser.state.get(parameter, {})
-        tensors |= {f"{m}.{name}": held.get(m, torch.zeros_like(parameter)) for m in _MOMENTS}
-    return tensors
+    return tensors | moments(learner.student, learner.optimiser)
 
 
 def _pieces(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
@@ -131,19 +126,8 @@ def _read_pieces(step: Path) -> dict[str, Tensor]:
 def _restore(
     learner: Learner, tensors: Mapping[str, Tensor], state: Mapping[str, Any], name: str
 ) -> None:
-    wanted = _tensors(learner)
-    lost = [k for k, v in wanted.items() if k not in tensors or tensors[k].shape != v.shape]
-    if lost:
-        raise InputError(
-            f"{name} is not whole, {', '.join(lost[:3])} being missing or misshapen; resume from "
-            "another checkpoint."
-        )
-    device = learner.compute.device
+    check_whole(tensors, _tensors(learner), name)
     for prefix, network in (("student.", learner.student), ("teacher.", learner.teacher)):
         network.load_state_dict({k: tensors[prefix + k] for k in network.state_dict()})
-    for key, parameter in learner.student.named_parameters():
-        learner.optimiser.state[parameter] = {
-            "step": torch.tensor(float(state["step"])),
-            **{m: tensors[f"{m}.{key}"].to(device) for m in _MOMENTS},
-        }
+    restore_moments(learner.student, learner.optimiser, tensors, state["step"])
     learner.step, learner.seconds = state["step"], state["seconds"]

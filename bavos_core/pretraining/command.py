@@ -14,9 +14,8 @@ from typing import Any, get_type_hints
 
 from tqdm import tqdm
 
-from ..errors import Cancelled, InputError
-from ..training.command import StopRequest
-from ..training.trainer import check_out
+from ..errors import Cancelled
+from ..training.run import StopRequest, check_agreement, check_out
 from .checkpoint import checkpoint_folder, checkpoint_settings
 from .pictures import Pictures, load_pictures
 from .quality import read_sequences
@@ -133,12 +132,7 @@ def _settings(options: argparse.Namespace) -> PretrainSettings:
     if options.resume is None:
         return PretrainSettings(**given)
     settings = checkpoint_settings(options.resume)
-    for name, value in given.items():
-        if value != getattr(settings, name):
-            raise InputError(
-                f"{options.resume.name} was made with --{name.replace('_', '-')} "
-                f"{getattr(settings, name)}, not {value}; leave the option out."
-            )
+    check_agreement(given, settings, options.resume)
     return settings
 
 

@@ -6,7 +6,6 @@ as many threads, at the very weights that it would have arrived at.
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import __version__
-from ..errors import Cancelled
+from ..backbones.weights import write_tensors
 from ..settings import Settings
-from ..trained import git_revision, write_tensors
-from ..training.trainer import check_out, log_path, start_log
+from ..trained import git_revision
+from ..training.run import append_to_log, asked_to_stop, check_out, log_path, start_log
 from .checkpoint import checkpoint_folder, load_checkpoint, save_checkpoint
 from .learner import Learner, StepLosses, learning_rate
 from .network import as_backbone, file_of
@@ -78,10 +77,10 @@ def pretrain(
     seen: float | None = None
     for step in learn(learner, pictures, sequences):
         seen = seen if step.j is None else step.j
-        _append_to_log(log_path(out), step)
+        append_to_log(log_path(out), _log_row(step))
         if step.step % learner.settings.checkpoint_every == 0:
             _keep(out, learner, pictures, seen)
-        if _asked_to_stop(progress, step):
+        if asked_to_stop(progress, step):
             break
     _keep(out, learner, pictures, seen)
     samples = learner.step * learner.settings.batch
@@ -107,15 +106,6 @@ def learn(
         yield Step(learner.step, settings.steps, losses, rate, learner.seconds, found)
 
 
-def _asked_to_stop(progress: Progress | None, step: Step) -> bool:
-    try:
-        if progress:
-            progress(step)
-    except Cancelled:
-        return True
-    return False
-
-
 def _keep(out: Path, learner: Learner, pictures: Pictures, seen: float | None) -> None:
     """The checkpoint, and the teacher as it is now."""
     save_checkpoint(checkpoint_folder(out), learner, pictures)
@@ -132,9 +122,7 @@ def _keep(out: Path, learner: Learner, pictures: Pictures, seen: float | None) -
     write_tensors(out, tensors, about)
 
 
-def _append_to_log(path: Path, step: Step) -> None:
-    """Numbers are written in full, so that two runs can be compared to the bit."""
+def _log_row(step: Step) -> tuple[object, ...]:
     losses = (step.losses.views, step.losses.patches, step.losses.spread)
     found = "" if step.j is None else step.j
-    with path.open("a", newline="") as file:  # closed again, so that a killed run keeps its rows
-        csv.writer(file).writerow((step.step, *losses, step.lr, f"{step.seconds:.3f}", found))
+    return (step.step, *losses, step.lr, f"{step.seconds:.3f}", found)

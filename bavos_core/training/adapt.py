@@ -14,8 +14,9 @@ from ..errors import InputError
 from ..trained import TrainedBlock
 from .data import CachedClip
 from .learner import Learner
+from .run import asked_to_stop
 from .settings import TrainSettings
-from .trainer import Progress, Step, TrainResult, asked_to_stop, learn, new_learner, result_of
+from .trainer import Progress, Step, TrainResult, learn, new_learner, result_of
 
 # Analysed frames of a sampled clip lie apart already; few steps ask for longer ones. One head and
 # one factor for all channels: the fresh block's attention is that of the training-free keys.

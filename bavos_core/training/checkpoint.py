@@ -7,23 +7,24 @@ number of the step (`sample_generator`).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..backbones.weights import read_tensors
+from ..backbones.weights import read_metadata, read_tensors, write_tensors
+from ..correlator import TemporalCorrelator
 from ..errors import InputError
-from ..trained import TrainedBlock, read_metadata, write_tensors
+from ..trained import TrainedBlock
 from .blocks import new_block
 from .data import TrainingData
 from .learner import Best, Learner, StepLosses
+from .run import MOMENTS, check_whole, moments, restore_moments
 from .settings import TrainSettings
 
 FORMAT = "bavos-checkpoint-1"
-_MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW, under torch's names
 
 
 def checkpoint_path(out: Path) -> Path:
@@ -35,8 +36,7 @@ def save_checkpoint(path: Path, learner: Learner, data: TrainingData) -> None:
     """Replace the checkpoint by the learner's present state; the old one stays until then."""
     tensors = {"features.mean": learner.trained.mean, "features.std": learner.trained.std}
     tensors |= {f"block.{name}": tensor for name, tensor in learner.block.state_dict().items()}
-    for moment in _MOMENTS:
-        tensors |= {f"{moment}.{name}": tensor for name, tensor in _moments(learner, moment)}
+    tensors |= moments(learner.block, learner.optimiser)
     state = {
         "step": learner.step,
         "seconds": learner.seconds,
@@ -86,40 +86,29 @@ def _restored(path: Path, settings: TrainSettings, state: Mapping[str, Any]) -> 
     tensors = read_tensors(path, option="--resume")
     channels = tensors["features.mean"].numel() if "features.mean" in tensors else settings.heads
     block = new_block(channels, settings)
-    wanted = block.state_dict()
-    per_channel = torch.empty(channels)
-    features = _part(path, tensors, "features.", {"mean": per_channel, "std": per_channel})
-    block.load_state_dict(_part(path, tensors, "block.", wanted))
-    moments = [_part(path, tensors, f"{moment}.", wanted) for moment in _MOMENTS]
-    learner = Learner(TrainedBlock(block, features["mean"], features["std"]), settings)
-    for name, parameter in learner.block.named_parameters():
-        learner.optimiser.state[parameter] = {
-            "step": torch.tensor(float(state["step"])),
-            **{m: part[name].to(learner.device) for m, part in zip(_MOMENTS, moments, strict=True)},
-        }
+    check_whole(tensors, _wanted(block, with_best="best_step" in state), path.name)
+    block.load_state_dict(_below("block.", tensors))
+    learner = Learner(
+        TrainedBlock(block, tensors["features.mean"], tensors["features.std"]), settings
+    )
+    restore_moments(learner.block, learner.optimiser, tensors, state["step"])
     learner.step, learner.seconds = state["step"], state["seconds"]
     learner.losses = StepLosses(*state["losses"])
     if "best_step" in state:
-        best = _part(path, tensors, "best.", wanted)
+        best = _below("best.", tensors)
         learner.best = Best(state["best_step"], state["best_score"], best)
     return learner
 
 
-def _moments(learner: Learner, moment: str) -> Iterator[tuple[str, Tensor]]:
-    for name, parameter in learner.block.named_parameters():
-        yield name, learner.optimiser.state[parameter][moment]
+def _wanted(block: TemporalCorrelator, *, with_best: bool) -> dict[str, Tensor]:
+    """Names of a checkpoint's tensors, and tensors of their shapes."""
+    channel = torch.empty(len(block.norm1.weight))
+    wanted = {"features.mean": channel, "features.std": channel}
+    for part in ("block", *MOMENTS, *(["best"] if with_best else [])):
+        wanted |= {f"{part}.{name}": tensor for name, tensor in block.state_dict().items()}
+    return wanted
 
 
-def _part(
-    path: Path, tensors: Mapping[str, Tensor], prefix: str, wanted: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """The tensors below a prefix, all of them there and shaped as wanted."""
-    found = {name: tensors.get(prefix + name) for name in wanted}
-    part = {k: v for k, v in found.items() if v is not None and v.shape == wanted[k].shape}
-    lost = [prefix + name for name in wanted if name not in part]
-    if lost:
-        raise InputError(
-            f"{path.name} is not whole, {', '.join(lost[:3])} being missing or misshapen; "
-            "resume from another checkpoint."
-        )
-    return part
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    found = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): tensor for name, tensor in found.items()}

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from tqdm import tqdm
 
 from .. import backbones
 from ..download import file_or_url, local_file
-from ..errors import Cancelled, InputError
+from ..errors import Cancelled
+from ..options import size
 from ..settings import Compute
 from .checkpoint import checkpoint_path, checkpoint_settings
 from .data import TrainingData, load_clips
+from .run import StopRequest, check_agreement, check_out
 from .settings import TrainSettings
-from .trainer import Step, TrainResult, check_out, train
+from .trainer import Step, TrainResult, train
 from .workers import Workers, joined_workers
 
 _MIB = 2**20
@@ -166,17 +165,8 @@ def _settings(options: argparse.Namespace) -> TrainSettings:
     if options.resume is None:
         return TrainSettings(**given)
     settings = checkpoint_settings(options.resume)
-    _check_agreement(given, settings, options.resume)
+    check_agreement(given, settings, options.resume)
     return settings
-
-
-def _check_agreement(given: Mapping[str, Any], settings: TrainSettings, resume: Path) -> None:
-    for name, value in given.items():
-        if value != getattr(settings, name):
-            raise InputError(
-                f"{resume.name} was made with --{name.replace('_', '-')} "
-                f"{getattr(settings, name)}, not {value}; leave the option out."
-            )
 
 
 def _load(folder: Path, settings: TrainSettings, workers: Workers) -> TrainingData:
@@ -227,30 +217,6 @@ def _tell(result: TrainResult, out: Path, settings: TrainSettings) -> None:
         )
 
 
-class StopRequest:
-    """Turns Ctrl-C and SIGTERM into a request to stop after the step at hand.
-
-    A step that is torn apart could not be resumed. A second Ctrl-C stops at once.
-    """
-
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self) -> None:
-        self.made = False
-
-    def __enter__(self) -> StopRequest:
-        self._before = {number: signal.signal(number, self._make) for number in self._SIGNALS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _make(self, number: int, _frame: FrameType | None) -> None:
-        self.made = True
-        signal.signal(number, self._before[signal.Signals(number)])
-
-
 class _Bar:
     """Steps and losses on a terminal, silence elsewhere."""
 
@@ -277,13 +243,10 @@ class _Bar:
 
 
 def _size(text: str) -> tuple[int, int] | None:
-    if text == "auto":
-        return None
     try:
-        height, width = (int(part) for part in text.lower().split("x"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 192x384 or auto") from None
-    return height, width
+        return None if text == "auto" else size(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error} or auto") from None
 
 
 def _columns(text: str) -> int | None:

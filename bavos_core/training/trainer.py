@@ -6,7 +6,6 @@ as many threads, at the very weights that it would have arrived at.
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,14 +16,13 @@ import torch
 from torch import Tensor
 
 from .. import __version__
-from ..errors import Cancelled, InputError
-from ..files import replacing
 from ..trained import TrainedBlock, git_revision, write_trained
 from .blocks import keys_gain, new_block
 from .checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from .data import TrainingClip, TrainingData, load_clips, statistics
 from .learner import ALONE, Learner, learning_rate
 from .measure import Measure, held_out_windows, measure
+from .run import append_to_log, asked_to_stop, check_out, log_path, start_log
 from .settings import TrainSettings
 from .workers import Workers
 
@@ -95,7 +93,7 @@ def train(
         start_log(log_path(out), LOG_COLUMNS, after=learner.step)
     for step in learn(learner, learned_on, windows, workers):
         if workers.first:
-            _append_to_log(log_path(out), step)
+            append_to_log(log_path(out), _log_row(step))
             if step.step % settings.checkpoint_every == 0:
                 save_checkpoint(checkpoint_path(out), learner, data)
         if workers.any(asked_to_stop(progress, step), learner.device):
@@ -169,16 +167,6 @@ def learn(
         )
 
 
-def asked_to_stop(progress: Progress | None, step: Step) -> bool:
-    """Report a step; whether the one who was told raised Cancelled."""
-    try:
-        if progress:
-            progress(step)
-    except Cancelled:
-        return True
-    return False
-
-
 def result_of(learner: Learner, windows: Sequence[Tensor] = ()) -> TrainResult:
     """What a learner arrived at: its best block, or its present one if none was measured yet."""
     best = learner.best
@@ -220,38 +208,6 @@ def _about(
     }
 
 
-# ---- files --------------------------------------------------------------------------------------
-
-
-def check_out(out: Path) -> None:
-    """Raises InputError for a place that no trained block can be written to."""
-    if out.suffix != ".safetensors" or out.is_dir():
-        raise InputError(f"{out.name!r} must be a file name that ends in .safetensors.")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"There is no folder {out.absolute().parent}; make it first.")
-
-
-def log_path(out: Path) -> Path:
-    """Where the log of a run is that writes its result to `out`."""
-    return out.with_suffix(".csv")
-
-
-def start_log(path: Path, columns: Sequence[str], *, after: int) -> None:
-    """A log that holds the steps up to one and nothing that was learned, and lost, beyond it."""
-    rows: list[dict[str, str]] = []
-    if after and path.is_file():
-        with path.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if int(row["step"]) <= after]
-    with replacing(path) as part, part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _append_to_log(path: Path, step: Step) -> None:
-    """Numbers are written in full, so that two runs can be compared to the bit."""
+def _log_row(step: Step) -> tuple[object, ...]:
     seen = astuple(step.measure) if step.measure else ("", "", "")
-    with path.open("a", newline="") as file:  # closed again, so that a killed run keeps its rows
-        csv.writer(file).writerow(
-            (step.step, step.semantic, step.motion, step.lr, f"{step.seconds:.3f}", *seen)
-        )
+    return (step.step, step.semantic, step.motion, step.lr, f"{step.seconds:.3f}", *seen)

@@ -8,8 +8,8 @@ import torch
 from bavos_core import InputError, backbones
 from bavos_core.analysis import trained_block_for
 from bavos_core.backbones.own import OWN_FORMAT, Shape
+from bavos_core.backbones.weights import write_tensors
 from bavos_core.settings import Compute
-from bavos_core.trained import write_tensors
 
 SHAPE = {"view": "16", "patch": "4", "width": "12", "depth": "2", "heads": "3"}
 

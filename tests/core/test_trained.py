@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bavos_core.backbones.weights import read_metadata
 from bavos_core.errors import InputError
 from bavos_core.trained import (
     TrainedBlock,
     git_revision,
-    read_metadata,
     read_trained,
     write_trained,
 )

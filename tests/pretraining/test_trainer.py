@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from bavos_core import backbones
+from bavos_core.backbones.weights import read_metadata, write_tensors
 from bavos_core.errors import Cancelled, InputError
 from bavos_core.pretraining import Pictures, PretrainResult, Step, pretrain
 from bavos_core.pretraining.checkpoint import checkpoint_folder, load_checkpoint
@@ -16,8 +17,7 @@ from bavos_core.pretraining.learner import Learner
 from bavos_core.pretraining.network import new_network
 from bavos_core.pretraining.trainer import LOG_COLUMNS
 from bavos_core.settings import Compute
-from bavos_core.trained import read_metadata, write_tensors
-from bavos_core.training.trainer import log_path
+from bavos_core.training.run import log_path
 
 from .helpers import TINY
 

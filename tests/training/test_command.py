@@ -22,7 +22,8 @@ import pytest
 from bavos_core.errors import InputError
 from bavos_core.training import TrainSettings, read_trained
 from bavos_core.training.checkpoint import checkpoint_path, checkpoint_settings
-from bavos_core.training.command import StopRequest, add_command, run_train
+from bavos_core.training.command import add_command, run_train
+from bavos_core.training.run import StopRequest
 
 from .helpers import ROOT, assert_same, quiet_environment, weights_of
 

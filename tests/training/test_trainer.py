@@ -11,12 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bavos_core.backbones.weights import read_metadata, write_tensors
 from bavos_core.errors import Cancelled, InputError
-from bavos_core.trained import read_metadata, write_tensors
 from bavos_core.training import TrainResult, read_trained, train
 from bavos_core.training.checkpoint import checkpoint_path
 from bavos_core.training.data import TrainingData
-from bavos_core.training.trainer import LOG_COLUMNS, Step, log_path
+from bavos_core.training.run import log_path
+from bavos_core.training.trainer import LOG_COLUMNS, Step
 
 from .helpers import ROOT, TINY, assert_same, python, quiet_environment, weights_of
 
