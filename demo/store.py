@@ -200,7 +200,10 @@ def _sweep_cache(folder: Path, oldest: float, lasting: frozenset[Path]) -> None:
             with suppress(OSError):  # a folder that is not empty, or what just went
                 if path in lasting or path == folder or path.stat().st_ctime > oldest:
                     continue
-                path.rmdir() if path.is_dir() else path.unlink()
+                if path.is_dir():
+                    path.rmdir()
+                else:
+                    path.unlink()
 
 
 def _give_memory_back() -> None:
