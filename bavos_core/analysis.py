@@ -399,8 +399,7 @@ def _encode(
 
     Then fewer frames are taken at once, where that changes nothing, and at last the CPU.
     """
-    few = backbone.framewise and not compute.on_cuda
-    most = at_once = FRAMES_AT_ONCE_ON_CPU if few else len(images)
+    most = at_once = _frames_at_once(backbone, images, compute)
     while True:
         try:
             features = _encode_parts(backbone, images, at_once, compute, report)
@@ -413,9 +412,14 @@ def _encode(
         torch.cuda.empty_cache()
     torch.cuda.empty_cache()
     compute = _on_cpu(settings)
-    at_once = FRAMES_AT_ONCE_ON_CPU if backbone.framewise else len(images)
+    at_once = _frames_at_once(backbone, images, compute)
     features = _encode_parts(backbone.on_cpu(), images, at_once, compute, report)
     return features, compute, (f"{_SHORT} on the CPU.",)
+
+
+def _frames_at_once(backbone: Backbone, images: Tensor, compute: Compute) -> int:
+    few = backbone.framewise and not compute.on_cuda
+    return FRAMES_AT_ONCE_ON_CPU if few else len(images)
 
 
 def _encode_parts(

@@ -152,7 +152,7 @@ class Handlers:
         request: gr.Request,
         progress: Any = gr.Progress(),
     ) -> tuple[Any, ...]:
-        """Everything that a new result changes, in the order of `page.result_outputs`."""
+        """Everything that a new result changes, in the order of `page.Wiring`'s `_shown`."""
         with self.jobs.cancellable(str(request.session_hash)) as stop:
             chosen = PRESETS[preset]
             result, video = self.jobs.segment(path, backbone, chosen, stop.raising(progress))
@@ -172,19 +172,19 @@ class Handlers:
         return gr.Radio(words.presets(self.jobs.pace, self.jobs.settings))
 
     def _shown(self, result: Result, video: Path) -> tuple[Any, ...]:
-        """Everything that another result changes, in the order of `page.result_outputs`."""
+        """Everything that another result changes, in the order of `page.Wiring`'s `_shown`."""
         analysis = result.analysis
         last = len(analysis.frames) - 1
-        clusters = analysis.segment().clusters
-        parts = max(min(analysis.tree.leaves, drawing.MAX_PARTS), clusters, 2)
+        cut = analysis.segment()
+        parts = max(min(analysis.tree.leaves, drawing.MAX_PARTS), cut.clusters, 2)
         sources = [(name, source) for source, name in words.sources(analysis)]
         return (
             result.id,
             video,
-            words.report(result, analysis.segment()),
+            words.report(result, cut),
             gr.Column(visible=True),
             gr.Slider(minimum=0, maximum=max(last, 1), value=last // 2, interactive=last > 0),
-            gr.Slider(minimum=1, maximum=parts, value=clusters),
+            gr.Slider(minimum=1, maximum=parts, value=cut.clusters),
             gr.Radio(sources, value=analysis.source),
             heads_of(result, analysis.source),
             gr.Button(interactive=result.before is not None),
@@ -214,18 +214,15 @@ class Handlers:
         """The shown frame as it is asked for: in the large picture, or in the one that compares."""
         if not key:
             return None, None
-        if view == "original":
-            result = self.jobs.store.get(key)
-            checked_position(result, int(position))
-            painted = result.analysis.frames[int(position)]
-        else:
-            painted = self.jobs.frame(key, int(position), int(clusters), ObjectsLook(*look))
+        t = int(position)
+        original = painted = self.jobs.original(key, t)
+        if view != "original":
+            painted = self.jobs.frame(key, t, int(clusters), ObjectsLook(*look))
         # Not as components: these would be made into files here, and again when they are sent.
-        if view != "compare":
-            painted = pictures.marked(painted, int(position), queries)
-            return gr.update(value=painted, visible=True), gr.update(visible=False)
-        original = self.jobs.store.get(key).analysis.frames[int(position)]
-        return gr.update(visible=False), gr.update(value=(original, painted), visible=True)
+        if view == "compare":
+            return gr.update(visible=False), gr.update(value=(original, painted), visible=True)
+        painted = pictures.marked(painted, t, queries)
+        return gr.update(value=painted, visible=True), gr.update(visible=False)
 
     @politely
     def describe(

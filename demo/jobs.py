@@ -34,6 +34,7 @@ from bavos_core import (
 )
 from bavos_core.analysis import Progress
 from bavos_core.download import FileOrUrl
+from bavos_core.files import replacing
 from bavos_core.settings import FRAMES_ON_CUDA, Compute
 from bavos_core.training import Step, TrainedBlock, adapting, write_trained
 from bavos_core.video import Clip, VideoWriter, playback
@@ -165,14 +166,10 @@ class Jobs:
             return target, clip
         fps, order = playback(small.times)
         repeats = np.bincount(order, minlength=len(small.times))
-        # In a folder of its own first: two visitors may look at the same clip at the same time.
-        with tempfile.TemporaryDirectory(dir=target.parent) as own:
-            part = Path(own) / target.name
-            with VideoWriter(part, size=small.size, fps=fps) as video:
-                for frame, count in zip(small.read(), repeats, strict=False):
-                    for _ in range(count):
-                        video.write(frame)
-            part.replace(target)
+        with VideoWriter(target, size=small.size, fps=fps) as video:
+            for frame, count in zip(small.read(), repeats, strict=False):
+                for _ in range(count):
+                    video.write(frame)
         return target, clip
 
     # ---- segment -------------------------------------------------------------------------------
@@ -342,6 +339,12 @@ class Jobs:
         cut = result.analysis.segment(clusters=clusters)
         return result, edits.apply(cut) if edits else cut
 
+    def original(self, key: str, position: int) -> np.ndarray:
+        """One analysed frame as it is (H, W, 3) uint8."""
+        result = self.store.get(key)
+        checked_position(result, position)
+        return result.analysis.frames[position]
+
     def frame(self, key: str, position: int, clusters: int, look: ObjectsLook) -> np.ndarray:
         """One analysed frame with its objects painted (H, W, 3) uint8."""
         result, cut = self.cut(key, clusters, look.edits)
@@ -410,13 +413,10 @@ class Jobs:
 
         Gradio writes pictures that it gets as arrays while others read the same file.
         """
-        digest = hashlib.sha256(picture.tobytes()).hexdigest()[:16]
-        path = result.folder / f"picture-{digest}.png"
-        with result.writing:
-            if not path.exists():
-                part = path.with_suffix(".part")
-                Image.fromarray(picture).save(part, "png")
-                part.replace(path)
+        path = result.folder / f"picture-{_digest(picture.tobytes())}.png"
+        if not path.exists():
+            with replacing(path) as part:
+                Image.fromarray(picture).save(part)
         return path
 
     def heat_video(self, result: Result, row: np.ndarray, query: Query) -> Path:
@@ -444,22 +444,32 @@ class Jobs:
         """Everything that can be taken home, at the clip's own size; all of it in one zip first."""
         result, cut = self.cut(key, clusters, edits)
         changed = repr((cut.clusters, edits.names, edits.merges))
-        folder = result.folder / f"download-{hashlib.sha256(changed.encode()).hexdigest()[:16]}"
+        folder = result.folder / f"download-{_digest(changed.encode())}"
         if not folder.exists():
-            export.write_all(
-                folder,
-                result.analysis,
-                cut,
-                self.open(str(result.clip)),
-                progress=lambda share: report(share, "masks and video"),
-            )
-            if result.analysis.block:
-                write_trained(folder / "correlator.safetensors", result.analysis.block)
-            everything = shutil.make_archive(str(result.folder / "bavos"), "zip", folder)
-            shutil.make_archive(str(folder / "masks"), "zip", folder, "masks")
-            Path(everything).replace(folder / "bavos.zip")
+            with tempfile.TemporaryDirectory(dir=result.folder) as room:
+                part = self._write_files(Path(room), result, cut, report)
+                with result.writing:
+                    if not folder.exists():  # somebody else may have asked for the same
+                        part.replace(folder)
         files = sorted(path for path in folder.iterdir() if path.is_file())
         return sorted(files, key=lambda path: path.name != "bavos.zip")
+
+    def _write_files(self, room: Path, result: Result, cut: Segmentation, report: Report) -> Path:
+        """A folder of all files to take home, inside an empty one."""
+        folder = room / "files"
+        export.write_all(
+            folder,
+            result.analysis,
+            cut,
+            self.open(str(result.clip)),
+            progress=lambda share: report(share, "masks and video"),
+        )
+        if result.analysis.block:
+            write_trained(folder / "correlator.safetensors", result.analysis.block)
+        everything = shutil.make_archive(str(room / "bavos"), "zip", folder)
+        shutil.make_archive(str(folder / "masks"), "zip", folder, "masks")
+        Path(everything).replace(folder / "bavos.zip")
+        return folder
 
 
 def overlay_path(result: Result, cut: Segmentation, look: ObjectsLook) -> Path:
@@ -467,7 +477,11 @@ def overlay_path(result: Result, cut: Segmentation, look: ObjectsLook) -> Path:
     edits = look.edits
     merges, unseen = edits.merges_in(cut), sorted(edits.unseen(cut))
     shown = repr((cut.clusters, look.background, round(look.opacity, 3), merges, unseen))
-    return result.folder / f"objects-{hashlib.sha256(shown.encode()).hexdigest()[:16]}.mp4"
+    return result.folder / f"objects-{_digest(shown.encode())}.mp4"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def checked_position(result: Result, position: int) -> None:

@@ -170,9 +170,22 @@ def heat_frame(
     position: int,
     queries: Sequence[Query],
     look: HeatLook,
+    *,
+    small: bool = False,
 ) -> np.ndarray:
-    """A frame under the attention rows (Q, T, h, w) of the queries."""
-    return _heated(analysis.frames[position], analysis, rows, position, queries, look)
+    """A frame under the attention rows (Q, T, h, w) of the queries; one scale for each whole row.
+
+    small: as a tile, at most 280 pixels long.
+    """
+    picture = _small(analysis, position) if small else analysis.frames[position]
+    heats = [row[position] / drawing.heat_scale(row, look.percentile) for row in rows]
+    if len(heats) == 1:
+        heated = drawing.heat_overlay(picture, heats[0], opacity=look.opacity, colours=look.colours)
+    else:
+        heated = drawing.heats_overlay(picture, heats, opacity=look.opacity)
+    if look.grid:
+        heated = drawing.patch_grid(heated, analysis.grid)
+    return marked(heated, position, queries, shrunk=picture.shape[0] / analysis.size[0])
 
 
 def over_time(
@@ -180,7 +193,7 @@ def over_time(
 ) -> list[Tile]:
     """Rows of attention in every analysed frame."""
     return [
-        (_tile(analysis, rows, t, queries, look), words.frame_name(analysis, t))
+        (heat_frame(analysis, rows, t, queries, look, small=True), words.frame_name(analysis, t))
         for t in range(len(analysis.frames))
     ]
 
@@ -207,42 +220,13 @@ def learned_frame(analysis: Analysis, block: TrainedBlock, query: Query) -> np.n
 
 def _one(analysis: Analysis, position: int, query: Query, look: HeatLook) -> np.ndarray:
     rows = analysis.attend_all([query], head=look.head, source=look.source)
-    return _tile(analysis, rows, position, [query], look)
-
-
-def _tile(
-    analysis: Analysis,
-    rows: np.ndarray,
-    position: int,
-    queries: Sequence[Query],
-    look: HeatLook,
-) -> np.ndarray:
-    return _heated(_small(analysis, position), analysis, rows, position, queries, look)
+    return heat_frame(analysis, rows, position, [query], look, small=True)
 
 
 def _small(analysis: Analysis, position: int) -> np.ndarray:
     small = Image.fromarray(analysis.frames[position])
     small.thumbnail((_TILE, _TILE))
     return np.asarray(small)
-
-
-def _heated(
-    picture: np.ndarray,
-    analysis: Analysis,
-    rows: np.ndarray,
-    position: int,
-    queries: Sequence[Query],
-    look: HeatLook,
-) -> np.ndarray:
-    """A picture of a frame, at any size, under the heatmaps; one scale for each whole row."""
-    heats = [row[position] / drawing.heat_scale(row, look.percentile) for row in rows]
-    if len(heats) == 1:
-        heated = drawing.heat_overlay(picture, heats[0], opacity=look.opacity, colours=look.colours)
-    else:
-        heated = drawing.heats_overlay(picture, heats, opacity=look.opacity)
-    if look.grid:
-        heated = drawing.patch_grid(heated, analysis.grid)
-    return marked(heated, position, queries, shrunk=picture.shape[0] / analysis.size[0])
 
 
 def marked(

@@ -205,10 +205,18 @@ def object_list(
     """The objects, each with its picture, colour, share and what can be done to it, as HTML."""
     share = np.bincount(cut.labels.ravel(), minlength=cut.clusters) / cut.labels.size
     frames = [int((cut.labels == i).any((1, 2)).sum()) for i in range(cut.clusters)]
+    names = {i: cut.name(i) for i in cut.objects}
     unseen = edits.unseen(cut)
     rows = [
-        _object_row(cut, i, thumbnails[i], f"{share[i]:.1%}", frames[i], i in unseen, edits)
-        for i in cut.objects
+        _object_row(
+            i,
+            names,
+            thumbnails[i],
+            f"{share[i]:.1%} of the picture, {frames[i]} frames",
+            hidden=i in unseen,
+            alone=edits.alone == i,
+        )
+        for i in names
     ]
     scenery = int(cut.background.sum())
     split = '<button data-action="split">Undo merges</button>' if edits.merges else ""
@@ -221,27 +229,21 @@ def object_list(
 
 
 def _object_row(
-    cut: Segmentation,
-    i: int,
-    thumbnail: str,
-    share: str,
-    frames: int,
-    hidden: bool,
-    edits: Edits,
+    i: int, names: Mapping[int, str], thumbnail: str, about: str, *, hidden: bool, alone: bool
 ) -> str:
-    name = escape(cut.name(i), quote=True)
+    name = escape(names[i], quote=True)
     others = "".join(
-        f'<option value="{j}">{escape(cut.name(j))}</option>' for j in cut.objects if j != i
+        f'<option value="{j}">{escape(other)}</option>' for j, other in names.items() if j != i
     )
     return (
         f'<li class="{"unseen" if hidden else ""}">'
         f'<i style="background:rgb{drawing.object_colour(i)}"></i>'
         f'<img src="{thumbnail}" alt="{name}">'
         f'<input data-action="rename" data-id="{i}" value="{name}" aria-label="Name of {name}">'
-        f"<small>{share} of the picture, {frames} frames</small>"
+        f"<small>{about}</small>"
         f'<button data-action="hide" data-id="{i}" aria-pressed="{str(hidden).lower()}">'
         f"{'Show' if hidden else 'Hide'}</button>"
-        f'<button data-action="alone" data-id="{i}" aria-pressed="{str(edits.alone == i).lower()}">'
+        f'<button data-action="alone" data-id="{i}" aria-pressed="{str(alone).lower()}">'
         "Only this</button>"
         f'<select data-action="merge" data-id="{i}" aria-label="Merge {name} into">'
         f'<option value="">Merge…</option>{others}</select></li>'
