@@ -530,8 +530,7 @@ def _check_channels(block: TrainedBlock, channels: int, backbone: str, name: str
 
 def trained_block_for(backbone: str) -> Path | None:
     """The block that comes with the project for a backbone, if there is one."""
-    name = backbones.BUILTIN if backbone == backbones.DESCRIPTORS else backbone
-    path = _TRAINED_BLOCKS / f"{name}.safetensors"
+    path = _TRAINED_BLOCKS / f"{backbone}.safetensors"
     return path if path.is_file() else None
 
 

@@ -273,7 +273,7 @@ class Jobs:
         except BackboneUnavailable:
             return backbones.BUILTIN, (
                 f"The weights of {backbone} cannot be reached from here, so the built-in "
-                "descriptors were used instead.",
+                "backbone was used instead.",
             )
         return backbone, ()
 

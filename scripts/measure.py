@@ -29,6 +29,7 @@ from bavos_core.pretraining.quality import best_cluster_j
 
 SEQUENCES = ("camel", "car-shadow", "dance-twirl", "drift-straight", "horsejump-high", "libby")
 STEP = 5
+EMBEDDED = ("descriptors", "builtin")
 
 
 def sequence(root: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -49,9 +50,9 @@ def measure_quality(root: Path, settings: Settings) -> dict[str, float]:
     return scores
 
 
-def measure_speed(path: Path, frames: int) -> dict[str, float]:
-    """Seconds per stage from the clip to its overlay on the page (builtin, 192×384)."""
-    settings = Settings(backbone="builtin", frames=frames, size=(192, 384))
+def measure_speed(path: Path, backbone: str) -> dict[str, float]:
+    """Seconds per stage from the clip to its overlay on the page, 24 frames of 192×384."""
+    settings = Settings(backbone=backbone, frames=24, size=(192, 384))
     analysis = analyse(path, settings)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -102,15 +103,17 @@ def main() -> None:
     options = parser.parse_args()
     found: dict[str, object] = {}
     if options.davis:
-        builtin = Settings(backbone="builtin", size=(192, 384))
-        found["J builtin"] = measure_quality(options.davis, builtin)
+        for name in EMBEDDED:
+            settings = Settings(backbone=name, size=(192, 384))
+            found[f"J {name}"] = measure_quality(options.davis, settings)
     if options.davis and options.weights:
         stand_in = Settings(
             backbone="vit_tiny_patch16_224", weights=options.weights, size=(384, 768)
         )
         found["J stand-in"] = measure_quality(options.davis, stand_in)
     for clip in options.clip:
-        found[f"seconds {clip.name}"] = measure_speed(clip, 24)
+        for name in EMBEDDED:
+            found[f"seconds {clip.name}, {name}"] = measure_speed(clip, name)
         found[f"answers in ms {clip.name}"] = measure_answers(clip)
     for name, values in found.items():
         if name.startswith("J "):

@@ -19,6 +19,7 @@ from torch import nn
 from ..download import FileOrUrl, local_file
 from ..errors import BackboneUnavailable, InputError
 from .base import FRAMES_AT_ONCE_ON_CPU, Backbone, Features, to_images
+from .builtin import Builtin
 from .descriptors import Descriptors
 from .own import OWN_MEAN, OWN_STD, read_own
 from .vit import REFERENCE_MEAN, REFERENCE_STD, ViTBackbone
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 BUILTIN = "builtin"
-DESCRIPTORS = "descriptors"  # what the embedded one is made of; today another name of it
+DESCRIPTORS = "descriptors"  # what the embedded one is made of, without anything learned
 _EMBEDDED = (BUILTIN, DESCRIPTORS)
 _OWN = "own-vit"  # what `pretrain` writes; always with a file of weights
 _HUB_SECONDS = 5.0  # how long to wait for a sign of life from the model hub
@@ -77,9 +78,9 @@ _REGISTRY = {
 def names() -> tuple[str, ...]:
     """Registered names, the embedded backbone first. Any ViT of timm may be named as well.
 
-    Not listed: `descriptors`, today another name of `builtin`, and `own-vit`, by `pretrain`.
+    Not listed: `own-vit`, what `pretrain` writes.
     """
-    return (BUILTIN, *_REGISTRY)
+    return (*_EMBEDDED, *_REGISTRY)
 
 
 def load(
@@ -100,7 +101,7 @@ def load(
     if name in _EMBEDDED:
         if weights:
             raise InputError(f"The {name} backbone takes no weights file; name another backbone.")
-        return Descriptors()
+        return Builtin.load().to(device) if name == BUILTIN else Descriptors()
     if name == _OWN:
         if not weights:
             raise InputError(f"{_OWN} is what pretrain wrote; give its file with --weights FILE.")

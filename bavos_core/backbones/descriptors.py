@@ -42,42 +42,58 @@ class Descriptors:
     @torch.inference_mode()
     def encode(self, images: Tensor, compute: Compute) -> Features:
         """images (T, 3, h·8, w·8) float32 RGB in 0 … 1 → one head of C = 24 channels."""
-        groups = descriptor_groups(images.to(compute.device), self.patch)
-        tokens = combine(torch.cat(groups, 1))  # (T, C, h, w)
-        grid = (tokens.shape[2], tokens.shape[3])
-        keys = tokens.flatten(2).mT.unsqueeze(1)  # (T, 1, N, C)
-        return Features(keys, keys, grid, scale=_FRAMEWISE_SCALE)
+        maps = patch_maps(images.to(compute.device), self.patch)
+        return as_features(combine(maps))
 
     def on_cpu(self) -> Descriptors:
         """Itself: there are no weights to move."""
         return self
 
 
-def descriptor_groups(images: Tensor, patch: int) -> list[Tensor]:
-    """Colour, texture and gradient maps on the patch grid, each (T, ·, h, w) with total variance 1.
+def as_features(maps: Tensor) -> Features:
+    """Channels of patches (T, C, h, w) as the one head of a backbone that has no others."""
+    keys = maps.flatten(2).mT.unsqueeze(1)  # (T, 1, N, C)
+    return Features(keys, keys, (maps.shape[2], maps.shape[3]), scale=_FRAMEWISE_SCALE)
 
-    images (T, 3, H, W) float32 RGB in 0 … 1.
-    """
+
+@dataclass(frozen=True)
+class PatchMaps:
+    """What is measured of every patch and its surroundings, frame by frame."""
+
+    colour: Tensor  # (T, 9, h, w): L*a*b* / 100
+    texture: Tensor  # (T, 8, h, w): logs of energies
+    gradients: Tensor  # (T, 16, h, w): roots of magnitudes
+
+
+def patch_maps(images: Tensor, patch: int) -> PatchMaps:
+    """images (T, 3, h·patch, w·patch) float32 RGB in 0 … 1 → maps on the patch grid."""
     lab = rgb_to_lab(images)
     lightness = lab[:, :1]
     colour = _with_context(F.avg_pool2d(lab, patch), _COLOUR_CONTEXT)
     bands = F.avg_pool2d(_texture_bands(lightness), patch).clamp_min(1e-4).log()
     gradients = F.avg_pool2d(_oriented_gradients(lightness), patch)
-    gradients = _with_context(gradients, _TEXTURE_CONTEXT).clamp_min(0).sqrt()
-    return [
-        _standardised(colour),
-        0.5 * _standardised(_with_context(bands, _TEXTURE_CONTEXT)),
-        0.5 * _standardised(gradients),
-    ]
+    return PatchMaps(
+        colour,
+        _with_context(bands, _TEXTURE_CONTEXT),
+        _with_context(gradients, _TEXTURE_CONTEXT).clamp_min(0).sqrt(),
+    )
 
 
-def combine(maps: Tensor) -> Tensor:
-    """Descriptor maps (T, ·, h, w) → half-whitened components, border contrast, place and padding.
+def combine(measured: PatchMaps) -> Tensor:
+    """Maps of a clip → channels (T, 24, h, w): components, border contrast, place and padding.
 
     Half whitening (components divided by the square root of their deviation) keeps a few strong
     channels, mostly colour, from deciding alone. Contrast with the picture's border is the classic
     cue for what is an object rather than scenery.
     """
+    maps = torch.cat(
+        [
+            _standardised(measured.colour),
+            0.5 * _standardised(measured.texture),
+            0.5 * _standardised(measured.gradients),
+        ],
+        dim=1,
+    )
     components = _half_whitened(maps)
     components = components / components.pow(2).sum(1).mean().sqrt().clamp_min(1e-6)
     contrast = blur(border_contrast(components).clamp_min(1e-4).log(), 1.0)

@@ -18,10 +18,10 @@ from torch import Tensor
 from ..backbones.weights import read_metadata, read_tensors, write_tensors
 from ..errors import InputError
 from ..files import cannot_write, part_of
-from ..training.run import check_whole, moments, restore_moments
 from .learner import Learner
 from .pictures import Pictures
-from .settings import PretrainSettings
+from .recipes import new_learner, settings_type
+from .settings import RunSettings
 
 FORMAT = "bavos-pretraining-1"
 MOST_BYTES = 15 * 2**20  # of the tensors of one piece; a larger tensor has a piece of its own
@@ -32,15 +32,16 @@ def checkpoint_folder(out: Path) -> Path:
     return out.with_suffix(".checkpoint")
 
 
-def save_checkpoint(folder: Path, learner: Learner, pictures: Pictures) -> None:
+def save_checkpoint(folder: Path, learner: Learner[Any], pictures: Pictures) -> None:
     """Write the present state; the checkpoint before it goes when this one is whole.
 
     Raises InputError where it cannot be written.
     """
     state = {"step": learner.step, "seconds": learner.seconds, "pictures": pictures.fingerprint}
-    pieces = _pieces(_tensors(learner))
+    pieces = _pieces(learner.tensors())
     about = {
         "format": FORMAT,
+        "recipe": learner.recipe,
         "pieces": str(len(pieces)),
         "settings": json.dumps(learner.settings.to_dict()),
         "state": json.dumps(state),
@@ -62,30 +63,29 @@ def save_checkpoint(folder: Path, learner: Learner, pictures: Pictures) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def load_checkpoint(folder: Path, pictures: Pictures) -> Learner:
+def load_checkpoint(folder: Path, pictures: Pictures) -> Learner[Any]:
     """A learner as it was saved, which goes on just as if it had never stopped.
 
     Raises InputError for a folder without a whole checkpoint and for other pictures than it was
     made from.
     """
     newest = _newest(folder)
-    learner = Learner(checkpoint_settings(folder))
+    learner = new_learner(checkpoint_settings(folder))
     state = json.loads(_metadata(newest)["state"])
     if state["pictures"] != pictures.fingerprint:
         raise InputError(f"{folder.name} was made from other pictures; resume with the same ones.")
-    _restore(learner, _read_pieces(newest), state, folder.name)
+    learner.restore(_read_pieces(newest), state["step"], folder.name)
+    learner.seconds = state["seconds"]
     return learner
 
 
-def checkpoint_settings(folder: Path) -> PretrainSettings:
+def checkpoint_settings(folder: Path) -> RunSettings:
     """The settings that a checkpoint was made with. Raises InputError for any other folder."""
-    return PretrainSettings.from_dict(json.loads(_metadata(_newest(folder))["settings"]))
-
-
-def _tensors(learner: Learner) -> dict[str, Tensor]:
-    tensors = {f"student.{k}": v for k, v in learner.student.state_dict().items()}
-    tensors |= {f"teacher.{k}": v for k, v in learner.teacher.state_dict().items()}
-    return tensors | moments(learner.student, learner.optimiser)
+    about = _metadata(_newest(folder))
+    kind = settings_type(about.get("recipe", ""))
+    if kind is None:
+        raise InputError(f"{folder.name} is of a recipe that is not known here; start anew.")
+    return kind.from_dict(json.loads(about["settings"]))
 
 
 def _pieces(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
@@ -121,13 +121,3 @@ def _read_pieces(step: Path) -> dict[str, Tensor]:
     for number in range(int(_metadata(step)["pieces"])):
         tensors |= read_tensors(step / f"{number:03d}.safetensors", option="--resume")
     return tensors
-
-
-def _restore(
-    learner: Learner, tensors: Mapping[str, Tensor], state: Mapping[str, Any], name: str
-) -> None:
-    check_whole(tensors, _tensors(learner), name)
-    for prefix, network in (("student.", learner.student), ("teacher.", learner.teacher)):
-        network.load_state_dict({k: tensors[prefix + k] for k in network.state_dict()})
-    restore_moments(learner.student, learner.optimiser, tensors, state["step"])
-    learner.step, learner.seconds = state["step"], state["seconds"]

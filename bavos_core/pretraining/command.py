@@ -1,4 +1,4 @@
-"""The command `pretrain DATA … --out FILE.safetensors`.
+"""The commands `pretrain` and `pretrain-builtin`, each `DATA … --out FILE.safetensors`.
 
 Exit status 0: done. 130: stopped with Ctrl-C (or SIGTERM), what was learned so far being written.
 """
@@ -14,12 +14,12 @@ from typing import Any, get_type_hints
 
 from tqdm import tqdm
 
-from ..errors import Cancelled
+from ..errors import Cancelled, InputError
 from ..training.run import StopRequest, check_agreement, check_out
 from .checkpoint import checkpoint_folder, checkpoint_settings
 from .pictures import Pictures, load_pictures
 from .quality import read_sequences
-from .settings import PretrainSettings
+from .settings import CooccurrenceSettings, PretrainSettings, RunSettings
 from .trainer import Step, pretrain
 
 _HELP = {
@@ -51,18 +51,47 @@ _HELP = {
     "precision": "default: bf16 on CUDA and with AMX",
     "checkpoint_every": "steps between checkpoints",
     "measure_every": "steps between measures of J",
+    "grid": "patches along the shorter side of a picture",
+    "crop": "patches in a row that a random crop keeps, at least",
+    "pairs": "pairs of neighbouring patches, a picture",
+    "reach": "patches from one of a pair to the other, at most",
+    "apart": "patches of one picture that are nearer are not told apart",
+    "brightness": "deviation of the factor of all that is measured",
+    "temperature": "of the likeness of two patches",
 }
 _CHOICES = {"device": ("auto", "cpu", "cuda"), "precision": ("fp32", "bf16")}
 
 
 def add_command(commands: argparse._SubParsersAction[Any]) -> None:
-    """Add `pretrain` to the parser of all commands."""
-    parser = commands.add_parser(
+    """Add `pretrain` and `pretrain-builtin` to the parser of all commands."""
+    _add_recipe(
+        commands,
         "pretrain",
-        help="train a small Vision Transformer on unlabelled pictures",
-        description="Train a small Vision Transformer without labels. Beside FILE appear a log "
-        "(.csv) and, every N steps and on Ctrl-C, a checkpoint (the folder .checkpoint). FILE is "
-        "for --backbone own-vit --weights FILE.",
+        PretrainSettings,
+        "train a small Vision Transformer on unlabelled pictures",
+        "FILE is for --backbone own-vit --weights FILE.",
+    )
+    _add_recipe(
+        commands,
+        "pretrain-builtin",
+        CooccurrenceSettings,
+        "train the network of the built-in backbone on unlabelled pictures",
+        "FILE takes the place of assets/backbones/builtin.safetensors.",
+    )
+
+
+def _add_recipe(
+    commands: argparse._SubParsersAction[Any],
+    name: str,
+    settings: type[RunSettings],
+    what: str,
+    use: str,
+) -> None:
+    parser = commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}. Beside FILE appear a log (.csv) and, every N "
+        f"steps and on Ctrl-C, a checkpoint (the folder .checkpoint). {use}",
     )
     parser.add_argument("data", type=Path, nargs="+", metavar="DATA",
                         help="tars or folders of pictures, folders of clips")  # fmt: skip
@@ -73,10 +102,10 @@ def add_command(commands: argparse._SubParsersAction[Any]) -> None:
                         help="sequences with ground truth to measure J on")  # fmt: skip
     parser.add_argument("--sequences", nargs="+", default=(), metavar="NAME",
                         help="of them; default: all")  # fmt: skip
-    kinds = get_type_hints(PretrainSettings)
-    for field in dataclasses.fields(PretrainSettings):
+    kinds = get_type_hints(settings)
+    for field in dataclasses.fields(settings):
         _add_option(parser, field, kinds[field.name])
-    parser.set_defaults(run=run_pretrain)
+    parser.set_defaults(run=run_pretrain, settings=settings)
 
 
 def _add_option(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], kind: Any) -> None:
@@ -94,7 +123,7 @@ def _add_option(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], 
 
 
 def run_pretrain(options: argparse.Namespace) -> int:
-    """`pretrain DATA … --out FILE.safetensors`; the exit status. Raises InputError."""
+    """`pretrain[-builtin] DATA … --out FILE.safetensors`; the exit status. Raises InputError."""
     check_out(options.out)
     settings = _settings(options)
     sequences = read_sequences(options.davis, options.sequences) if options.davis else []
@@ -102,8 +131,14 @@ def run_pretrain(options: argparse.Namespace) -> int:
     bar = tqdm(total=settings.steps, desc="pretraining", disable=None, leave=False)
     with StopRequest() as request, bar:
 
+        def preparing(share: float) -> None:
+            bar.set_postfix_str(f"measuring pictures {share:.0%}")
+            if request.made:
+                raise KeyboardInterrupt  # nothing was learned yet
+
         def progress(step: Step) -> None:
-            bar.set_postfix(views=f"{step.losses.views:.3f}", j=step.j, refresh=False)
+            seen = dataclasses.asdict(step.losses)
+            bar.set_postfix({**seen, "j": step.j}, refresh=False)
             bar.update(step.step - bar.n)
             if request.made:
                 raise Cancelled
@@ -113,6 +148,7 @@ def run_pretrain(options: argparse.Namespace) -> int:
             settings,
             out=options.out,
             sequences=sequences,
+            preparing=preparing,
             progress=progress,
             resume=options.resume,
         )
@@ -126,17 +162,20 @@ def run_pretrain(options: argparse.Namespace) -> int:
     return 130 if result.stopped else 0
 
 
-def _settings(options: argparse.Namespace) -> PretrainSettings:
+def _settings(options: argparse.Namespace) -> RunSettings:
     """The settings given, or those of the checkpoint, which what was given may not contradict."""
     given = {name: value for name, value in vars(options).items() if name in _HELP}
     if options.resume is None:
-        return PretrainSettings(**given)
+        chosen: RunSettings = options.settings(**given)
+        return chosen
     settings = checkpoint_settings(options.resume)
+    if not isinstance(settings, options.settings):
+        raise InputError(f"{options.resume.name} is of another recipe; use its own command.")
     check_agreement(given, settings, options.resume)
     return settings
 
 
-def _load(sources: list[Path], settings: PretrainSettings) -> Pictures:
+def _load(sources: list[Path], settings: RunSettings) -> Pictures:
     with tqdm(desc="reading pictures", disable=None, leave=False) as bar:
 
         def progress(_source: str, count: int) -> None:

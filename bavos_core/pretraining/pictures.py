@@ -20,7 +20,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..limits import MIB, Limits
 from ..video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, decode_picture, natural, open_clip
-from .settings import PretrainSettings
+from .settings import RunSettings
 
 LoadProgress = Callable[[str, int], None]  # source being read, pictures read so far
 Group = Iterator[np.ndarray]  # pictures (H, W, 3) uint8 of one clip; of a photograph, one
@@ -62,7 +62,7 @@ class Pictures:
 
 
 def load_pictures(
-    sources: Sequence[Path], settings: PretrainSettings, *, progress: LoadProgress | None = None
+    sources: Sequence[Path], settings: RunSettings, *, progress: LoadProgress | None = None
 ) -> Pictures:
     """Read tars and folders of pictures, and folders that hold clips.
 
@@ -82,7 +82,7 @@ def load_pictures(
 class _Shelf:
     """Pictures as they come in."""
 
-    def __init__(self, settings: PretrainSettings):
+    def __init__(self, settings: RunSettings):
         self._settings = settings
         self.squares: list[np.ndarray] = []  # (S, S, 3) uint8 each
         self._aspects: list[float] = []

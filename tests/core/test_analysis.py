@@ -36,9 +36,9 @@ SOURCES = ("framewise", "untrained", "learned", "keys")
 
 @pytest.fixture(scope="module")
 def block_file(tmp_path_factory) -> Path:
-    """A block with weights of its own, for the builtin backbone's 24 channels."""
+    """A block with weights of its own, for the builtin backbone's 40 channels."""
     path = tmp_path_factory.mktemp("block") / "block.pth"
-    torch.save({k: 2 * v for k, v in untrained(24, seed=11).state_dict().items()}, path)
+    torch.save({k: 2 * v for k, v in untrained(40, seed=11).state_dict().items()}, path)
     return path
 
 
@@ -185,7 +185,7 @@ def test_a_correlator_that_does_not_fit_is_refused(square_clip, tmp_path) -> Non
     torch.save(untrained(48, seed=0).state_dict(), path)
     with pytest.raises(InputError) as caught:
         analyse(square_clip, Settings(**TINY, correlator=str(path)))
-    check_message(caught.value, "wide.pth", "48 channels", "gives 24")
+    check_message(caught.value, "wide.pth", "48 channels", "gives 40")
 
 
 def test_a_correlator_that_is_absent_is_refused_by_the_option_that_named_it(square_clip) -> None:
@@ -233,7 +233,7 @@ def test_finding_anew_reports_and_times_its_one_stage(square_analysis) -> None:
 
 def test_a_block_of_other_channels_is_refused(square_analysis) -> None:
     block = TrainedBlock(untrained(16, seed=0), torch.zeros(16), torch.ones(16))
-    with pytest.raises(InputError, match="16 channels, and builtin gives 24") as caught:
+    with pytest.raises(InputError, match="16 channels, and builtin gives 40") as caught:
         recluster(square_analysis, block)
     check_message(caught.value)
 
@@ -395,9 +395,9 @@ def plain_heat(analysis: Analysis, source: str, frame: int, patch: int) -> np.nd
         queries = keys = plain_unit(analysis)
         scale = analysis._projection("keys").scale
     else:
-        block = analysis.block.block if source == "learned" else untrained(24, seed=0)
+        block = analysis.block.block if source == "learned" else untrained(40, seed=0)
         queries, keys = plain_projection(block, analysis.tokens.numpy())
-        scale = 3**-0.5  # 24 channels, 8 heads
+        scale = 5**-0.5  # 40 channels, 8 heads
     row = plain_attention(queries[frame : frame + 1, :, patch : patch + 1], keys, scale)[:, 0]
     return row.reshape(-1, frames, patches)
 
@@ -409,12 +409,12 @@ def plain_unit(analysis: Analysis) -> np.ndarray:
 
 
 def plain_projection(block: TemporalCorrelator, tokens: np.ndarray) -> tuple[np.ndarray, ...]:
-    """LayerNorm 1 and the query and key parts of `qkv`, 8 heads: (T, 8, N, 3) each."""
+    """LayerNorm 1 and the query and key parts of `qkv`, 8 heads: (T, 8, N, 5) each."""
     weights = {k: v.detach().numpy() for k, v in block.state_dict().items()}
     x = tokens - tokens.mean(-1, keepdims=True)
     x = x / np.sqrt(tokens.var(-1, keepdims=True) + 1e-5)
     x = x * weights["norm1.weight"] + weights["norm1.bias"]
-    both = (x @ weights["attn.qkv.weight"][:48].T).reshape(*x.shape[:2], 2, 8, 3)
+    both = (x @ weights["attn.qkv.weight"][:80].T).reshape(*x.shape[:2], 2, 8, 5)
     return tuple(both[:, :, i].swapaxes(1, 2) for i in (0, 1))
 
 

@@ -14,12 +14,8 @@ from torch import Tensor
 from bavos_core import BackboneUnavailable, InputError, backbones
 from bavos_core.attention import AttentionRows, centred_unit, perplexity_scale
 from bavos_core.backbones import ViTBackbone, to_images
-from bavos_core.backbones.descriptors import (
-    Descriptors,
-    blur,
-    border_contrast,
-    rgb_to_lab,
-)
+from bavos_core.backbones.builtin import WEIGHTS, Builtin
+from bavos_core.backbones.descriptors import blur, border_contrast, rgb_to_lab
 from bavos_core.backbones.vit import resample_positions
 from bavos_core.settings import Compute
 
@@ -107,10 +103,11 @@ def test_a_network_that_is_no_vision_transformer_is_refused() -> None:
     check_message(caught.value, "'resnet10t'", "no Vision Transformer")
 
 
-def test_builtin_takes_no_weights(tmp_path) -> None:
+@pytest.mark.parametrize("name", ["builtin", "descriptors"])
+def test_embedded_backbones_take_no_weights(name, tmp_path) -> None:
     with pytest.raises(InputError) as caught:
-        backbones.load("builtin", weights=tmp_path / "x.pth")
-    check_message(caught.value, "builtin")
+        backbones.load(name, weights=tmp_path / "x.pth")
+    check_message(caught.value, name)
 
 
 @pytest.mark.parametrize("layer", [-1, 3])
@@ -142,9 +139,10 @@ def test_without_weights_and_network_the_error_says_what_to_do() -> None:
 
 
 @pytest.mark.usefixtures("no_network")
-def test_builtin_needs_no_network() -> None:
-    assert backbones.reachable("builtin")
-    assert backbones.load("builtin").note
+@pytest.mark.parametrize("name", ["builtin", "descriptors"])
+def test_embedded_backbones_need_no_network(name) -> None:
+    assert backbones.reachable(name)
+    assert backbones.load(name).note
 
 
 @pytest.fixture(scope="module")
@@ -287,12 +285,38 @@ def test_frames_become_images_of_whole_patches_in_zero_to_one() -> None:
     )
 
 
-# ---- builtin ------------------------------------------------------------------------------------
+# ---- embedded -----------------------------------------------------------------------------------
+
+embedded = pytest.mark.parametrize("name", ["builtin", "descriptors"])
 
 
+def test_builtin_is_the_descriptors_and_sixteen_learned_channels() -> None:
+    batch = images(3, 48, 64)
+    both, plain = (
+        backbones.load(name).encode(batch, CPU).tokens for name in ("builtin", "descriptors")
+    )
+    torch.testing.assert_close(both[..., :24], plain)
+    learned = both[..., 24:]
+    assert learned.shape == (3, 48, 16)
+    torch.testing.assert_close(learned.mean((0, 1)), torch.zeros(16), atol=1e-5, rtol=0)
+    torch.testing.assert_close(learned.square().sum(2).mean(), torch.tensor(0.7**2))
+
+
+def test_a_damaged_builtin_file_is_refused(tmp_path) -> None:
+    damaged = tmp_path / "builtin.safetensors"
+    damaged.write_bytes(WEIGHTS.read_bytes()[:3000])
+    for path in (damaged, tmp_path / "none.safetensors"):
+        with pytest.raises(InputError) as caught:
+            Builtin.load(path)
+        check_message(caught.value, path.name)
+
+
+@embedded
 @pytest.mark.parametrize(("frames", "grid"), [(1, (1, 1)), (1, (6, 8)), (3, (1, 7)), (4, (5, 3))])
-def test_builtin_gives_finite_features_of_the_right_shape_on_any_grid(frames, grid) -> None:
-    features = Descriptors().encode(images(frames, grid[0] * 8, grid[1] * 8), CPU)
+def test_embedded_backbones_give_finite_features_of_the_right_shape_on_any_grid(
+    name, frames, grid
+) -> None:
+    features = backbones.load(name).encode(images(frames, grid[0] * 8, grid[1] * 8), CPU)
     assert features.grid == grid
     assert features.keys.shape == features.queries.shape
     assert features.keys.shape[:3] == (frames, 1, grid[0] * grid[1])
@@ -300,34 +324,38 @@ def test_builtin_gives_finite_features_of_the_right_shape_on_any_grid(frames, gr
     assert features.tokens.isfinite().all()
 
 
-def test_builtin_gives_as_many_channels_for_every_clip() -> None:
+@embedded
+def test_embedded_backbones_give_as_many_channels_for_every_clip(name) -> None:
     widths = {
-        Descriptors().encode(batch, CPU).channels
+        backbones.load(name).encode(batch, CPU).channels
         for batch in (images(1, 8, 8), images(3, 48, 64), torch.zeros(1, 3, 16, 16))
     }
     assert len(widths) == 1
 
 
+@embedded
 @pytest.mark.parametrize("colour", [(0, 0, 0), (1, 1, 1), (0.2, 0.9, 0.4)])
 @pytest.mark.parametrize("frames", [1, 3])
-def test_builtin_is_finite_on_frames_of_one_colour(colour, frames) -> None:
+def test_embedded_backbones_are_finite_on_frames_of_one_colour(name, colour, frames) -> None:
     batch = torch.tensor(colour, dtype=torch.float32).view(1, 3, 1, 1).repeat(frames, 1, 48, 64)
-    tokens = Descriptors().encode(batch, CPU).tokens
+    tokens = backbones.load(name).encode(batch, CPU).tokens
     assert tokens.isfinite().all()
     unit = centred_unit(tokens)
     rows = AttentionRows(unit, unit, perplexity_scale(unit, unit)).rows(0, frames)
     torch.testing.assert_close(rows.sum(1), torch.ones(frames * 48))
 
 
-def test_builtin_gives_the_same_for_the_same_clip() -> None:
-    first, again = (Descriptors().encode(images(3, 48, 64), CPU).keys for _ in range(2))
+@embedded
+def test_embedded_backbones_give_the_same_for_the_same_clip(name) -> None:
+    first, again = (backbones.load(name).encode(images(3, 48, 64), CPU).keys for _ in range(2))
     assert torch.equal(first, again)
 
 
-def test_builtin_tells_a_square_from_what_surrounds_it() -> None:
+@embedded
+def test_embedded_backbones_tell_a_square_from_what_surrounds_it(name) -> None:
     batch = 0.2 + 0.05 * images(3, 64, 96)
     batch[:, :, 16:48, 32:64] += torch.tensor([0.6, 0.1, 0.0]).view(3, 1, 1)
-    unit = centred_unit(Descriptors().encode(batch, CPU).tokens)[0, 0].unflatten(0, (8, 12))
+    unit = centred_unit(backbones.load(name).encode(batch, CPU).tokens)[0, 0].unflatten(0, (8, 12))
     inside, outside = unit[3:5, 5:7].flatten(0, 1), unit[0]
     assert (inside @ inside.T).min() > 0.5
     assert (inside @ outside.T).max() < 0

@@ -295,7 +295,7 @@ def segment(folder: Path, out: Path) -> list[str]:
 
 
 def test_a_file_of_ours_can_be_given_by_url_on_the_command_line(server, tmp_path, capsys) -> None:
-    block = TrainedBlock(untrained(24, seed=1), torch.zeros(24), torch.ones(24))
+    block = TrainedBlock(untrained(40, seed=1), torch.zeros(40), torch.ones(40))
     write_trained(tmp_path / "block.safetensors", block)
     server.answers["/get"] = Answer((tmp_path / "block.safetensors").read_bytes())
     out, url = tmp_path / "out", server.url("/get?name=block")

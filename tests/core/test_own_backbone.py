@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from bavos_core import InputError, backbones
-from bavos_core.analysis import trained_block_for
 from bavos_core.backbones.own import OWN_FORMAT, Shape
 from bavos_core.backbones.weights import write_tensors
 from bavos_core.settings import Compute
@@ -55,9 +54,3 @@ def test_a_file_whose_tensors_are_of_another_shape_is_refused(tmp_path: Path) ->
 def test_it_needs_a_file() -> None:
     with pytest.raises(InputError, match=r"give its file with --weights FILE\."):
         backbones.load("own-vit")
-
-
-def test_descriptors_is_another_name_of_what_builtin_is() -> None:
-    assert backbones.load("descriptors") == backbones.load("builtin")
-    assert backbones.reachable("descriptors")
-    assert trained_block_for("descriptors") == trained_block_for("builtin")

@@ -1,4 +1,4 @@
-"""A folder of tiny pictures and clips, and a network that learns from them in a moment."""
+"""A folder of tiny pictures and clips, and networks that learn from them in a moment."""
 
 import io
 import tarfile
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bavos_core.pretraining import PretrainSettings
+from bavos_core.pretraining import CooccurrenceSettings, PretrainSettings
 
 TINY = PretrainSettings(
     side=32,
@@ -23,6 +23,19 @@ TINY = PretrainSettings(
     batch=4,
     device="cpu",
     precision="fp32",
+    checkpoint_every=3,
+    measure_every=4,
+)
+PAIRS = CooccurrenceSettings(
+    side=32,
+    grid=4,
+    crop=3,
+    pairs=5,
+    reach=1,
+    apart=2,
+    steps=8,
+    batch=4,
+    device="cpu",
     checkpoint_every=3,
     measure_every=4,
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bavos_core import backbones
+from bavos_core.backbones.builtin import Builtin
 from bavos_core.cli import build_parser, main
 from bavos_core.errors import InputError
 from bavos_core.pretraining import PretrainSettings
@@ -73,3 +74,19 @@ def test_settings_that_cannot_be_are_refused(given: dict, message: str) -> None:
 
 def test_settings_survive_json() -> None:
     assert PretrainSettings.from_dict(json.loads(json.dumps(TINY.to_dict()))) == TINY
+
+
+def test_the_network_of_the_builtin_backbone_has_a_command_of_its_own(
+    sources: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "builtin.safetensors"
+    options = [*map(str, sources), "--out", str(out)]
+    small = ("--side", "32", "--grid", "4", "--crop", "3", "--steps", "3", "--batch", "4")
+    assert main(["pretrain-builtin", *options, *small, "--device", "cpu"]) == 0
+    assert json.loads(capsys.readouterr().out)["samples"] == 12
+    Builtin.load(out)
+    resume = ["--resume", str(checkpoint_folder(out))]
+    assert main(["pretrain", *options, *resume, "--heads", "3"]) == 2
+    assert "is of another recipe; use its own command." in capsys.readouterr().err
+    with pytest.raises(SystemExit):  # an option of the other recipe
+        main(["pretrain-builtin", *options, "--heads", "3"])

@@ -10,13 +10,13 @@ import torch
 
 from bavos_core.errors import InputError
 from bavos_core.pretraining import Pictures
-from bavos_core.pretraining.learner import (
-    Learner,
+from bavos_core.pretraining.distillation import (
+    Distillation,
     draw_batch,
     draw_masks,
-    learning_rate,
     momentum,
 )
+from bavos_core.pretraining.settings import learning_rate
 
 from .helpers import TINY
 
@@ -25,7 +25,7 @@ def test_teacher_and_student_start_alike_and_the_teacher_is_the_students_running
     pictures: Pictures,
 ) -> None:
     settings = replace(TINY, lr=1e-2)
-    learner = Learner(settings)
+    learner = Distillation(settings)
     mean = copy.deepcopy(learner.student.state_dict())
     assert all(torch.equal(v, learner.teacher.state_dict()[k]) for k, v in mean.items())
     for step in range(3):
@@ -41,7 +41,7 @@ def test_teacher_and_student_start_alike_and_the_teacher_is_the_students_running
 def test_every_weight_of_the_student_moves_and_none_of_the_teacher_has_a_gradient(
     pictures: Pictures,
 ) -> None:
-    learner = Learner(TINY)
+    learner = Distillation(TINY)
     before = copy.deepcopy(dict(learner.student.named_parameters()))
     learner.take_step(pictures)
     after = dict(learner.student.named_parameters())
@@ -50,7 +50,7 @@ def test_every_weight_of_the_student_moves_and_none_of_the_teacher_has_a_gradien
 
 
 def test_losses_fall_and_views_do_not_collapse(pictures: Pictures) -> None:
-    learner = Learner(replace(TINY, steps=60, batch=8, lr=3e-3, small_views=1, masked=0.25))
+    learner = Distillation(replace(TINY, steps=60, batch=8, lr=3e-3, small_views=1, masked=0.25))
     losses = [learner.take_step(pictures) for _ in range(60)]
     first, last = losses[:10], losses[-10:]
     for name in ("views", "patches"):
@@ -66,7 +66,7 @@ def test_masks_hide_the_same_number_of_patches_in_every_view() -> None:
 
 
 def test_without_masks_there_is_no_loss_of_patches(pictures: Pictures) -> None:
-    assert Learner(replace(TINY, masked=0.0)).take_step(pictures).patches == 0
+    assert Distillation(replace(TINY, masked=0.0)).take_step(pictures).patches == 0
 
 
 def test_there_may_be_photographs_alone_or_clips_alone_and_no_small_views(
@@ -78,7 +78,7 @@ def test_there_may_be_photographs_alone_or_clips_alone_and_no_small_views(
             pictures, pixels=pictures.pixels[kept], aspects=pictures.aspects[kept],
             first=pictures.first[kept] - shift, last=pictures.last[kept] - shift,
         )  # fmt: skip
-        assert math.isfinite(Learner(replace(TINY, small_views=0)).take_step(some).views)
+        assert math.isfinite(Distillation(replace(TINY, small_views=0)).take_step(some).views)
 
 
 def test_a_batch_follows_from_seed_and_step_alone(pictures: Pictures) -> None:
@@ -101,7 +101,7 @@ def test_the_rate_rises_and_falls_and_the_teacher_slows_to_a_stop() -> None:
 
 
 def test_a_run_that_diverges_says_so(pictures: Pictures) -> None:
-    learner = Learner(TINY)
+    learner = Distillation(TINY)
     with torch.no_grad():
         learner.student.vit.pos_embed.fill_(math.nan)
     with pytest.raises(InputError, match=r"diverged at step 1; give a lower --lr\."):

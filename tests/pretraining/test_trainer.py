@@ -9,17 +9,17 @@ import torch
 from safetensors.torch import load_file
 
 from bavos_core import backbones
+from bavos_core.backbones.builtin import Builtin
 from bavos_core.backbones.weights import read_metadata, write_tensors
 from bavos_core.errors import Cancelled, InputError
-from bavos_core.pretraining import Pictures, PretrainResult, Step, pretrain
+from bavos_core.pretraining import Pictures, PretrainResult, RunSettings, Step, pretrain
 from bavos_core.pretraining.checkpoint import checkpoint_folder, load_checkpoint
-from bavos_core.pretraining.learner import Learner
+from bavos_core.pretraining.distillation import Distillation
 from bavos_core.pretraining.network import new_network
-from bavos_core.pretraining.trainer import LOG_COLUMNS
 from bavos_core.settings import Compute
 from bavos_core.training.run import log_path
 
-from .helpers import TINY
+from .helpers import PAIRS, TINY
 
 
 def stop_after(steps: int):
@@ -34,7 +34,6 @@ def log_of(out: Path) -> list[dict[str, str]]:
     """The rows of the log, without the one column that no two runs share."""
     with log_path(out).open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == LOG_COLUMNS
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
@@ -44,25 +43,47 @@ def state_of(out: Path) -> dict[str, torch.Tensor]:
     return {k: v for piece in step.iterdir() for k, v in load_file(piece).items()}
 
 
+def run_of(settings: RunSettings, pictures: Pictures, folder: Path) -> tuple[Path, PretrainResult]:
+    """A run of eight steps in one go, and where it was written."""
+    out = folder / "vit.safetensors"
+    return out, pretrain(pictures, settings, out=out)
+
+
 @pytest.fixture(scope="module")
 def unbroken(
     pictures: Pictures, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, PretrainResult]:
-    """A run of eight steps in one go, and where it was written."""
-    out = tmp_path_factory.mktemp("unbroken") / "vit.safetensors"
-    return out, pretrain(pictures, TINY, out=out)
+    """A Vision Transformer's."""
+    return run_of(TINY, pictures, tmp_path_factory.mktemp("unbroken"))
+
+
+@pytest.fixture(scope="module")
+def unbroken_pairs(
+    pictures: Pictures, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, PretrainResult]:
+    """That of the built-in backbone's network."""
+    return run_of(PAIRS, pictures, tmp_path_factory.mktemp("pairs"))
 
 
 @pytest.mark.parametrize("broken_at", [1, 3, 5])
+@pytest.mark.parametrize(("whole", "settings"), [("unbroken", TINY), ("unbroken_pairs", PAIRS)])
 def test_a_run_that_was_stopped_arrives_at_the_very_same_numbers(
-    broken_at: int, unbroken: tuple[Path, PretrainResult], pictures: Pictures, tmp_path: Path
+    whole: str,
+    settings: RunSettings,
+    broken_at: int,
+    pictures: Pictures,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
+    unbroken = request.getfixturevalue(whole)
     out = tmp_path / "vit.safetensors"
-    first = pretrain(pictures, TINY, out=out, progress=stop_after(broken_at))
+    first = pretrain(pictures, settings, out=out, progress=stop_after(broken_at))
     assert (first.steps, first.stopped) == (broken_at, True)
     second = pretrain(pictures, out=out, resume=checkpoint_folder(out))
     assert (second.steps, second.samples, second.stopped) == (8, 32, False)
     assert log_of(out) == log_of(unbroken[0])
+    told = ["views", "patches", "spread"] if settings is TINY else ["pairs", "found"]
+    assert list(log_of(out)[0]) == ["step", *told, "lr", "j"]
     found, wanted = state_of(out), state_of(unbroken[0])
     assert found.keys() == wanted.keys()
     assert [name for name in wanted if not torch.equal(found[name], wanted[name])] == []
@@ -87,6 +108,18 @@ def test_the_file_is_the_teacher_and_serves_as_a_backbone(
     assert (about["steps"], about["samples"]) == (str(result.steps), "32")
 
 
+def test_the_file_of_pairs_is_what_the_builtin_backbone_reads(
+    unbroken_pairs: tuple[Path, PretrainResult], pictures: Pictures
+) -> None:
+    out, _ = unbroken_pairs
+    learned = load_checkpoint(checkpoint_folder(out), pictures).backbone()
+    images = torch.rand(2, 3, 40, 48, generator=torch.Generator().manual_seed(0))
+    compute = Compute(torch.device("cpu"), "fp32")
+    found, wanted = (b.encode(images, compute).tokens for b in (Builtin.load(out), learned))
+    assert torch.allclose(found, wanted, atol=2e-2)  # float16 in the file
+    assert not torch.allclose(found, Builtin.load().encode(images, compute).tokens, atol=2e-2)
+
+
 def test_checkpoints_come_in_pieces_that_can_be_moved(pictures: Pictures, tmp_path: Path) -> None:
     wide = replace(TINY, width=256, heads=4, depth=2, steps=1)
     out = tmp_path / "vit.safetensors"
@@ -95,7 +128,7 @@ def test_checkpoints_come_in_pieces_that_can_be_moved(pictures: Pictures, tmp_pa
     sizes = [piece.stat().st_size for piece in step.iterdir()]
     assert len(sizes) > 1
     assert max(sizes) <= 16_000_000
-    wanted = Learner(wide)
+    wanted = Distillation(wide)
     wanted.take_step(pictures)
     found = load_checkpoint(checkpoint_folder(out), pictures).student.state_dict()
     assert all(torch.equal(v, found[k]) for k, v in wanted.student.state_dict().items())
