@@ -158,17 +158,17 @@ def main() -> None:
     options = parser.parse_args()
     small, large = Settings(size=(192, 384)), Settings(size=(384, 768))
     cpu = torch.device("cpu")
-    builtin = backbones.load("builtin", weights=None, layer=None, device=cpu)
+    descriptors = backbones.load("descriptors", weights=None, layer=None, device=cpu)
     stand_in = backbones.load(
         "vit_tiny_patch16_224", weights=options.weights, layer=None, device=cpu
     )
     for name, backbone, settings in (
         ("stand-in ViT-Ti/16, 384×768", stand_in, large),
-        ("builtin, 192×384", builtin, small),
+        ("descriptors, 192×384", descriptors, small),
     ):
         compare(name, [Clip(backbone, settings, options.davis, s) for s in SEQUENCES])
     models: dict[str, tuple[backbones.Backbone, Settings]] = {
-        "builtin": (builtin, small),
+        "descriptors": (descriptors, small),
         "stand-in ViT-Ti/16": (stand_in, large),
         "random ViT-S/16": (random_vit("vit_small_patch16_224"), large),
         "random ViT-B/16": (random_vit("vit_base_patch16_224"), large),

@@ -103,7 +103,12 @@ class Line:
 def tables(options: argparse.Namespace) -> dict[str, list[Line]]:
     """All tables: what is compared, and by which settings."""
     builtin = Settings(backbone="builtin", size=(192, 384), correlator="keys")
-    found = {"backbones": [Line("`builtin`, keys", builtin)]}
+    descriptors = replace(builtin, backbone="descriptors")
+    found = {
+        "backbones": [
+            Line("`builtin`, keys", builtin), Line("`descriptors`, keys", descriptors),
+        ]
+    }  # fmt: skip
     if options.weights is None:
         return found
     base = Settings(
@@ -120,6 +125,8 @@ def tables(options: argparse.Namespace) -> dict[str, list[Line]]:
             Line("nearest", replace(base, refine=False)),
             Line("`builtin`, refined", builtin),
             Line("`builtin`, nearest", replace(builtin, refine=False)),
+            Line("`descriptors`, refined", descriptors),
+            Line("`descriptors`, nearest", replace(descriptors, refine=False)),
         ],
         "sources": sources,
         "features": [Line("attention", base), Line("features, k-means", base, FeatureClusters)],
