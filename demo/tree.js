@@ -1,7 +1,10 @@
 // The hierarchy: a click on a branch tells its node; the dashed line is dragged to another τ.
 const SVG_TOP = 16; // y of the highest place, as the picture is drawn
 const REACH = [0, -3, 3, -6, 6]; // pixels beside a thin branch that still count as the branch
-let line = null;
+const LEAST_DRAG = 4; // pixels: less is a click, on a picture beside the line, say
+let line = null; // that is held
+let grabbed = 0; // clientY where it was taken
+let moved = false; // since then
 
 const heightAt = (event, svg) => {
   const box = svg.getBoundingClientRect();
@@ -29,6 +32,8 @@ element.addEventListener('pointerdown', (event) => {
   const svg = event.target.closest('svg');
   line = svg && nearLine(event, svg);
   if (!line) return;
+  grabbed = event.clientY;
+  moved = false;
   svg.setPointerCapture(event.pointerId); // it may be let go anywhere
   event.preventDefault();
 });
@@ -37,14 +42,15 @@ element.addEventListener('pointermove', (event) => {
   const svg = event.target.closest('svg');
   if (!svg) return;
   svg.style.cursor = line || nearLine(event, svg) ? 'ns-resize' : '';
-  if (!line) return;
+  moved ||= Math.abs(event.clientY - grabbed) >= LEAST_DRAG;
+  if (!line || !moved) return;
   line.setAttribute('y1', heightAt(event, svg));
   line.setAttribute('y2', heightAt(event, svg));
 });
 
 element.addEventListener('pointerup', (event) => {
   const svg = event.target.closest('svg');
-  if (line && svg) {
+  if (line && svg && moved) {
     const floor = Number(svg.dataset.floor);
     const root = (Number(svg.dataset.top) * (floor - heightAt(event, svg))) / (floor - SVG_TOP);
     trigger('input', { tau: root * root });

@@ -303,7 +303,7 @@ def test_sigterm_at_any_time_ends_the_command_and_its_children(seconds, long_cli
 
 @dataclass
 class Crowded:
-    """A backbone on a GPU that holds only so many frames at once; its features are Descriptors'."""
+    """A backbone on a GPU that holds only so many frames at once; as wide as builtin's."""
 
     holds: int
     framewise: bool = True
@@ -317,7 +317,7 @@ class Crowded:
         if len(images) > self.holds and not self.moved:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
         means = torch.nn.functional.avg_pool2d(images, self.patch)  # (T, 3, h, w)
-        keys = means.flatten(2).mT.repeat(1, 1, 8).unsqueeze(1)  # (T, 1, N, 24)
+        keys = means.flatten(2).mT.repeat(1, 1, 14)[..., :40].unsqueeze(1)  # (T, 1, N, 40)
         return Features(keys, keys, means.shape[2:], scale=1.0)
 
     def on_cpu(self) -> "Crowded":
