@@ -47,7 +47,6 @@ from .video import ArrayClip, Clip, open_clip, sample_indices
 Progress = Callable[[str, float], None]  # stage name, share of the stage done 0 … 1
 FORMAT = 2  # of the analysis file
 _CLUSTERING = "attention and clustering"  # the stage
-_BETTER_THAN_KEYS: frozenset[str] = frozenset()  # backbones whose own block is; see RESULTS.md
 _SHORT = "The memory of the GPU did not suffice, so the features were computed"
 _SHORT_CLUSTERING = "The memory of the GPU did not suffice, so the clustering ran on the CPU."
 _TRAINED_BLOCKS = Path(__file__).parent.parent / "assets" / "correlators"
@@ -502,13 +501,13 @@ def _frames_wanted(settings: Settings, compute: Compute) -> int:
 def choose_source(settings: Settings, channels: int) -> tuple[Sources, TrainedBlock | None]:
     """The attention to cluster, and the trained block to look at or to cluster by, if there is one.
 
-    A block that comes with the project is clustered by where that is better than by keys.
+    A block that comes with the project is only looked at: keys are better (RESULTS.md).
     Raises InputError for a correlator file that does not arrive or fit the backbone.
     """
     match settings.correlator:
         case "auto":
             path = trained_block_for(settings.backbone)
-            source: Sources = "learned" if settings.backbone in _BETTER_THAN_KEYS else "keys"
+            source: Sources = "keys"
         case "keys" | "untrained" as chosen:
             return chosen, None
         case file:

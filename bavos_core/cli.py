@@ -1,4 +1,5 @@
-"""The command line: `segment`, `attend`, `train`, `pretrain`, `evaluate`, `benchmark`.
+"""The command line: `segment`, `attend`, `train`, `pretrain`, `pretrain-builtin`,
+`evaluate`, `benchmark`.
 
 Exit status 0: done. 2: bad usage or bad input, with one line on stderr that says what was wrong and
 what to do. 130: stopped with Ctrl-C or SIGTERM.

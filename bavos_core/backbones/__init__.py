@@ -76,7 +76,7 @@ _REGISTRY = {
 
 
 def names() -> tuple[str, ...]:
-    """Registered names, the embedded backbone first. Any ViT of timm may be named as well.
+    """Registered names, the embedded backbones first. Any ViT of timm may be named as well.
 
     Not listed: `own-vit`, what `pretrain` writes.
     """

@@ -30,7 +30,7 @@ _FRAMEWISE_SCALE = 4.0  # there is no trained softmax scale; this one shows comp
 
 @dataclass(frozen=True)
 class Descriptors:
-    """The embedded backbone. Its results are a demonstration, not the paper's accuracy."""
+    """What `builtin` is made of, alone. It shows the method, not the paper's accuracy."""
 
     patch: int = 8
     framewise: bool = False

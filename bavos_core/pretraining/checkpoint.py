@@ -37,7 +37,12 @@ def save_checkpoint(folder: Path, learner: Learner[Any], pictures: Pictures) -> 
 
     Raises InputError where it cannot be written.
     """
-    state = {"step": learner.step, "seconds": learner.seconds, "pictures": pictures.fingerprint}
+    state = {
+        "step": learner.step,
+        "seconds": learner.seconds,
+        "j": learner.j,
+        "pictures": pictures.fingerprint,
+    }
     pieces = _pieces(learner.tensors())
     about = {
         "format": FORMAT,
@@ -52,7 +57,8 @@ def save_checkpoint(folder: Path, learner: Learner[Any], pictures: Pictures) -> 
         part.mkdir(parents=True)
         for number, piece in enumerate(pieces):
             write_tensors(part / f"{number:03d}.safetensors", piece, about)
-        shutil.rmtree(whole, ignore_errors=True)  # a run that was resumed comes by again
+        if whole.exists():  # a run that was resumed comes by again
+            whole.replace(part_of(whole))
         part.replace(whole)
         for old in [*folder.glob("step-*"), *folder.glob(".*.part")]:  # these of killed runs
             if old != whole:
@@ -75,7 +81,7 @@ def load_checkpoint(folder: Path, pictures: Pictures) -> Learner[Any]:
     if state["pictures"] != pictures.fingerprint:
         raise InputError(f"{folder.name} was made from other pictures; resume with the same ones.")
     learner.restore(_read_pieces(newest), state["step"], folder.name)
-    learner.seconds = state["seconds"]
+    learner.seconds, learner.j = state["seconds"], state["j"]
     return learner
 
 

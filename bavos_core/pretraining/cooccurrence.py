@@ -15,8 +15,10 @@ from torch.nn import functional as F
 
 from ..backbones import Backbone
 from ..backbones.builtin import Builtin
-from ..backbones.cooccurrence import Cooccurrence, measured_maps, related
+from ..backbones.cooccurrence import MEASURED, Cooccurrence, measured_maps, related
 from ..backbones.descriptors import patch_maps
+from ..errors import InputError
+from ..limits import MIB
 from ..training.data import sample_generator
 from .learner import Learner, Prepared
 from .pictures import Pictures
@@ -89,11 +91,12 @@ class CooccurrenceLearner(Learner[Sequence[Shelf]]):
     def losses(self, material: Sequence[Shelf]) -> Tensor:
         """Cross-entropy of pairs, share of them that are found: (2,)."""
         batch = draw_batch([shelf.shape for shelf in material], self.step, self.settings)
-        which, factor, first, second = (
+        factor, first, second = (
             torch.from_numpy(drawn).to(self.compute.device)
-            for drawn in (batch.pictures, batch.factor, batch.first, batch.second)
+            for drawn in (batch.factor, batch.first, batch.second)
         )
-        measured = material[batch.shelf][which.cpu()][:, :, batch.rows, batch.columns]
+        measured = material[batch.shelf][torch.from_numpy(batch.pictures)]
+        measured = measured[:, :, batch.rows, batch.columns]
         maps = measured.to(self.compute.device).float() * factor.view(-1, 1, 1, 1)
         logits = pair_logits(self.network(maps), first, second, self.settings)
         wanted = torch.arange(len(logits), device=logits.device)
@@ -113,8 +116,16 @@ class CooccurrenceLearner(Learner[Sequence[Shelf]]):
 def measure_pictures(
     pictures: Pictures, settings: CooccurrenceSettings, progress: Prepared
 ) -> list[Shelf]:
-    """What is measured of all pictures, in one of three shapes: upright, square, wide."""
+    """What is measured of all pictures, in one of three shapes: upright, square, wide.
+
+    Raises InputError when it takes more memory than pictures may.
+    """
     short, long = settings.grid, round(settings.grid * _LONGER)
+    if len(pictures) * MEASURED * short * long * 2 > settings.cache_mib * MIB:
+        raise InputError(
+            f"What is measured of these pictures takes more than the {settings.cache_mib:,} MiB of "
+            "memory allowed; allow more with --cache-mib, or give fewer pictures."
+        )
     kind = np.digitize(pictures.aspects, _SQUARE)
     shelves, done = [], 0
     for number, grid in enumerate(((long, short), (short, short), (short, long))):

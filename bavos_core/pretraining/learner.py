@@ -37,6 +37,7 @@ class Learner(ABC, Generic[Material]):
         self.optimiser = adamw(self._learning, settings)
         self.step = 0
         self.seconds = 0.0  # spent learning, over all interruptions
+        self.j: float | None = None  # when it was last measured
 
     # ---- a recipe ------------------------------------------------------------------------------
 

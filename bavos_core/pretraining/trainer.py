@@ -78,18 +78,19 @@ def pretrain(
         learner = new_learner(settings or PretrainSettings())
     material = learner.material(pictures, preparing or (lambda _: None))
     start_log(log_path(out), log_columns(learner), after=learner.step)
-    seen: float | None = None
+    kept = -1
     for step in learn(learner, material, sequences):
-        seen = seen if step.j is None else step.j
         append_to_log(log_path(out), _log_row(step))
         if step.step % learner.settings.checkpoint_every == 0:
-            _keep(out, learner, pictures, seen)
+            _keep(out, learner, pictures)
+            kept = step.step
         if asked_to_stop(progress, step):
             break
-    _keep(out, learner, pictures, seen)
+    if kept != learner.step:
+        _keep(out, learner, pictures)
     samples = learner.step * learner.settings.batch
     stopped = learner.step < learner.settings.steps
-    return PretrainResult(learner.step, samples, seen, learner.seconds, stopped)
+    return PretrainResult(learner.step, samples, learner.j, learner.seconds, stopped)
 
 
 def learn(
@@ -106,11 +107,11 @@ def learn(
         due = learner.step % settings.measure_every == 0 or learner.step == settings.steps
         found = None
         if due and sequences:
-            found = development_j(learner.backbone(), sequences, analysis)
+            found = learner.j = development_j(learner.backbone(), sequences, analysis)
         yield Step(learner.step, settings.steps, losses, rate, learner.seconds, found)
 
 
-def _keep(out: Path, learner: Learner[Any], pictures: Pictures, seen: float | None) -> None:
+def _keep(out: Path, learner: Learner[Any], pictures: Pictures) -> None:
     """The checkpoint, and what was learned as it is now."""
     save_checkpoint(checkpoint_folder(out), learner, pictures)
     tensors, about = learner.file()
@@ -118,7 +119,7 @@ def _keep(out: Path, learner: Learner[Any], pictures: Pictures, seen: float | No
         "steps": str(learner.step),
         "samples": str(learner.step * learner.settings.batch),
         "pictures": str(len(pictures)),
-        "j": "" if seen is None else f"{seen:.4f}",
+        "j": "" if learner.j is None else f"{learner.j:.4f}",
         "settings": json.dumps(learner.settings.to_dict()),
         "revision": git_revision(),
         "version": __version__,

@@ -23,7 +23,7 @@ Told = TypeVar("Told")
 
 
 def check_out(out: Path) -> None:
-    """Raises InputError for a place that no trained block can be written to."""
+    """Raises InputError for a place that nothing trained can be written to."""
     if out.suffix != ".safetensors" or out.is_dir():
         raise InputError(f"{out.name!r} must be a file name that ends in .safetensors.")
     if not out.absolute().parent.is_dir():
@@ -36,11 +36,17 @@ def log_path(out: Path) -> Path:
 
 
 def start_log(path: Path, columns: Sequence[str], *, after: int) -> None:
-    """A log that holds the steps up to one and nothing that was learned, and lost, beyond it."""
+    """A log that holds the steps up to one and nothing that was learned, and lost, beyond it.
+
+    What another run left there, or a killed one's torn last row, is no part of it.
+    """
     rows: list[dict[str, str]] = []
     if after and path.is_file():
-        with path.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if int(row["step"]) <= after]
+        with path.open(newline="", errors="replace") as file:
+            reader = csv.DictReader(file)
+            if list(reader.fieldnames or ()) == list(columns):
+                whole = (r for r in reader if set(r) == set(columns) and None not in r.values())
+                rows = [r for r in whole if r["step"].isdecimal() and int(r["step"]) <= after]
     with replacing(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()

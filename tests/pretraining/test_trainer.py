@@ -13,7 +13,7 @@ from bavos_core.backbones.builtin import Builtin
 from bavos_core.backbones.weights import read_metadata, write_tensors
 from bavos_core.errors import Cancelled, InputError
 from bavos_core.pretraining import Pictures, PretrainResult, RunSettings, Step, pretrain
-from bavos_core.pretraining.checkpoint import checkpoint_folder, load_checkpoint
+from bavos_core.pretraining.checkpoint import checkpoint_folder, load_checkpoint, save_checkpoint
 from bavos_core.pretraining.distillation import Distillation
 from bavos_core.pretraining.network import new_network
 from bavos_core.settings import Compute
@@ -132,6 +132,17 @@ def test_checkpoints_come_in_pieces_that_can_be_moved(pictures: Pictures, tmp_pa
     wanted.take_step(pictures)
     found = load_checkpoint(checkpoint_folder(out), pictures).student.state_dict()
     assert all(torch.equal(v, found[k]) for k, v in wanted.student.state_dict().items())
+
+
+def test_a_checkpoint_replaces_one_of_its_own_step_and_keeps_the_last_j(
+    pictures: Pictures, tmp_path: Path
+) -> None:
+    learner = Distillation(TINY)
+    for j in (0.5, 0.25):
+        learner.j = j
+        save_checkpoint(tmp_path, learner, pictures)
+        assert load_checkpoint(tmp_path, pictures).j == j
+        assert [path.name for path in tmp_path.iterdir()] == ["step-000000"]
 
 
 def test_resuming_refuses_other_pictures_and_what_is_no_checkpoint(

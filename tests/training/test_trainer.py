@@ -16,7 +16,7 @@ from bavos_core.errors import Cancelled, InputError
 from bavos_core.training import TrainResult, read_trained, train
 from bavos_core.training.checkpoint import checkpoint_path
 from bavos_core.training.data import TrainingData
-from bavos_core.training.run import log_path
+from bavos_core.training.run import log_path, start_log
 from bavos_core.training.trainer import LOG_COLUMNS, Step
 
 from .helpers import ROOT, TINY, assert_same, python, quiet_environment, weights_of
@@ -285,3 +285,15 @@ def test_partial_checkpoints_are_refused_by_name(
     write_tensors(part, {**tensors, lost: torch.zeros(3)}, read_metadata(checkpoint))
     with pytest.raises(InputError, match=f"{lost} .*misshapen"):
         resume_with(part, data, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "left", ["step,other\n1,2\n", "", "no log at all", "step,a\n1,2\n2\n,3\n4,5,6\nx,1\n3,"]
+)
+def test_a_log_keeps_whole_rows_of_its_own_run_alone(tmp_path: Path, left: str) -> None:
+    path = tmp_path / "block.csv"
+    path.write_text(left)
+    start_log(path, ("step", "a"), after=3)
+    kept = [["1", "2"], ["3", ""]] if left.startswith("step,a") else []
+    with path.open(newline="") as file:
+        assert list(csv.reader(file)) == [["step", "a"], *kept]
