@@ -82,6 +82,7 @@ class StopFlag(threading.Event):
 
 
 _LEVEL_FPS = 12
+_WARM_UP = "warm-up"  # no visitor's session
 _MOST_EXAMPLES = 16  # kept analysed: each clip in each quality and by each backbone
 
 
@@ -246,14 +247,15 @@ class Jobs:
         return None
 
     def warm_up(self, backbone: str) -> None:
-        """Analyse the examples, so that the first visitor need not wait."""
-        for example in self.examples:
-            with contextlib.suppress(InputError):  # it will be said to whoever asks for it
-                result, _ = self.segment(
-                    str(example), backbone, PRESETS["balanced"], lambda *_: None
-                )
-                self.store.drop(result.id)
-            time.sleep(0.5)  # whoever waits for a clip goes first
+        """Analyse the examples, so that the first visitor need not wait; `close` ends it."""
+        with self.cancellable(_WARM_UP) as stop, contextlib.suppress(Cancelled):
+            report = stop.raising(lambda *_: None)
+            for example in self.examples:
+                with contextlib.suppress(InputError):  # it will be said to whoever asks for it
+                    result, _ = self.segment(str(example), backbone, PRESETS["balanced"], report)
+                    self.store.drop(result.id)
+                if stop.wait(0.5):  # whoever waits for a clip goes first
+                    return
 
     def _first_overlay(self, result: Result, progress: Progress) -> Path:
         start = time.perf_counter()

@@ -47,8 +47,9 @@ def launch() -> None:
     jobs = Jobs(settings, examples=sorted(EXAMPLES.glob("*.mp4")), whose=visitors.session)
     # With everything else that goes when the server ends, or when the next one starts.
     os.environ.setdefault("GRADIO_TEMP_DIR", str(jobs.store.cache))
+    warm_up = threading.Thread(target=jobs.warm_up, args=(settings.backbone,), daemon=True)
     if settings.warm_up and not ZERO_GPU:
-        threading.Thread(target=jobs.warm_up, args=(settings.backbone,), daemon=True).start()
+        warm_up.start()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         page = build(jobs)
@@ -57,6 +58,8 @@ def launch() -> None:
         page.launch(**launch_options(settings))
     finally:
         jobs.close()
+        if warm_up.is_alive():  # a thread that torch runs in must not outlive the interpreter
+            warm_up.join(10)
 
 
 def launch_options(settings: DemoSettings) -> dict[str, Any]:
