@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from bavos_core import Settings, analyse, drawing, export
+from bavos_core import Settings, analyse
+from demo.pictures import ObjectsLook, objects_frame
 
 FRAMES = (0.2, 0.5, 0.8)  # shown, as shares of a clip
 WIDTH = 300  # pixels of a picture
@@ -23,14 +24,10 @@ def shown(clip: Path, backbone: str) -> list[np.ndarray]:
     """Frames of a clip with the objects that a backbone finds, each (height, WIDTH, 3) uint8."""
     analysis = analyse(clip, Settings(backbone=backbone))
     cut = analysis.segment()
-    colours, alpha = drawing.cluster_paint(
-        cut.background, opacity=export.OPACITY, show_background=False
-    )
     found = []
     for share in FRAMES:
         t = round(share * (len(analysis.frames) - 1))
-        mask = export.analysed_mask(analysis, cut, t)
-        picture = Image.fromarray(mask.painted(colours, alpha, "both"))
+        picture = Image.fromarray(objects_frame(analysis, cut, t, ObjectsLook()))
         found.append(np.asarray(picture.resize((WIDTH, WIDTH * picture.height // picture.width))))
     return found
 

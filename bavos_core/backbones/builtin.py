@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..settings import Compute
 from .base import Features
 from .cooccurrence import Cooccurrence, measured_maps
-from .descriptors import as_features, combine, patch_maps
+from .descriptors import as_features, combine, patch_maps, unit_on_average
 from .weights import load_checked, read_tensors
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "assets" / "backbones" / "builtin.safetensors"
@@ -53,15 +53,11 @@ class Builtin:
     def encode(self, images: Tensor, compute: Compute) -> Features:
         """images (T, 3, h·8, w·8) float32 RGB in 0 … 1 → one head of C = 40 channels."""
         measured = patch_maps(images.to(compute.device), self.patch)
-        learned = _spread(self.network(measured_maps(measured)))
-        return as_features(torch.cat([combine(measured), _LEARNED_WEIGHT * learned], dim=1))
+        learned = self.network(measured_maps(measured))
+        learned = learned - learned.mean((0, 2, 3), keepdim=True)
+        learned = _LEARNED_WEIGHT * unit_on_average(learned)
+        return as_features(torch.cat([combine(measured), learned], dim=1))
 
     def on_cpu(self) -> Builtin:
         """A copy on the CPU; this one stays where it is."""
         return Builtin(copy.deepcopy(self.network).cpu())
-
-
-def _spread(maps: Tensor) -> Tensor:
-    """Channels (T, C, h, w) without what all patches of the clip share, of length 1 on average."""
-    centred = maps - maps.mean((0, 2, 3), keepdim=True)
-    return centred / centred.pow(2).sum(1).mean().sqrt().clamp_min(1e-6)

@@ -13,14 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .descriptors import PatchMaps, blur
+from .descriptors import BORDER, PatchMaps, blur
 
 MEASURED = 33  # channels of `measured_maps`
 CHANNELS = 16  # that the network gives
 _HIDDEN = 128
 _RELATIONS = 5  # views of each measured channel: itself, three comparisons, the frame's deviation
 _WIDE = 3.0  # patches: what counts as the surroundings
-_BORDER = 2  # patches: what counts as the picture's border
 _LEAST_DEVIATION = 0.05
 _FARTHEST = 5.0  # deviations: where inputs are cut off
 
@@ -74,7 +73,7 @@ def related(maps: Tensor) -> Tensor:
 
 def _border_mean(maps: Tensor) -> Tensor:
     sides = (
-        maps[:, :, :_BORDER], maps[:, :, -_BORDER:],
-        maps[..., :_BORDER], maps[..., -_BORDER:],
+        maps[:, :, :BORDER], maps[:, :, -BORDER:],
+        maps[..., :BORDER], maps[..., -BORDER:],
     )  # fmt: skip
     return torch.cat([side.flatten(2) for side in sides], dim=2).mean(2)[..., None, None]

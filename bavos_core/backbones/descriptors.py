@@ -23,7 +23,7 @@ _TEXTURE_CONTEXT = (0.7, 1.5)  # patches
 _COMPONENTS = 16  # principal components kept
 _CONTRAST_WEIGHT = 0.5  # of the border contrast, beside components of unit length in all
 _PLACE_WEIGHT = 0.3  # of the position in the picture
-_BORDER = 2  # patches: what counts as the picture's border
+BORDER = 2  # patches: what counts as the picture's border
 _NEIGHBOURS = 20  # border patches that a patch is compared with
 _FRAMEWISE_SCALE = 4.0  # there is no trained softmax scale; this one shows compact regions
 
@@ -95,7 +95,7 @@ def combine(measured: PatchMaps) -> Tensor:
         dim=1,
     )
     components = _half_whitened(maps)
-    components = components / components.pow(2).sum(1).mean().sqrt().clamp_min(1e-6)
+    components = unit_on_average(components)
     contrast = blur(border_contrast(components).clamp_min(1e-4).log(), 1.0)
     contrast = (contrast - contrast.mean()) / contrast.std(correction=0).clamp_min(1e-6)
     place = _places(maps)
@@ -106,11 +106,16 @@ def combine(measured: PatchMaps) -> Tensor:
     )
 
 
+def unit_on_average(maps: Tensor) -> Tensor:
+    """Channels (T, C, h, w) scaled by one factor, so that patches have length 1 on average."""
+    return maps / maps.pow(2).sum(1).mean().sqrt().clamp_min(1e-6)
+
+
 def border_contrast(maps: Tensor) -> Tensor:
     """Mean distance of every patch to the nearest border patches of its frame, (T, 1, h, w)."""
     height, width = maps.shape[2:]
     inner = torch.zeros(height, width, dtype=torch.bool, device=maps.device)
-    inner[_BORDER : height - _BORDER, _BORDER : width - _BORDER] = True
+    inner[BORDER : height - BORDER, BORDER : width - BORDER] = True
     patches = maps.flatten(2).mT  # (T, N, C)
     border = patches[:, ~inner.flatten()]
     nearest = torch.cdist(patches, border).topk(

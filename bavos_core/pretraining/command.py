@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 from tqdm import tqdm
 
 from ..errors import Cancelled, InputError
-from ..training.run import StopRequest, check_agreement, check_out
+from ..training.run import StopRequest, check_agreement, check_out, tell_stopped
 from .checkpoint import checkpoint_folder, checkpoint_settings
 from .pictures import Pictures, load_pictures
 from .quality import read_sequences
@@ -154,11 +154,7 @@ def run_pretrain(options: argparse.Namespace) -> int:
         )
     print(json.dumps({**dataclasses.asdict(result), "out": str(options.out)}))
     if result.stopped:
-        print(
-            f"bavos_core: stopped after step {result.steps} of {settings.steps}; go on with "
-            f"--resume {checkpoint_folder(options.out)}",
-            file=sys.stderr,
-        )
+        tell_stopped(result.steps, settings.steps, checkpoint_folder(options.out))
     return 130 if result.stopped else 0
 
 

@@ -24,7 +24,6 @@ from .learner import Learner, Prepared
 from .pictures import Pictures
 from .settings import CooccurrenceSettings
 
-_PATCH = 8
 _AT_ONCE = 64  # pictures that are measured together
 _LONGER = 4 / 3  # the longer side of a picture that is no square, over the shorter
 _SQUARE = (0.87, 1.15)  # aspects in between are squares
@@ -129,13 +128,13 @@ def measure_pictures(
     kind = np.digitize(pictures.aspects, _SQUARE)
     shelves, done = [], 0
     for number, grid in enumerate(((long, short), (short, short), (short, long))):
-        size = (grid[0] * _PATCH, grid[1] * _PATCH)
+        size = (grid[0] * Builtin.patch, grid[1] * Builtin.patch)
         chosen = torch.from_numpy(np.flatnonzero(kind == number))
         measured = []
         for start in range(0, len(chosen), _AT_ONCE):
             pixels = pictures.pixels[chosen[start : start + _AT_ONCE]]
             images = F.interpolate(pixels.float() / 255, size, mode="bilinear", antialias=True)
-            measured.append(measured_maps(patch_maps(images, _PATCH)).half())
+            measured.append(measured_maps(patch_maps(images, Builtin.patch)).half())
             done += len(pixels)
             progress(done / len(pictures))
         if measured:

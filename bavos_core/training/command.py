@@ -22,7 +22,7 @@ from ..options import size
 from ..settings import Compute
 from .checkpoint import checkpoint_path, checkpoint_settings
 from .data import TrainingData, load_clips
-from .run import StopRequest, check_agreement, check_out
+from .run import StopRequest, check_agreement, check_out, tell_stopped
 from .settings import TrainSettings
 from .trainer import Step, TrainResult, train
 from .workers import Workers, joined_workers
@@ -210,11 +210,7 @@ def _tell(result: TrainResult, out: Path, settings: TrainSettings) -> None:
     }
     print(json.dumps(document))
     if result.stopped:
-        print(
-            f"bavos_core: stopped after step {result.steps} of {settings.steps}; go on with "
-            f"--resume {checkpoint_path(out)}",
-            file=sys.stderr,
-        )
+        tell_stopped(result.steps, settings.steps, checkpoint_path(out))
 
 
 class _Bar:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -70,6 +71,14 @@ def asked_to_stop(progress: Callable[[Told], None] | None, step: Told) -> bool:
     except Cancelled:
         return True
     return False
+
+
+def tell_stopped(done: int, steps: int, checkpoint: Path) -> None:
+    """Say on stderr how a run goes on that ended early."""
+    print(
+        f"bavos_core: stopped after step {done} of {steps}; go on with --resume {checkpoint}",
+        file=sys.stderr,
+    )
 
 
 class StopRequest:
