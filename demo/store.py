@@ -10,8 +10,8 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,32 +22,48 @@ from bavos_core import Analysis, InputError
 _PREFIX = "bavos-"
 _LOCK = ".in-use"
 _MOST_PREVIEWS = 64
+_GONE = "There is no such result (any more); press Segment again."
+
+
+@dataclass(eq=False)
+class _Room:
+    """A folder that is deleted once it was given up and nobody is inside any more."""
+
+    folder: Path
+    inside: int = 0
+    given_up: bool = False
+
+    def give_up(self) -> None:
+        self.given_up = True
+        self.tidy()
+
+    def tidy(self) -> None:
+        if self.given_up and not self.inside:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
 class Result:
-    """One analysed clip and the folder that its files are written to."""
+    """One analysed clip. Its files are reached by `Store.room` only, which keeps them meanwhile."""
 
     id: str
     owner: str  # the session that may see it
     analysis: Analysis
-    clip: Path  # a copy of its own, in the folder
+    clip: str  # name of a copy of its own, in the room
     notices: tuple[str, ...]
-    folder: Path
     before: str | None  # id of the result that this one was adapted from
     made: float  # seconds of the monotonic clock
+    nbytes: int  # memory of the analysis and size of the clip
+    _room: _Room
     stop: threading.Event = field(default_factory=threading.Event)  # asks what runs on it to end
     writing: threading.Lock = field(default_factory=threading.Lock)  # one file at a time
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the analysis and size of the clip."""
-        return self.analysis.nbytes + self.clip.stat().st_size
 
 
 class Store:
     """Keeps the latest results; the oldest go with their files, and all go after a time.
 
+    None of them goes while somebody is in its room, unless its visitor leaves; then it can no more
+    be asked for, and its files go when the room is empty.
     `whose` tells the session that asks now. Who does not own a result is told that there is none.
     """
 
@@ -62,8 +78,9 @@ class Store:
         self._keep_seconds = keep_seconds
         self._whose = whose
         self._results: OrderedDict[str, Result] = OrderedDict()
-        self._previews: OrderedDict[Path, tuple[Path, float]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._previews: OrderedDict[Path, tuple[_Room, float]] = OrderedDict()
+        # Reentrant: a generator leaves its room wherever it is collected, even in a thread in here.
+        self._lock = threading.RLock()
         self._closed = threading.Event()
         self._lasting: frozenset[Path] = frozenset()
         sweep_left_behind()
@@ -72,6 +89,7 @@ class Store:
         self._in_use = FileLock(self.root / _LOCK)
         self._in_use.acquire()
 
+    @contextmanager
     def put(
         self,
         analysis: Analysis,
@@ -79,48 +97,67 @@ class Store:
         notices: tuple[str, ...],
         *,
         before: str | None = None,
-    ) -> Result:
-        """Keep a result, with a copy of its clip, and return it with its id."""
-        key = secrets.token_urlsafe(24)
-        folder = self.new_folder()
-        own = _linked(clip, folder / f"clip{clip.suffix.lower()}")
-        made = time.monotonic()
-        result = Result(key, self._whose(), analysis, own, notices, folder, before, made)
-        with self._lock:
-            self._results[key] = result
-            self._forget(self._too_many())
-        return result
+    ) -> Iterator[Result]:
+        """Keep a result, with a copy of its clip; in use until its first files are written.
+
+        One that they cannot be written for is not kept: nobody was told its id.
+        """
+        key, name = secrets.token_urlsafe(24), f"clip{clip.suffix.lower()}"
+        room = self._new_room()
+        with self._inside(room) as folder:
+            try:
+                folder.mkdir()
+                size = analysis.nbytes + _linked(clip, folder / name).stat().st_size
+                made, owner = time.monotonic(), self._whose()
+                result = Result(key, owner, analysis, name, notices, before, made, size, room)
+                with self._lock:
+                    self._results[key] = result
+                    self._tidy()
+                yield result
+            except BaseException:
+                with self._lock:
+                    self._results.pop(key, None)
+                    room.give_up()
+                raise
 
     def get(self, key: str) -> Result:
         """The result with this id. Raises InputError when this visitor has none (any more)."""
         with self._lock:
-            self._forget(self._too_old())
             result = self._results.get(key)
-            if result is None or result.owner != self._whose():
-                raise InputError("There is no such result (any more); press Segment again.")
+            if result is None or result.owner != self._whose() or self._too_old(result):
+                raise InputError(_GONE)
             self._results.move_to_end(key)
             return result
 
+    def room(self, result: Result) -> AbstractContextManager[Path]:
+        """The folder of a result, which stays until the block ends.
+
+        Raises InputError when the result was dropped. Whose it is was checked by `get`.
+        """
+        return self._inside(result._room)
+
     def drop(self, key: str) -> None:
-        """Forget a result and delete its files."""
+        """Forget a result and delete its files, as soon as nobody is in its room."""
         with self._lock:
-            self._forget([key] if key in self._results else [])
+            if result := self._results.pop(key, None):
+                result._room.give_up()
 
     def drop_all_of(self, owner: str) -> None:
         """Forget the results of a session that ended."""
         with self._lock:
-            self._forget([key for key, result in self._results.items() if result.owner == owner])
+            for key in [key for key, result in self._results.items() if result.owner == owner]:
+                self.drop(key)
 
     def sweep(self) -> None:
         """Forget what has been kept for as long as was promised."""
         _sweep_cache(self.cache, time.time() - self._keep_seconds, self._lasting)
         oldest = time.monotonic() - self._keep_seconds
         with self._lock:
-            self._forget(self._too_old())
-            for clip, (folder, used) in list(self._previews.items()):
+            self._tidy()
+            for clip, (room, used) in list(self._previews.items()):
                 if used < oldest:
                     del self._previews[clip]
-                    shutil.rmtree(folder, ignore_errors=True)
+                    room.give_up()
 
     def keep_cached(self) -> None:
         """What is in the cache now belongs to the page and stays until the store is closed."""
@@ -132,51 +169,68 @@ class Store:
             self.sweep()
             _give_memory_back()
 
-    def preview_folder(self, clip: Path) -> Path:
+    @contextmanager
+    def preview_folder(self, clip: Path) -> Iterator[Path]:
         """A folder for files made from a clip before it is analysed; the oldest are dropped."""
-        with self._lock:
-            folder, _ = self._previews.pop(clip, (None, None))
-            folder = folder or self.new_folder()
-            self._previews[clip] = folder, time.monotonic()
-            while len(self._previews) > _MOST_PREVIEWS:
-                shutil.rmtree(self._previews.popitem(last=False)[1][0], ignore_errors=True)
-        return folder
+        with ExitStack() as stay:
+            with self._lock:
+                room, _ = self._previews.pop(clip, (self._new_room(), 0))
+                self._previews[clip] = room, time.monotonic()
+                folder = stay.enter_context(self._inside(room))
+                while len(self._previews) > _MOST_PREVIEWS:
+                    self._previews.popitem(last=False)[1][0].give_up()
+            folder.mkdir(exist_ok=True)
+            yield folder
 
     def lasting_file(self, suffix: str) -> Path:
         """A name for a file that stays until the store is closed."""
         return self.root / f"{secrets.token_hex(16)}{suffix}"
 
-    def new_folder(self) -> Path:
-        """A folder that is never named after anything a user sent."""
-        folder = self.root / secrets.token_hex(16)
-        folder.mkdir()
-        return folder
-
     def close(self) -> None:
-        """Delete all files."""
+        """Delete all files, also those in use: nobody gets an answer from a server that ends."""
         self._closed.set()
         with self._lock:
             self._results.clear()
         self._in_use.release()
         shutil.rmtree(self.root, ignore_errors=True)
 
-    def _too_many(self) -> list[str]:
-        """The oldest, until the rest fits; the newest stays whatever its size."""
-        room = self._most_bytes
-        too_many = []
-        for key, result in reversed(self._results.items()):
-            room -= result.nbytes
-            if room < 0 and key != next(reversed(self._results)):
-                too_many.append(key)
-        return too_many
+    def _new_room(self) -> _Room:
+        """A room that is never named after anything a user sent."""
+        return _Room(self.root / secrets.token_hex(16))
 
-    def _too_old(self) -> list[str]:
-        oldest = time.monotonic() - self._keep_seconds
-        return [key for key, result in self._results.items() if result.made < oldest]
+    @contextmanager
+    def _inside(self, room: _Room) -> Iterator[Path]:
+        with self._lock:
+            if room.given_up or self._closed.is_set():
+                raise InputError(_GONE)
+            room.inside += 1
+        try:
+            yield room.folder
+        except (OSError, InputError) as error:
+            if self._closed.is_set():  # which took the folder away
+                raise InputError(_GONE) from error
+            raise
+        finally:
+            with self._lock:
+                room.inside -= 1
+                room.tidy()
+                self._tidy()
 
-    def _forget(self, keys: list[str]) -> None:
-        for key in keys:
-            shutil.rmtree(self._results.pop(key).folder, ignore_errors=True)
+    def _tidy(self) -> None:
+        """Forget what is too old, and the oldest until the rest fits.
+
+        What is in use counts but stays until it is not; the newest stays whatever its size.
+        """
+        used = sum(result.nbytes for result in self._results.values())
+        newest = next(reversed(self._results), None)
+        for key, result in list(self._results.items()):
+            too_much = used > self._most_bytes and key != newest and not result._room.inside
+            if too_much or self._too_old(result):
+                self.drop(key)
+                used -= result.nbytes
+
+    def _too_old(self, result: Result) -> bool:
+        return result.made < time.monotonic() - self._keep_seconds and not result._room.inside
 
 
 def sweep_left_behind() -> None:

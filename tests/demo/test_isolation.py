@@ -73,17 +73,32 @@ def test_the_id_of_a_result_opens_nothing_in_another_session(arrive, clips, look
 def test_what_a_visitor_had_goes_with_the_session(arrive, clips, served: Jobs) -> None:
     leaving, staying = arrive(), arrive()
     gone, kept = ask(leaving, clips[0])[0], ask(staying, clips[1])[0]
-    folder = served.store._results[gone].folder
-    assert folder.is_dir()
+    with served.store.room(served.store._results[gone]) as folder:
+        assert folder.is_dir()
     leaving.close()
     assert until(lambda: gone not in served.store._results and not folder.exists())
     assert LOOKS["cut"](staying, kept)
 
 
+def test_a_visitor_may_leave_while_downloads_are_written(arrive, clips, served, caplog) -> None:
+    leaving, staying = arrive(), arrive()
+    result = served.store._results[ask(leaving, clips[0])[0]]
+    with served.store.room(result) as folder:
+        assert folder.is_dir()
+    with result.writing:  # so that they cannot be completed yet
+        leaving.submit(result.id, 3, api_name="/export")
+        assert until(lambda: any(folder.glob("tmp*")))
+        leaving.close()
+        assert until(lambda: result.id not in served.store._results)
+    assert ask(staying, clips[1])  # when the one job has ended: such go one at a time
+    assert not folder.exists()
+    assert not caplog.records
+
+
 def test_cancel_ends_what_the_same_client_started_and_nothing_else(arrive, clips) -> None:
     one, other = arrive(), arrive()
-    patient = other.submit(handle_file(clips[1]), "builtin", 6, 100, api_name="/segment")
-    job = one.submit(handle_file(clips[0]), "builtin", 6, 4000, api_name="/segment")
+    patient = other.submit(handle_file(clips[1]), "descriptors", 6, 100, api_name="/segment")
+    job = one.submit(handle_file(clips[0]), "descriptors", 6, 4000, api_name="/segment")
 
     def cancelled() -> bool:
         one.predict(api_name="/cancel")  # again, for a job that waits in the queue is not yet one

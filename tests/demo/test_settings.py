@@ -29,11 +29,11 @@ def test_every_number_can_be_set_by_its_variable_alone(name, monkeypatch) -> Non
 
 
 def test_backbone_weights_and_correlator_can_be_set(monkeypatch) -> None:
-    monkeypatch.setenv("BAVOS_BACKBONE", "builtin")
+    monkeypatch.setenv("BAVOS_BACKBONE", "descriptors")
     monkeypatch.setenv("BAVOS_WEIGHTS", "/models/dino.safetensors")
     monkeypatch.setenv("BAVOS_CORRELATOR", "keys")
     assert DemoSettings.from_environment() == DemoSettings(
-        backbone="builtin", weights=Path("/models/dino.safetensors"), correlator="keys"
+        backbone="descriptors", weights=Path("/models/dino.safetensors"), correlator="keys"
     )
 
 
@@ -54,7 +54,7 @@ def test_the_server_is_told_the_upload_limit() -> None:
 
 
 def test_the_page_is_told_the_queue_size_and_says_how_long_files_are_kept() -> None:
-    jobs = Jobs(DemoSettings(backbone="builtin", queue_size=5, keep_seconds=180))
+    jobs = Jobs(DemoSettings(backbone="descriptors", queue_size=5, keep_seconds=180))
     page = build(jobs)
     assert page._queue.max_size == 5
     assert "3 minutes" in str(page.get_config_file()["components"])
@@ -73,9 +73,13 @@ def test_the_page_opens_with_the_backbone_and_frame_limit_of_the_settings() -> N
 
 def test_the_store_holds_as_much_as_the_settings_say(tiny_analysis, small_clip) -> None:
     jobs = Jobs(DemoSettings(store_mib=1))
-    kept = [jobs.store.put(tiny_analysis, small_clip, ()) for _ in range(40)]
-    present = [result for result in kept if result.folder.exists()]
+    kept = []
+    for _ in range(40):
+        with jobs.store.put(tiny_analysis, small_clip, ()) as result:
+            kept.append(result)
+    present = [result for result in kept if result.id in jobs.store._results]
     assert present == kept[-len(present) :]
+    assert len([*jobs.store.root.glob("*/clip.mp4")]) == len(present)
     used = sum(result.nbytes for result in present)
     assert used <= 2**20 < used + present[0].nbytes
     jobs.store.close()

@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -35,16 +37,41 @@ def size(tiny_analysis: Analysis) -> int:
     return sum(array.size * array.itemsize for array in arrays) + 10
 
 
+class Kept(NamedTuple):
+    """A result and where its files lie, or lay."""
+
+    result: Result
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.result.id
+
+
 @pytest.fixture
 def put(tiny_analysis: Analysis, clip: Path):
     """Keeps a result that has one file, in a given store."""
 
-    def kept(store: Store) -> Result:
-        result = store.put(tiny_analysis, clip, ("A notice.",))
-        (result.folder / "overlay.mp4").write_bytes(b"video")
-        return result
+    def kept(store: Store) -> Kept:
+        with (
+            store.put(tiny_analysis, clip, ("A notice.",)) as result,
+            store.room(result) as folder,
+        ):
+            (folder / "overlay.mp4").write_bytes(b"video")
+        return Kept(result, folder)
 
     return kept
+
+
+@pytest.fixture
+def preview():
+    """The folder of a clip's preview in a given store."""
+
+    def folder(store: Store, clip: Path) -> Path:
+        with store.preview_folder(clip) as opened:
+            return opened
+
+    return folder
 
 
 @pytest.fixture
@@ -65,30 +92,32 @@ class Asking:
 
 
 def test_a_result_is_found_under_its_id_with_all_that_was_put(store, put, tiny_analysis) -> None:
-    result = put(store)
+    result, folder = put(store)
     found = store.get(result.id)
     assert found is result
     assert found.analysis is tiny_analysis
-    assert found.clip.read_bytes() == b"0123456789"
-    assert found.clip.suffix == ".mp4"
     assert found.notices == ("A notice.",)
-    assert found.folder.is_dir()
+    with store.room(found) as room:
+        assert room == folder
+        assert (room / found.clip).read_bytes() == b"0123456789"
+        assert (room / found.clip).suffix == ".mp4"
+        assert (room / "overlay.mp4").read_bytes() == b"video"
 
 
 def test_the_oldest_result_goes_with_its_files(store, put) -> None:
-    results = [put(store) for _ in range(3)]
-    assert [result.folder.exists() for result in results] == [False, True, True]
+    kept = [put(store) for _ in range(3)]
+    assert [folder.exists() for _, folder in kept] == [False, True, True]
     with pytest.raises(InputError):
-        store.get(results[0].id)
-    assert store.get(results[1].id) is results[1]
+        store.get(kept[0].id)
+    assert store.get(kept[1].id) is kept[1].result
 
 
-def test_a_result_in_use_outlives_one_that_is_not(store, put) -> None:
-    used, unused = put(store), put(store)
-    store.get(used.id)
+def test_a_result_that_was_asked_for_outlives_one_that_was_not(store, put) -> None:
+    asked_for, other = put(store), put(store)
+    store.get(asked_for.id)
     put(store)
-    assert store.get(used.id) is used
-    assert not unused.folder.exists()
+    assert store.get(asked_for.id) is asked_for.result
+    assert not other.folder.exists()
 
 
 @pytest.mark.parametrize("key", ["", "x", "../..", None])
@@ -107,9 +136,9 @@ def test_ids_differ_and_are_too_long_to_guess(store, put) -> None:
 
 
 def test_the_folder_gives_away_neither_the_id_nor_the_clips_name(store, put) -> None:
-    result = put(store)
-    assert result.id not in str(result.folder)
-    assert "holiday" not in str(result.clip)
+    result, folder = put(store)
+    assert result.id not in str(folder)
+    assert "holiday" not in str(folder / result.clip)
 
 
 def test_another_stores_id_opens_nothing(store, put) -> None:
@@ -120,46 +149,148 @@ def test_another_stores_id_opens_nothing(store, put) -> None:
     other.close()
 
 
-def test_the_limit_holds_when_many_put_at_once(put, size) -> None:
+def test_the_limit_holds_when_many_put_at_once(tiny_analysis, clip, size) -> None:
     store = Store(most_bytes=3 * size)
+    many = threading.Barrier(8)
+
+    def put(_: int) -> Kept:
+        with store.put(tiny_analysis, clip, ()) as result, store.room(result) as folder:
+            many.wait(60)  # until there are more at once than the store may hold
+            (folder / "overlay.mp4").write_bytes(b"video")
+            many.wait(60)
+            assert (folder / result.clip).read_bytes() == b"0123456789"
+        return Kept(result, folder)
+
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda _: put(store), range(40)))
-    assert sum(result.folder.exists() for result in results) == 3
+        kept = list(pool.map(put, range(40)))
+    present = [result for result, folder in kept if folder.exists()]
+    assert len(present) == 3
+    assert sum(result.nbytes for result in present) == 3 * size
+    assert all(store.get(result.id) is result for result in present)
     store.close()
 
 
-def test_a_clips_preview_folder_stays_the_same_and_old_ones_go(store) -> None:
-    first = store.preview_folder(Path("first.mp4"))
-    assert store.preview_folder(Path("first.mp4")) == first
+def test_what_is_in_use_counts_but_stays(store, put) -> None:
+    used, idle = put(store), put(store)
+    with store.room(used.result):
+        newest = put(store)
+        assert not idle.folder.exists()
+        assert used.folder.exists()
+    assert store.get(used.id) is used.result
+    assert store.get(newest.id) is newest.result
+
+
+def test_what_was_too_much_goes_when_it_is_no_more_in_use(store, put) -> None:
+    oldest, older = put(store), put(store)
+    with store.room(older.result):
+        with store.room(oldest.result):
+            newest = put(store)
+            assert store.get(newest.id) is newest.result
+            assert oldest.folder.exists()
+        assert not oldest.folder.exists()
+    assert older.folder.exists()
+    assert newest.folder.exists()
+
+
+def test_a_result_that_is_dropped_goes_when_its_last_user_has_left(store, put) -> None:
+    result, folder = put(store)
+    with store.room(result):
+        with store.room(result):
+            store.drop(result.id)
+            with pytest.raises(InputError) as asked:
+                store.get(result.id)
+            with pytest.raises(InputError) as entered, store.room(result):
+                pass
+        assert (folder / "overlay.mp4").read_bytes() == b"video"
+    assert not folder.exists()
+    assert str(asked.value) == str(entered.value) == SENTENCE
+
+
+def test_a_room_is_left_also_by_what_fails_in_it(store, put) -> None:
+    result, folder = put(store)
+
+    def fail() -> None:
+        store.drop(result.id)
+        assert folder.exists()
+        raise KeyError
+
+    with pytest.raises(KeyError), store.room(result):
+        fail()
+    assert not folder.exists()
+
+
+def test_a_room_is_left_by_a_generator_that_nobody_goes_on_with(store, put) -> None:
+    result, folder = put(store)
+
+    def work():
+        with store.room(result):
+            yield
+
+    steps = work()
+    next(steps)
+    store.drop(result.id)
+    assert folder.exists()
+    del steps
+    assert not folder.exists()
+
+
+def test_a_result_whose_first_files_fail_is_not_kept(store, put, tiny_analysis, clip) -> None:
+    other = put(store)
+    with pytest.raises(KeyError), store.put(tiny_analysis, clip, ()) as result:
+        raise KeyError
+    with pytest.raises(InputError):
+        store.get(result.id)
+    assert {path.parent for path in store.root.glob("*/clip.mp4")} == {other.folder}
+
+
+def test_a_clip_that_went_leaves_no_folder(store, put, tiny_analysis, tmp_path) -> None:
+    before = set(store.root.iterdir())
+    with pytest.raises(FileNotFoundError), store.put(tiny_analysis, tmp_path / "none.mp4", ()):
+        pass
+    assert set(store.root.iterdir()) == before
+
+
+def test_a_preview_in_use_stays_until_it_is_written(store, preview) -> None:
+    with store.preview_folder(Path("first.mp4")) as first:
+        others = [preview(store, Path(f"{i}.mp4")) for i in range(100)]
+        (first / "original.mp4").write_bytes(b"video")
+    assert not first.exists()
+    assert sum(folder.exists() for folder in others) == 64
+
+
+def test_a_clips_preview_folder_stays_the_same_and_old_ones_go(store, preview) -> None:
+    first = preview(store, Path("first.mp4"))
+    assert preview(store, Path("first.mp4")) == first
     (first / "original.mp4").write_bytes(b"video")
-    others = [store.preview_folder(Path(f"{i}.mp4")) for i in range(100)]
+    others = [preview(store, Path(f"{i}.mp4")) for i in range(100)]
     assert not first.exists()
     assert others[-1].is_dir()
     assert sum(folder.exists() for folder in others) == 64
 
 
-def test_closing_deletes_every_file_and_forgets_every_result(put, clip) -> None:
+def test_closing_deletes_every_file_and_forgets_every_result(put, preview, clip) -> None:
     store = Store()
-    result, preview = put(store), store.preview_folder(clip)
+    (result, folder), of_clip = put(store), preview(store, clip)
     store.close()
-    assert not result.folder.exists()
-    assert not preview.exists()
+    assert not folder.exists()
+    assert not of_clip.exists()
     assert not store.root.exists()
     with pytest.raises(InputError):
         store.get(result.id)
 
 
 def test_a_result_outlives_the_file_that_it_was_made_from(store, put, clip) -> None:
-    result = put(store)
+    result, _ = put(store)
     clip.unlink()
-    assert store.get(result.id).clip.read_bytes() == b"0123456789"
+    with store.room(result) as folder:
+        assert (folder / result.clip).read_bytes() == b"0123456789"
 
 
 def test_one_result_is_kept_even_if_it_is_too_large(put, size) -> None:
     store = Store(most_bytes=size // 2)
     first, second = put(store), put(store)
     assert not first.folder.exists()
-    assert store.get(second.id) is second
+    assert store.get(second.id) is second.result
     store.close()
 
 
@@ -172,9 +303,9 @@ def test_nobody_else_finds_a_result(put) -> None:
     with pytest.raises(InputError) as caught:
         store.get(of_ann.id)
     assert str(caught.value) == SENTENCE  # the same as for one that never was
-    assert store.get(of_ben.id) is of_ben
+    assert store.get(of_ben.id) is of_ben.result
     asking.who = "Ann"
-    assert store.get(of_ann.id) is of_ann
+    assert store.get(of_ann.id) is of_ann.result
     store.close()
 
 
@@ -185,32 +316,48 @@ def test_what_a_visitor_leaves_goes_and_what_others_have_stays(put) -> None:
     asking.who = "Ben"
     stays = put(store)
     store.drop_all_of("Ann")
-    assert not any(result.folder.exists() for result in gone)
-    assert store.get(stays.id) is stays
+    assert not any(folder.exists() for _, folder in gone)
+    assert store.get(stays.id) is stays.result
     store.close()
 
 
-def test_everything_goes_after_the_stated_time(put, clip, monkeypatch) -> None:
+def test_everything_goes_after_the_stated_time(put, preview, clip, monkeypatch) -> None:
     store = Store(keep_seconds=100)
     now = 1000.0
     monkeypatch.setattr("demo.store.time.monotonic", lambda: now)
-    old, preview = put(store), store.preview_folder(clip)
+    old, of_clip = put(store), preview(store, clip)
     now = 1090.0
     store.sweep()
     assert old.folder.exists()
-    assert preview.exists()
+    assert of_clip.exists()
     now = 1101.0
     with pytest.raises(InputError):
         store.get(old.id)  # at once, not when the next sweep comes
     store.sweep()
     assert not old.folder.exists()
-    assert not preview.exists()
+    assert not of_clip.exists()
+    store.close()
+
+
+def test_what_is_too_old_goes_when_it_is_no_more_in_use(put, clip, monkeypatch) -> None:
+    store = Store(keep_seconds=100)
+    now = 1000.0
+    monkeypatch.setattr("demo.store.time.monotonic", lambda: now)
+    result, folder = put(store)
+    with store.room(result), store.preview_folder(clip) as of_clip:
+        now = 1101.0
+        store.sweep()
+        assert store.get(result.id) is result
+        assert folder.exists()
+        assert of_clip.exists()
+    assert not folder.exists()
+    assert not of_clip.exists()
     store.close()
 
 
 def test_what_a_killed_server_left_goes_when_the_next_one_starts(store, put) -> None:
     """And what a server that still runs uses stays: `store` here is such a one."""
-    result = put(store)
+    result, folder = put(store)
     program = (
         "from demo.store import Store; import time; "
         "s = Store(); (s.root / 'frame.png').write_bytes(b'x'); "
@@ -225,7 +372,7 @@ def test_what_a_killed_server_left_goes_when_the_next_one_starts(store, put) -> 
     with contextlib.closing(Store()):
         assert not left.exists()
         assert store.get(result.id) is result
-        assert result.clip.exists()
+        assert (folder / result.clip).exists()
 
 
 def test_old_files_of_the_cache_go_and_those_of_the_page_stay(monkeypatch) -> None:
