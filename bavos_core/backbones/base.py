@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..settings import Compute
+from ..settings import Compute, Sources
 
 FRAMES_AT_ONCE_ON_CPU = 4  # larger batches only cost memory, and a wish to stop is heard later
 
@@ -59,6 +59,10 @@ class Backbone(Protocol):
     @property
     def patch(self) -> int:
         """Side of one patch in pixels."""
+
+    @property
+    def source(self) -> Sources:
+        """The source of attention that is clustered unless the settings name one."""
 
     @property
     def framewise(self) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..settings import Compute
+from ..settings import Compute, Sources
 from .base import Features
 
 _ORIENTATIONS = 8
@@ -23,63 +23,53 @@ _TEXTURE_CONTEXT = (0.7, 1.5)  # patches
 _COMPONENTS = 16  # principal components kept
 _CONTRAST_WEIGHT = 0.5  # of the border contrast, beside components of unit length in all
 _PLACE_WEIGHT = 0.3  # of the position in the picture
-BORDER = 2  # patches: what counts as the picture's border
+_BORDER = 2  # patches: what counts as the picture's border
 _NEIGHBOURS = 20  # border patches that a patch is compared with
 _FRAMEWISE_SCALE = 4.0  # there is no trained softmax scale; this one shows compact regions
 
 
 @dataclass(frozen=True)
 class Descriptors:
-    """What `builtin` is made of, alone. It shows the method, not the paper's accuracy."""
+    """A backbone without weights and without labels, for a quick look and for tests."""
 
     patch: int = 8
+    source: Sources = "keys"
     framewise: bool = False
     note: str = (
-        "Made with the built-in hand-made descriptors, which need no download. "
-        "They do not reach the paper's accuracy; choose a DINO backbone for that."
+        "The descriptors are made by hand and have learned nothing; "
+        "a DINO backbone finds objects far better."
     )
 
     @torch.inference_mode()
     def encode(self, images: Tensor, compute: Compute) -> Features:
         """images (T, 3, h·8, w·8) float32 RGB in 0 … 1 → one head of C = 24 channels."""
-        maps = patch_maps(images.to(compute.device), self.patch)
-        return as_features(combine(maps))
+        maps = combine(*patch_maps(images.to(compute.device), self.patch))
+        keys = maps.flatten(2).mT.unsqueeze(1)  # (T, 1, N, C)
+        return Features(keys, keys, (maps.shape[2], maps.shape[3]), scale=_FRAMEWISE_SCALE)
 
     def on_cpu(self) -> Descriptors:
         """Itself: there are no weights to move."""
         return self
 
 
-def as_features(maps: Tensor) -> Features:
-    """Channels of patches (T, C, h, w) as the one head of a backbone that has no others."""
-    keys = maps.flatten(2).mT.unsqueeze(1)  # (T, 1, N, C)
-    return Features(keys, keys, (maps.shape[2], maps.shape[3]), scale=_FRAMEWISE_SCALE)
+def patch_maps(images: Tensor, patch: int) -> tuple[Tensor, Tensor, Tensor]:
+    """images (T, 3, h·patch, w·patch) float32 RGB in 0 … 1 → maps on the patch grid.
 
-
-@dataclass(frozen=True)
-class PatchMaps:
-    """What is measured of every patch and its surroundings, frame by frame."""
-
-    colour: Tensor  # (T, 9, h, w): L*a*b* / 100
-    texture: Tensor  # (T, 8, h, w): logs of energies
-    gradients: Tensor  # (T, 16, h, w): roots of magnitudes
-
-
-def patch_maps(images: Tensor, patch: int) -> PatchMaps:
-    """images (T, 3, h·patch, w·patch) float32 RGB in 0 … 1 → maps on the patch grid."""
+    Colour, L*a*b* / 100 (T, 9, h, w); logs of texture energies (T, 8, h, w); roots of gradient
+    magnitudes (T, 16, h, w).
+    """
     lab = rgb_to_lab(images)
     lightness = lab[:, :1]
-    colour = _with_context(F.avg_pool2d(lab, patch), _COLOUR_CONTEXT)
     bands = F.avg_pool2d(_texture_bands(lightness), patch).clamp_min(1e-4).log()
     gradients = F.avg_pool2d(_oriented_gradients(lightness), patch)
-    return PatchMaps(
-        colour,
+    return (
+        _with_context(F.avg_pool2d(lab, patch), _COLOUR_CONTEXT),
         _with_context(bands, _TEXTURE_CONTEXT),
         _with_context(gradients, _TEXTURE_CONTEXT).clamp_min(0).sqrt(),
     )
 
 
-def combine(measured: PatchMaps) -> Tensor:
+def combine(colour: Tensor, texture: Tensor, gradients: Tensor) -> Tensor:
     """Maps of a clip → channels (T, 24, h, w): components, border contrast, place and padding.
 
     Half whitening (components divided by the square root of their deviation) keeps a few strong
@@ -87,15 +77,10 @@ def combine(measured: PatchMaps) -> Tensor:
     cue for what is an object rather than scenery.
     """
     maps = torch.cat(
-        [
-            _standardised(measured.colour),
-            0.5 * _standardised(measured.texture),
-            0.5 * _standardised(measured.gradients),
-        ],
-        dim=1,
+        [_standardised(colour), 0.5 * _standardised(texture), 0.5 * _standardised(gradients)], dim=1
     )
     components = _half_whitened(maps)
-    components = unit_on_average(components)
+    components = components / components.pow(2).sum(1).mean().sqrt().clamp_min(1e-6)
     contrast = blur(border_contrast(components).clamp_min(1e-4).log(), 1.0)
     contrast = (contrast - contrast.mean()) / contrast.std(correction=0).clamp_min(1e-6)
     place = _places(maps)
@@ -106,16 +91,11 @@ def combine(measured: PatchMaps) -> Tensor:
     )
 
 
-def unit_on_average(maps: Tensor) -> Tensor:
-    """Channels (T, C, h, w) scaled by one factor, so that patches have length 1 on average."""
-    return maps / maps.pow(2).sum(1).mean().sqrt().clamp_min(1e-6)
-
-
 def border_contrast(maps: Tensor) -> Tensor:
     """Mean distance of every patch to the nearest border patches of its frame, (T, 1, h, w)."""
     height, width = maps.shape[2:]
     inner = torch.zeros(height, width, dtype=torch.bool, device=maps.device)
-    inner[BORDER : height - BORDER, BORDER : width - BORDER] = True
+    inner[_BORDER : height - _BORDER, _BORDER : width - _BORDER] = True
     patches = maps.flatten(2).mT  # (T, N, C)
     border = patches[:, ~inner.flatten()]
     nearest = torch.cdist(patches, border).topk(

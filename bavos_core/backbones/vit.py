@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..settings import Compute
+from ..settings import Compute, Sources
 from .base import FRAMES_AT_ONCE_ON_CPU, Features
+from .plain_attention import PlainAttention, pays_off
 
 # The reference normalises frames with these (Kinetics statistics), not with DINO's own.
 REFERENCE_MEAN = (0.43216, 0.394666, 0.37645)
@@ -47,6 +49,7 @@ class ViTBackbone:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     note: str = ""
+    source: Sources = "keys"
     framewise: bool = True
 
     def to(self, device: torch.device | None) -> ViTBackbone:
@@ -80,9 +83,10 @@ class ViTBackbone:
         return Features(queries, keys, grid, queries.shape[-1] ** -0.5)
 
     def _encode_batch(self, images: Tensor, compute: Compute) -> tuple[Tensor, Tensor]:
-        with torch.autocast(
+        low = torch.autocast(
             compute.device.type, torch.bfloat16, enabled=compute.precision == "bf16"
-        ):
+        )
+        with low, PlainAttention() if pays_off(compute) else nullcontext():
             tokens, rope = self.embed(self.normalise(images.to(compute.device)))
             tokens = run_blocks(self.blocks[: self.layer], tokens, rope)
             queries, keys = queries_keys(self.blocks[self.layer], tokens)

@@ -14,7 +14,6 @@ from torch import Tensor
 from bavos_core import BackboneUnavailable, InputError, backbones
 from bavos_core.attention import AttentionRows, centred_unit, perplexity_scale
 from bavos_core.backbones import ViTBackbone, to_images
-from bavos_core.backbones.builtin import WEIGHTS, Builtin
 from bavos_core.backbones.descriptors import blur, border_contrast, rgb_to_lab
 from bavos_core.backbones.vit import resample_positions
 from bavos_core.settings import Compute
@@ -47,11 +46,11 @@ def watched_qkv(model: torch.nn.Module, layer: int, batch: Tensor) -> Tensor:
 # ---- the registry -------------------------------------------------------------------------------
 
 
-def test_the_names_are_those_of_the_design_and_the_embedded_one_is_first() -> None:
+def test_the_names_are_those_of_the_design_and_auto_is_first() -> None:
     dino = [f"dino-vit{size}" for size in ("s8", "s16", "b8", "b16")]
     newer = ["dinov2-vits14", "dinov2-vitb14", "dinov3-vits16"]
-    assert backbones.names()[0] == "builtin"
-    assert set(backbones.names()) >= {"builtin", *dino, *newer}
+    assert backbones.names()[:2] == ("auto", "bundled-vits14")
+    assert set(backbones.names()) >= {"descriptors", *dino, *newer}
 
 
 @pytest.fixture(scope="module", params=SMALL)
@@ -89,12 +88,12 @@ def test_keys_are_those_of_timms_own_forward_pass(small) -> None:
     torch.testing.assert_close(features.queries, queries.transpose(1, 2), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["no-such-net", "dino-vits9", ""])
+@pytest.mark.parametrize("name", ["no-such-net", "dino-vits9", "", "vit_small_patch8_224.nonsense"])
 def test_an_unknown_name_is_refused_with_the_names_there_are(name) -> None:
     with pytest.raises(InputError) as caught:
         backbones.load(name)
     assert not isinstance(caught.value, BackboneUnavailable)
-    check_message(caught.value, repr(name), "builtin", "dino-vits8")
+    check_message(caught.value, repr(name), "descriptors", "dino-vits8")
 
 
 def test_a_network_that_is_no_vision_transformer_is_refused() -> None:
@@ -103,11 +102,10 @@ def test_a_network_that_is_no_vision_transformer_is_refused() -> None:
     check_message(caught.value, "'resnet10t'", "no Vision Transformer")
 
 
-@pytest.mark.parametrize("name", ["builtin", "descriptors"])
-def test_embedded_backbones_take_no_weights(name, tmp_path) -> None:
+def test_descriptors_take_no_weights(tmp_path) -> None:
     with pytest.raises(InputError) as caught:
-        backbones.load(name, weights=tmp_path / "x.pth")
-    check_message(caught.value, name)
+        backbones.load("descriptors", weights=tmp_path / "x.pth")
+    check_message(caught.value, "descriptors")
 
 
 @pytest.mark.parametrize("layer", [-1, 3])
@@ -125,24 +123,18 @@ def no_network(monkeypatch, tmp_path) -> None:
     """An empty cache and a hub that must not be asked."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    backbones.reachable.cache_clear()
-    yield
-    backbones.reachable.cache_clear()
 
 
 @pytest.mark.usefixtures("no_network")
 def test_without_weights_and_network_the_error_says_what_to_do() -> None:
-    assert not backbones.reachable("dino-vits8")
     with pytest.raises(BackboneUnavailable) as caught:
         backbones.load("dino-vits8")
-    check_message(caught.value, "dino-vits8", "--weights", "--backbone builtin")
+    check_message(caught.value, "dino-vits8", "--weights", "--backbone bundled-vits14")
 
 
 @pytest.mark.usefixtures("no_network")
-@pytest.mark.parametrize("name", ["builtin", "descriptors"])
-def test_embedded_backbones_need_no_network(name) -> None:
-    assert backbones.reachable(name)
-    assert backbones.load(name).note
+def test_descriptors_need_no_network() -> None:
+    assert backbones.load("descriptors").note
 
 
 @pytest.fixture(scope="module")
@@ -285,38 +277,12 @@ def test_frames_become_images_of_whole_patches_in_zero_to_one() -> None:
     )
 
 
-# ---- embedded -----------------------------------------------------------------------------------
-
-embedded = pytest.mark.parametrize("name", ["builtin", "descriptors"])
+# ---- descriptors --------------------------------------------------------------------------------
 
 
-def test_builtin_is_the_descriptors_and_sixteen_learned_channels() -> None:
-    batch = images(3, 48, 64)
-    both, plain = (
-        backbones.load(name).encode(batch, CPU).tokens for name in ("builtin", "descriptors")
-    )
-    torch.testing.assert_close(both[..., :24], plain)
-    learned = both[..., 24:]
-    assert learned.shape == (3, 48, 16)
-    torch.testing.assert_close(learned.mean((0, 1)), torch.zeros(16), atol=1e-5, rtol=0)
-    torch.testing.assert_close(learned.square().sum(2).mean(), torch.tensor(0.7**2))
-
-
-def test_a_damaged_builtin_file_is_refused(tmp_path) -> None:
-    damaged = tmp_path / "builtin.safetensors"
-    damaged.write_bytes(WEIGHTS.read_bytes()[:3000])
-    for path in (damaged, tmp_path / "none.safetensors"):
-        with pytest.raises(InputError) as caught:
-            Builtin.load(path)
-        check_message(caught.value, path.name)
-
-
-@embedded
 @pytest.mark.parametrize(("frames", "grid"), [(1, (1, 1)), (1, (6, 8)), (3, (1, 7)), (4, (5, 3))])
-def test_embedded_backbones_give_finite_features_of_the_right_shape_on_any_grid(
-    name, frames, grid
-) -> None:
-    features = backbones.load(name).encode(images(frames, grid[0] * 8, grid[1] * 8), CPU)
+def test_descriptors_give_finite_features_of_the_right_shape_on_any_grid(frames, grid) -> None:
+    features = backbones.load("descriptors").encode(images(frames, grid[0] * 8, grid[1] * 8), CPU)
     assert features.grid == grid
     assert features.keys.shape == features.queries.shape
     assert features.keys.shape[:3] == (frames, 1, grid[0] * grid[1])
@@ -324,38 +290,38 @@ def test_embedded_backbones_give_finite_features_of_the_right_shape_on_any_grid(
     assert features.tokens.isfinite().all()
 
 
-@embedded
-def test_embedded_backbones_give_as_many_channels_for_every_clip(name) -> None:
+def test_descriptors_give_as_many_channels_for_every_clip() -> None:
     widths = {
-        backbones.load(name).encode(batch, CPU).channels
+        backbones.load("descriptors").encode(batch, CPU).channels
         for batch in (images(1, 8, 8), images(3, 48, 64), torch.zeros(1, 3, 16, 16))
     }
     assert len(widths) == 1
 
 
-@embedded
 @pytest.mark.parametrize("colour", [(0, 0, 0), (1, 1, 1), (0.2, 0.9, 0.4)])
 @pytest.mark.parametrize("frames", [1, 3])
-def test_embedded_backbones_are_finite_on_frames_of_one_colour(name, colour, frames) -> None:
+def test_descriptors_are_finite_on_frames_of_one_colour(colour, frames) -> None:
     batch = torch.tensor(colour, dtype=torch.float32).view(1, 3, 1, 1).repeat(frames, 1, 48, 64)
-    tokens = backbones.load(name).encode(batch, CPU).tokens
+    tokens = backbones.load("descriptors").encode(batch, CPU).tokens
     assert tokens.isfinite().all()
     unit = centred_unit(tokens)
     rows = AttentionRows(unit, unit, perplexity_scale(unit, unit)).rows(0, frames)
     torch.testing.assert_close(rows.sum(1), torch.ones(frames * 48))
 
 
-@embedded
-def test_embedded_backbones_give_the_same_for_the_same_clip(name) -> None:
-    first, again = (backbones.load(name).encode(images(3, 48, 64), CPU).keys for _ in range(2))
+def test_descriptors_give_the_same_for_the_same_clip() -> None:
+    first, again = (
+        backbones.load("descriptors").encode(images(3, 48, 64), CPU).keys for _ in range(2)
+    )
     assert torch.equal(first, again)
 
 
-@embedded
-def test_embedded_backbones_tell_a_square_from_what_surrounds_it(name) -> None:
+def test_descriptors_tell_a_square_from_what_surrounds_it() -> None:
     batch = 0.2 + 0.05 * images(3, 64, 96)
     batch[:, :, 16:48, 32:64] += torch.tensor([0.6, 0.1, 0.0]).view(3, 1, 1)
-    unit = centred_unit(backbones.load(name).encode(batch, CPU).tokens)[0, 0].unflatten(0, (8, 12))
+    unit = centred_unit(backbones.load("descriptors").encode(batch, CPU).tokens)[0, 0].unflatten(
+        0, (8, 12)
+    )
     inside, outside = unit[3:5, 5:7].flatten(0, 1), unit[0]
     assert (inside @ inside.T).min() > 0.5
     assert (inside @ outside.T).max() < 0

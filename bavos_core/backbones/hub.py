@@ -1,0 +1,146 @@
+"""The model hub: which weights are cached here, whether it answers, and how they are fetched."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from huggingface_hub import (
+    constants,
+    get_token,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
+
+ANSWER_SECONDS = 3.0  # that the hub may take to answer, name resolution included
+KEEP_SECONDS = 60.0  # how long an answer holds before the hub is asked again
+_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def cached_weights(timm_name: str) -> Path | None:
+    """Return the weights of a timm model in the local cache, or None. Never uses the network."""
+    repo = _repository(timm_name)
+    found = (try_to_load_from_cache(repo, name) for name in _FILES) if repo else ()
+    return next((Path(path) for path in found if isinstance(path, str)), None)
+
+
+def has_weights(timm_name: str) -> bool:
+    """Return whether the hub answers for a timm model, in at most three seconds in all.
+
+    The answer, yes or no, holds for a minute.
+    """
+    repo = _repository(timm_name)
+    if repo is None or constants.HF_HUB_OFFLINE:
+        return False
+    question = _asked(repo)
+    question.answered.wait(max(0.0, question.deadline - time.monotonic()))
+    return question.yes
+
+
+def fetch(timm_name: str) -> Path | None:
+    """Return the weights of a timm model, from the cache or else from the hub; None for neither.
+
+    A failed download counts as a no of the hub, which is then asked again after a minute.
+    """
+    path, repo = cached_weights(timm_name), _repository(timm_name)
+    if path or repo is None or not has_weights(timm_name):
+        return path
+    for name in _FILES:
+        try:
+            return Path(hf_hub_download(repo, name))
+        except Exception:  # noqa: S112 - each library on the way has its own errors
+            continue
+    with _lock:
+        _questions[repo].yes = False
+    return None
+
+
+def fetch_in_background(timm_name: str) -> None:
+    """Start to fetch the weights of a timm model, unless that is being done."""
+    with _lock:
+        thread = _fetching.get(timm_name)
+        if thread is None or not thread.is_alive():
+            _fetching[timm_name] = thread = threading.Thread(
+                target=fetch, args=(timm_name,), daemon=True
+            )
+            thread.start()
+
+
+@dataclass
+class _Question:
+    """Whether the hub sends a repository's configuration in time."""
+
+    deadline: float  # seconds of the monotonic clock
+    yes: bool = False
+    answered: threading.Event = field(default_factory=threading.Event)
+
+
+_questions: dict[str, _Question] = {}
+_fetching: dict[str, threading.Thread] = {}
+_lock = threading.Lock()
+
+
+def _asked(repo: str) -> _Question:
+    """Return the last question about a repository; a new one when that is a minute old.
+
+    It is asked on a thread of its own: a silent name server blocks for longer than any time-out of
+    HTTP. As long as that thread is blocked, no second one is started.
+    """
+    with _lock:
+        question = _questions.get(repo)
+        now = time.monotonic()
+        old = question is None or now > question.deadline + KEEP_SECONDS
+        if question is None or (old and question.answered.is_set()):
+            question = _questions[repo] = _Question(now + ANSWER_SECONDS)
+            threading.Thread(target=_ask, args=(repo, question), daemon=True).start()
+        return question
+
+
+def _ask(repo: str, question: _Question) -> None:
+    try:
+        with httpx.stream(
+            "GET",
+            hf_hub_url(repo, "config.json"),
+            headers=_headers(),
+            follow_redirects=True,
+            timeout=ANSWER_SECONDS,
+        ) as response:
+            response.raise_for_status()
+            for _ in response.iter_raw():  # a body that trickles in is no answer either
+                if time.monotonic() > question.deadline:
+                    return
+        question.yes = time.monotonic() <= question.deadline
+    except Exception:  # noqa: S110 - each library on the way has its own errors; all mean no
+        pass
+    finally:
+        question.answered.set()
+
+
+def is_known(timm_name: str) -> bool:
+    """Return whether timm has such a model and, where a name says which, such weights for it."""
+    import timm
+
+    try:
+        timm.get_pretrained_cfg(timm_name)
+    except RuntimeError:
+        return False
+    return timm.is_model(timm_name.partition(".")[0])
+
+
+def _headers() -> dict[str, str]:
+    """Return the user's token, if there is one. The hub library's own headers cost a request."""
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    return {"authorization": f"Bearer {token}"} if token else {}
+
+
+def _repository(timm_name: str) -> str | None:
+    """Return the hub's repository of a timm model, or None when it has none."""
+    import timm
+
+    config = timm.get_pretrained_cfg(timm_name) if is_known(timm_name) else None
+    repo = config.hf_hub_id if config else None
+    return f"timm/{timm_name}" if repo == "timm/" else repo
