@@ -1,9 +1,9 @@
-"""Bavos: objects of a video from what a Vision Transformer attends to, without labels.
+"""Bavos: objects of a video from the attention of a Vision Transformer.
 
 A thin library for the method of "Betrayed by Attention" (Ding et al., ECCV 2024).
 
 >>> import bavos_core
->>> analysis = bavos_core.analyse("clip.mp4", bavos_core.Settings(backbone="builtin"))
+>>> analysis = bavos_core.analyse("clip.mp4")
 >>> labels = analysis.segment(tau=1.0).labels  # (T, h, w)
 >>> heat = analysis.attend(frame=0, y=120, x=200)  # (T, h, w)
 """

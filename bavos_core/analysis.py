@@ -49,7 +49,6 @@ FORMAT = 2  # of the analysis file
 _CLUSTERING = "attention and clustering"  # the stage
 _SHORT = "The memory of the GPU did not suffice, so the features were computed"
 _SHORT_CLUSTERING = "The memory of the GPU did not suffice, so the clustering ran on the CPU."
-_TRAINED_BLOCKS = Path(__file__).parent.parent / "assets" / "correlators"
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Analysis:
     queries: Tensor  # (T, H, N, d) float16 on the CPU: the backbone's own
     keys: Tensor  # (T, H, N, d) float16
     framewise_scale: float
-    source: Sources  # of the attention that was clustered: "keys", "learned" or "untrained"
+    source: Sources  # of the attention that was clustered
     block: TrainedBlock | None  # the trained block, if there is one
     tree: ClusterTree
     nearest: np.ndarray  # (T, h, w, k) int32: nearest leaves of every patch
@@ -152,7 +151,8 @@ class Analysis:
         allowed: queries between patch centres are interpolated. head: one head, or None for the
         mean of all. source: None for the one that was clustered.
         `framewise` compares, in every frame, that frame's own query at (y, x) with its own patches
-        (paper, Fig. 1b); the others compare the query with all patches of all frames.
+        (paper, Fig. 1b); the others compare the query with all patches of all frames, `cross-frame`
+        by the backbone's own queries, keys and scale.
         Raises InputError for a frame, point, head or source that does not exist.
         """
         return self.attend_all([(frame, y, x)], head=head, source=source)[0]
@@ -205,7 +205,7 @@ class Analysis:
 
     def _projection(self, source: Sources | None) -> Projection:
         match source or self.source:
-            case "framewise":
+            case "framewise" | "cross-frame":
                 return self._by_backbone
             case "keys":
                 return self._by_keys
@@ -326,6 +326,10 @@ def analyse(
     Raises InputError for clips and settings that cannot be used.
     """
     settings = settings or Settings()
+    substitute = ""
+    if backbone is None:
+        name, substitute = backbones.resolve(settings.backbone, weights=settings.weights)
+        settings = replace(settings, backbone=name)
     report = progress or _silent
     clock = _Clock(report)
     compute = Compute.choose(settings)
@@ -344,7 +348,7 @@ def analyse(
         images = backbones.to_images(frames, grid, backbone.patch)
         features, compute, memory = _encode(backbone, images, settings, compute, report)
     with clock.stage(_CLUSTERING):
-        source, block = choose_source(settings, features.channels)
+        source, block = choose_source(settings, features.channels, backbone.source)
         found, more = _cluster(features, source, block, settings, compute, report)
     return Analysis(
         settings=settings,
@@ -357,7 +361,12 @@ def analyse(
         queries=features.queries.half().cpu(),
         keys=features.keys.half().cpu(),
         framewise_scale=features.scale,
-        notes=(*_notes(opened, analysed, missing, backbone), *memory, *more),
+        notes=(
+            *filter(None, (substitute, backbone.note)),
+            *_notes(opened, analysed, missing),
+            *memory,
+            *more,
+        ),
         timings=clock.seconds,
         peak_memory_mib=_peak_memory_mib(),
         **found,
@@ -498,25 +507,24 @@ def _frames_wanted(settings: Settings, compute: Compute) -> int:
     return settings.frames or (FRAMES_ON_CUDA if compute.on_cuda else FRAMES_ON_CPU)
 
 
-def choose_source(settings: Settings, channels: int) -> tuple[Sources, TrainedBlock | None]:
-    """The attention to cluster, and the trained block to look at or to cluster by, if there is one.
+def choose_source(
+    settings: Settings, channels: int, preferred: Sources
+) -> tuple[Sources, TrainedBlock | None]:
+    """Return the attention to cluster, and the trained block if that is its source.
 
-    A block that comes with the project is only looked at: keys are better (RESULTS.md).
-    Raises InputError for a correlator file that does not arrive or fit the backbone.
+    preferred: the backbone's own choice, where the settings make none.
+    Raise InputError for a correlator file that does not arrive or fit the backbone.
     """
     match settings.correlator:
         case "auto":
-            path = trained_block_for(settings.backbone)
-            source: Sources = "keys"
-        case "keys" | "untrained" as chosen:
+            return preferred, None
+        case "cross-frame" | "keys" | "untrained" as chosen:
             return chosen, None
         case file:
-            path, source = local_file(file), "learned"
-    if path is None:
-        return "keys", None
+            path = local_file(file)
     block = read_trained(path)
     _check_channels(block, channels, settings.backbone, path.name)
-    return source, block
+    return "learned", block
 
 
 def _check_channels(block: TrainedBlock, channels: int, backbone: str, name: str) -> None:
@@ -527,12 +535,6 @@ def _check_channels(block: TrainedBlock, channels: int, backbone: str, name: str
         )
 
 
-def trained_block_for(backbone: str) -> Path | None:
-    """The block that comes with the project for a backbone, if there is one."""
-    path = _TRAINED_BLOCKS / f"{backbone}.safetensors"
-    return path if path.is_file() else None
-
-
 def attention_rows(
     features: Features, source: Sources, block: TrainedBlock | None, settings: Settings
 ) -> AttentionRows:
@@ -540,6 +542,8 @@ def attention_rows(
     tokens = features.tokens
     if source == "keys":
         found = project_keys(tokens, settings)
+    elif source == "cross-frame":
+        found = Projection(features.queries, features.keys, features.scale)
     else:
         used = block or untrained(features.channels, seed=settings.seed)
         found = project(used.to(tokens.device), tokens)
@@ -566,8 +570,8 @@ def _opened(clip: str | Path | np.ndarray | Clip) -> Clip:
     return open_clip(clip) if isinstance(clip, str | Path) else clip
 
 
-def _notes(clip: Clip, analysed: np.ndarray, missing: int, backbone: Backbone) -> tuple[str, ...]:
-    notes = [backbone.note] if backbone.note else []
+def _notes(clip: Clip, analysed: np.ndarray, missing: int) -> tuple[str, ...]:
+    notes = []
     if missing:
         notes.append(f"The clip is damaged: {missing} of the frames to analyse could not be read.")
     if len(analysed) < len(clip.times):

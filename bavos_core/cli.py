@@ -1,5 +1,4 @@
-"""The command line: `segment`, `attend`, `train`, `pretrain`, `pretrain-builtin`,
-`evaluate`, `benchmark`.
+"""The command line: `segment`, `attend`, `train`, `evaluate`, `benchmark`.
 
 Exit status 0: done. 2: bad usage or bad input, with one line on stderr that says what was wrong and
 what to do. 130: stopped with Ctrl-C or SIGTERM.
@@ -26,7 +25,6 @@ from .errors import InputError
 from .evaluation.command import add_command as add_evaluate_command
 from .export import write_all, write_heatmap
 from .options import add_settings, fetch, given_settings, size
-from .pretraining.command import add_command as add_pretrain_command
 from .settings import SOURCES, Compute, Settings
 from .training.command import add_command as add_train_command
 from .video import Clip, open_clip
@@ -108,7 +106,6 @@ def build_parser() -> argparse.ArgumentParser:
     measure.set_defaults(run=run_benchmark)
 
     add_train_command(commands)
-    add_pretrain_command(commands)
     add_evaluate_command(commands)
     return parser
 

@@ -201,19 +201,14 @@ def strongest(maps: Tensor) -> Tensor:
     return maps.max(0).indices  # argmax(0) gives the same ten times slower
 
 
-def guided_filter(guide: Tensor, maps: Tensor, *, radius: int, epsilon: float) -> Tensor:
-    """Edge-preserving smoothing: each map becomes locally linear in the guide.
-
-    guide (H, W) float32 in 0 … 1, maps (C, H, W) → (C, H, W). He, Sun and Tang, ECCV 2010, eq. 8.
-    """
-    slope, offset = guided_coefficients(guide, maps, radius=radius, epsilon=epsilon)
-    return slope * guide + offset
-
-
 def guided_coefficients(
     guide: Tensor, maps: Tensor, *, radius: int, epsilon: float
 ) -> tuple[Tensor, Tensor]:
-    """Slope and offset (C, H, W) of the linear maps, averaged over windows (eq. 5, 6 and 8)."""
+    """Slope and offset (C, H, W) that make each map locally linear in the guide.
+
+    guide (H, W) float32 in 0 … 1, maps (C, H, W), averaged over windows (He, Sun and Tang, ECCV
+    2010, eq. 5, 6 and 8).
+    """
     mean_guide = box_mean(guide[None], radius)
     variance = box_mean((guide * guide)[None], radius) - mean_guide**2
     mean_maps = box_mean(maps, radius)

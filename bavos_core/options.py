@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
+import sys
+from dataclasses import fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from . import backbones
 from .analysis import Progress
 from .download import file_or_url, local_file
-from .settings import Settings
+from .settings import EncoderSettings, Settings
+
+BACKBONE_HELP = (
+    f"{', '.join(map(backbones.describe, backbones.names()))}, or any ViT of timm; auto is "
+    f"{backbones.PAPER}, the paper's, where its weights can be had, else {backbones.BUNDLED}"
+)
+SomeSettings = TypeVar("SomeSettings", bound=EncoderSettings)
 
 
 def add_settings(parser: argparse._ActionsContainer) -> None:
@@ -20,13 +27,11 @@ def add_settings(parser: argparse._ActionsContainer) -> None:
     def add(name: str, **options: Any) -> None:
         parser.add_argument(name, default=argparse.SUPPRESS, **options)
 
-    names = ", ".join(backbones.names())
-    add("--backbone", metavar="NAME",
-        help=f"{names}, or any ViT of timm (default: {default.backbone})")  # fmt: skip
+    add("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} (default: {default.backbone})")
     add("--weights", type=file_or_url, metavar="FILE|URL", help="weights of the backbone")
     add("--layer", type=int, metavar="L", help="block whose keys are used, from 0")
-    add("--correlator", metavar="FILE|URL|keys|untrained",
-        help="trained block; default: one for the backbone if there is one, else keys")  # fmt: skip
+    add("--correlator", metavar="FILE|URL|cross-frame|keys|untrained",
+        help="attention to cluster, or a trained block; default: by backbone")  # fmt: skip
     add("--tau", type=float, help=f"granularity ({default.tau})")
     add("--exact", action="store_true", help="the paper's procedure to the letter")
     add("--frames", type=int, metavar="N", help="analysed (24 on CPU, 80 on CUDA)")
@@ -43,6 +48,17 @@ def given_settings(options: argparse.Namespace) -> dict[str, Any]:
     """The fields of Settings that were given, and their values."""
     names = {field.name for field in fields(Settings)}
     return {name: value for name, value in vars(options).items() if name in names}
+
+
+def with_known_backbone(settings: SomeSettings) -> SomeSettings:
+    """Return settings with `auto` or an alias replaced by the backbone that it stands for.
+
+    A note on stderr says why, where that is a substitute.
+    """
+    name, substitute = backbones.resolve(settings.backbone, weights=settings.weights)
+    if substitute:
+        print(f"Note: {substitute}", file=sys.stderr)
+    return replace(settings, backbone=name)
 
 
 def fetch(settings: Settings, progress: Progress) -> None:

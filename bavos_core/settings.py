@@ -26,8 +26,8 @@ FRAMES_ON_CUDA = 80
 GRID_PATCHES = 1152  # patches a frame when no size is given: 24×48, shaped like the clip
 
 Precision = Literal["fp32", "bf16"]
-Sources = Literal["framewise", "untrained", "learned", "keys"]
-SOURCES: tuple[Sources, ...] = ("framewise", "untrained", "learned", "keys")
+Sources = Literal["framewise", "cross-frame", "untrained", "learned", "keys"]
+SOURCES: tuple[Sources, ...] = ("framewise", "cross-frame", "untrained", "learned", "keys")
 
 
 SomeSettings = TypeVar("SomeSettings", bound="JsonSettings")
@@ -60,6 +60,8 @@ class JsonSettings:
 class EncoderSettings(JsonSettings):
     """What settings share that use a backbone; JSON holds it in another form."""
 
+    backbone: str = "auto"  # a name from bavos_core.backbones.names(), or timm's
+    layer: int | None = None  # block whose keys are used, from 0; None: the backbone's own choice
     weights: FileOrUrl | None = None  # state dict of the backbone; None: local cache, then hub
     size: tuple[int, int] | None = None  # (height, width) fed to the backbone; None: see grid_size
 
@@ -83,9 +85,8 @@ class EncoderSettings(JsonSettings):
 class Settings(EncoderSettings):
     """What to run and how. Every field has a default; invalid values raise InputError."""
 
-    backbone: str = "dino-vits8"  # a name from bavos_core.backbones.names(), or timm's
-    layer: int | None = None  # block whose keys are used, from 0; None: the backbone's own choice
-    correlator: str = "auto"  # "auto", "keys", "untrained", or file or URL of a block
+    # "auto" (what suits the backbone), "cross-frame", "keys", "untrained", or a block's file or URL
+    correlator: str = "auto"
     frames: int | None = None  # frames analysed, spread evenly; None: 24 on CPU, 80 on CUDA
     patches: int = GRID_PATCHES  # about as many a frame has, where no size is given
     key_ratio: int | None = None  # every r-th analysed frame is a key frame; None: 5, exact 10

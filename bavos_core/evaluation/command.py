@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..files import replacing
-from ..options import add_settings, fetch, given_settings
+from ..options import add_settings, fetch, given_settings, with_known_backbone
 from ..settings import Settings, check
 from .datasets import DATASETS, Dataset, Selection
 from .predictions import Pipeline, Predictions, SavedMasks
@@ -119,7 +119,7 @@ def _title(dataset: Dataset, selection: Selection) -> str:
 def _predictions(options: argparse.Namespace) -> Predictions:
     given = given_settings(options)
     if options.predictions is None:
-        return Pipeline(Settings(**given), options.out / "masks")
+        return Pipeline(with_known_backbone(Settings(**given)), options.out / "masks")
     if given:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise InputError(f"Saved masks take no settings; leave out --predictions or {names}.")

@@ -18,6 +18,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from .. import drawing
+from ..backbones import describe
 from ..files import replacing
 from .predictions import read_predictions
 from .protocols import MAX_PROPOSALS, object_masks
@@ -165,6 +166,7 @@ def _made_by(run: Run) -> str:
     if "predictions" in values:
         return f"Masks: `{values['predictions']}`."
     settings = {k: v for k, v in values["settings"].items() if v is not None}
+    settings["backbone"] = describe(settings["backbone"])
     return "Pipeline: " + ", ".join(f"{k} {v}" for k, v in settings.items()) + "."
 
 

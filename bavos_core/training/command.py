@@ -15,10 +15,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .. import backbones
 from ..download import file_or_url, local_file
 from ..errors import Cancelled
-from ..options import size
+from ..options import BACKBONE_HELP, size, with_known_backbone
 from ..settings import Compute
 from .checkpoint import checkpoint_path, checkpoint_settings
 from .data import TrainingData, load_clips
@@ -73,7 +72,7 @@ class _Options:
 
 def _add_features(parser: argparse.ArgumentParser) -> None:
     options = _Options(parser, "features")
-    options.add("backbone", f"{', '.join(backbones.names())}, or any ViT of timm", metavar="NAME")
+    options.add("backbone", BACKBONE_HELP, metavar="NAME")
     options.add("weights", "weights of the backbone", type=file_or_url, metavar="FILE|URL")
     options.add("layer", "block whose keys are used, from 0", type=int, metavar="L")
     options.add("size", "pixels fed to the backbone, or auto for the clip's own shape",
@@ -163,7 +162,7 @@ def _settings(options: argparse.Namespace) -> TrainSettings:
     names = TrainSettings().to_dict()
     given = {name: value for name, value in vars(options).items() if name in names}
     if options.resume is None:
-        return TrainSettings(**given)
+        return with_known_backbone(TrainSettings(**given))
     settings = checkpoint_settings(options.resume)
     check_agreement(given, settings, options.resume)
     return settings

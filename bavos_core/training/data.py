@@ -9,6 +9,7 @@ a backbone gives patches only.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -19,7 +20,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 
 from .. import backbones
 from ..backbones import Backbone
@@ -32,14 +32,6 @@ _STATISTIC_FRAMES = 16  # of each clip that mean and deviation are taken from
 _MIB = 2**20
 
 # One draw for all frames of a sample, as the reference has it (paper, training).
-_AUGMENT = v2.Compose(
-    [
-        v2.RandomGrayscale(p=0.2),
-        v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
-        v2.RandomApply([v2.GaussianBlur(kernel_size=13, sigma=(0.1, 2.0))], p=0.5),
-    ]
-)
-
 LoadProgress = Callable[[str, float], None]  # clip being read, share of all clips done 0 … 1
 
 
@@ -126,8 +118,22 @@ def augmented(images: Tensor, rng: np.random.Generator) -> Tensor:
     """Grey, colour jitter and blur by chance, the same for all images (T, 3, H, W) in 0 … 1."""
     with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
         torch.manual_seed(int(rng.integers(2**63)))
-        changed: Tensor = _AUGMENT(images)
+        changed: Tensor = _augmentation()(images)
     return changed
+
+
+@functools.cache
+def _augmentation() -> Callable[[Tensor], Tensor]:
+    """Return the paper's augmentation. torchvision takes seconds to import."""
+    from torchvision.transforms import v2
+
+    return v2.Compose(
+        [
+            v2.RandomGrayscale(p=0.2),
+            v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
+            v2.RandomApply([v2.GaussianBlur(kernel_size=13, sigma=(0.1, 2.0))], p=0.5),
+        ]
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""What every training run has, whatever it learns: files, an end on request, and its resumption."""
+"""What surrounds a training run: its files, its end on request, and its resumption."""
 
 from __future__ import annotations
 

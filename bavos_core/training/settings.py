@@ -27,8 +27,6 @@ class TrainSettings(EncoderSettings):
     """
 
     # features
-    backbone: str = "dino-vits8"  # a name from bavos_core.backbones.names(), or timm's
-    layer: int | None = None  # block whose keys are used, from 0; None: the backbone's own choice
     size: tuple[int, int] | None = (192, 384)  # pixels (height, width); None: shaped like the clip
     standardise: Standardise = "channel"  # every channel to variance 1, or all by one factor
     # samples

@@ -19,7 +19,7 @@ def square_clip() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def square_analysis(square_clip: np.ndarray) -> Analysis:
-    """That clip, analysed by default means with the builtin backbone on a 6×8 grid."""
+    """That clip, analysed by default means with the descriptors on a 6×8 grid."""
     return analyse(square_clip, Settings(**TINY))
 
 

@@ -14,7 +14,7 @@ from bavos_core.clustering import Assignment
 from bavos_core.hierarchy import ClusterTree, build_tree
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-TINY = {"backbone": "builtin", "size": (48, 64), "device": "cpu"}  # 6×8 patches of 8 pixels
+TINY = {"backbone": "descriptors", "size": (48, 64), "device": "cpu"}  # 6×8 patches of 8 pixels
 
 
 def golden(name: str) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ LIMITS = Limits(
     file_mib=1, seconds=600, frames=500, pixels=4_000_000, zip_members=50, zip_ratio=200,
     decode_seconds=30,
 )  # fmt: skip
-QUICK = ("--backbone", "builtin", "--frames", "2", "--size", "48x64", "--device", "cpu")
+QUICK = ("--backbone", "descriptors", "--frames", "2", "--size", "48x64", "--device", "cpu")
 
 # The tests make errors of warnings, which Pillow gives of some of these files; see the last test.
 quietly = pytest.mark.filterwarnings(

@@ -22,7 +22,7 @@ FILES = {
     "overlay.mp4", "masks", "masks.json", "labels.npz",
     "hierarchy.json", "hierarchy.svg", "summary.json",
 }  # fmt: skip
-QUICK = ("--backbone", "builtin", "--frames", "3", "--size", "64x96")
+QUICK = ("--backbone", "descriptors", "--frames", "3", "--size", "64x96")
 
 
 def bavos(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -114,7 +114,7 @@ def bad_clip(tmp_path: Path) -> Path:
 def segmented(tmp_path_factory) -> tuple[subprocess.CompletedProcess[str], Path]:
     """A run on an example, in a folder that does not exist yet."""
     out = tmp_path_factory.mktemp("cli") / "new" / "result"
-    return bavos("segment", EXAMPLE, "--out", out, "--backbone", "builtin", "--frames", 6), out
+    return bavos("segment", EXAMPLE, "--out", out, "--backbone", "descriptors", "--frames", 6), out
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_the_summary_reports_seconds_memory_versions_and_settings(summary) -> No
     assert summary["frames_per_second"] > 0
     assert summary["peak_memory_mib"] > 50
     assert {"python", "torch", "timm", "numpy"} <= set(summary["versions"])
-    assert summary["settings"]["backbone"] == "builtin"
+    assert summary["settings"]["backbone"] == "descriptors"
     assert summary["settings"]["frames"] == summary["frames_analysed"] == 6
     assert summary["frames"] == FRAMES
     assert summary["clip"] == "orbit.mp4"
@@ -193,7 +193,7 @@ def test_a_zip_of_frames_gives_what_the_folder_gives(
 
 
 def test_an_exact_run_copies_patch_labels_to_pixels(folder_of_frames, tmp_path, capsys) -> None:
-    options = ("--exact", "--backbone", "builtin", "--size", "48x64")
+    options = ("--exact", "--backbone", "descriptors", "--size", "48x64")
     assert run("segment", folder_of_frames, "--out", tmp_path / "out", *options) == 0
     with np.load(tmp_path / "out" / "labels.npz") as file:
         values = np.where(file["background"], 0, np.arange(len(file["background"])) + 1)
@@ -240,7 +240,7 @@ def test_attend_writes_a_video_of_all_frames_and_prints_shares(tmp_path) -> None
     assert sum(shares.values()) == pytest.approx(1, abs=0.01)
 
 
-@pytest.mark.parametrize("source", ["framewise", "untrained", "keys"])
+@pytest.mark.parametrize("source", ["framewise", "cross-frame", "untrained", "keys"])
 def test_attend_can_show_one_head_of_any_source(source, folder_of_frames, tmp_path, capsys) -> None:
     query = ("--frame", 1, "--point", "20,20", "--head", 0, "--source", source)
     assert run("attend", folder_of_frames, *query, "--out", tmp_path / "heat.mp4", *QUICK) == 0
@@ -261,12 +261,27 @@ def test_an_absent_clip_stops_the_process_with_status_2_and_one_line(tmp_path) -
 
 def test_dino_without_network_stops_with_a_line_that_names_the_ways_out(tmp_path) -> None:
     cache = tmp_path / "cache"
-    done = bavos("segment", EXAMPLE, "--out", tmp_path / "out", "--frames", 2, HF_HOME=str(cache))
+    options = ("--backbone", "dino-vits8", "--frames", 2)
+    done = bavos("segment", EXAMPLE, "--out", tmp_path / "out", *options, HF_HOME=str(cache))
     assert done.returncode == 2
     line = check_complaint(done.stderr)
     assert "--weights" in line
-    assert "--backbone builtin" in line
+    assert "--backbone bundled-vits14 (tuned on saliency labels)" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_without_network_and_options_the_bundled_backbone_is_used_and_says_so(tmp_path) -> None:
+    cache, out = tmp_path / "cache", tmp_path / "out"
+    options = ("--frames", 2, "--size", "56x84")
+    done = bavos("segment", EXAMPLE, "--out", out, *options, HF_HOME=str(cache))
+    assert done.returncode == 0, done.stderr
+    why, caution = done.stderr.splitlines()[:2]
+    assert "dino-vits8" in why
+    assert "bundled-vits14" in why
+    assert "not label-free" in caution
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["settings"]["backbone"] == "bundled-vits14"
+    assert [why, caution] == [f"Note: {text}" for text in summary["warnings"][:2]]
 
 
 SEGMENT = ("segment", EXAMPLE, "--out", "OUT", *QUICK)
@@ -294,7 +309,7 @@ ATTEND = ("attend", EXAMPLE, "--frame", 0, "--point", "5,5", "--out", "HEAT", *Q
         ((*SEGMENT, "--backbone", "resnet50"), "resnet50"),
         ((*SEGMENT, "--backbone", "dino-vits16", "--weights", "ABSENT"), "absent.pth"),
         ((*SEGMENT, "--backbone", "dino-vits16", "--weights", "TEXT"), "notes.mp4"),
-        ((*SEGMENT, "--weights", "TEXT"), "builtin"),
+        ((*SEGMENT, "--weights", "TEXT"), "descriptors"),
         ((*SEGMENT, "--correlator", "ABSENT"), "absent.pth"),
         ((*SEGMENT, "--correlator", "TEXT"), "notes.mp4"),
         ((*SEGMENT, "--device", "abacus"), "abacus"),
@@ -346,7 +361,7 @@ def test_a_frame_of_another_size_is_bad_input_even_when_it_was_not_analysed(
 ) -> None:
     Image.new("RGB", (30, 20)).save(folder_of_frames / "frame11.png")
     before = everything_below(tmp_path)
-    options = ("--backbone", "builtin", "--frames", 1, "--size", "64x96")
+    options = ("--backbone", "descriptors", "--frames", 1, "--size", "64x96")
     assert run("segment", folder_of_frames, "--out", tmp_path / "out", *options) == 2
     assert "frame11" in check_complaint(capsys.readouterr().err)
     assert everything_below(tmp_path) == before

@@ -290,12 +290,12 @@ def test_one_url_gives_encoder_and_block(server, checkpoint) -> None:
 def segment(folder: Path, out: Path) -> list[str]:
     """The command for a tiny clip."""
     clip = make_video(folder / "clip.mp4", "-pix_fmt", "yuv420p")
-    options = ("--backbone", "builtin", "--frames", "2", "--size", "48x64", "--device", "cpu")
+    options = ("--backbone", "descriptors", "--frames", "2", "--size", "48x64", "--device", "cpu")
     return ["segment", str(clip), "--out", str(out), *options]
 
 
 def test_a_file_of_ours_can_be_given_by_url_on_the_command_line(server, tmp_path, capsys) -> None:
-    block = TrainedBlock(untrained(40, seed=1), torch.zeros(40), torch.ones(40))
+    block = TrainedBlock(untrained(24, seed=1), torch.zeros(24), torch.ones(24))
     write_trained(tmp_path / "block.safetensors", block)
     server.answers["/get"] = Answer((tmp_path / "block.safetensors").read_bytes())
     out, url = tmp_path / "out", server.url("/get?name=block")

@@ -35,7 +35,7 @@ from .bad_files import FASTSTART, H264
 from .helpers import TINY, check_message, encode, noise_clip, tiny_vit
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = ("--backbone", "builtin", "--frames", "2", "--size", "48x64", "--device", "cpu")
+QUICK = ("--backbone", "descriptors", "--frames", "2", "--size", "48x64", "--device", "cpu")
 TINY_SETTINGS = Settings(**TINY)
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -303,11 +303,12 @@ def test_sigterm_at_any_time_ends_the_command_and_its_children(seconds, long_cli
 
 @dataclass
 class Crowded:
-    """A backbone on a GPU that holds only so many frames at once; as wide as builtin's."""
+    """A backbone on a GPU that holds only so many frames at once; as wide as the descriptors."""
 
     holds: int
     framewise: bool = True
     note: str = ""
+    source: str = "keys"
     patch: int = 8
     asked: list[int] = field(default_factory=list)
     moved: bool = False
@@ -317,7 +318,7 @@ class Crowded:
         if len(images) > self.holds and not self.moved:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
         means = torch.nn.functional.avg_pool2d(images, self.patch)  # (T, 3, h, w)
-        keys = means.flatten(2).mT.repeat(1, 1, 14)[..., :40].unsqueeze(1)  # (T, 1, N, 40)
+        keys = means.flatten(2).mT.repeat(1, 1, 14)[..., :24].unsqueeze(1)  # (T, 1, N, 24)
         return Features(keys, keys, means.shape[2:], scale=1.0)
 
     def on_cpu(self) -> "Crowded":

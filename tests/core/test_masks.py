@@ -5,13 +5,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from bavos_core import Analysis, InputError
 from bavos_core.masks import (
     Segmentation,
     background_clusters,
     box_mean,
-    guided_filter,
+    guided_coefficients,
     nearest_pixels,
     refined_membership,
     refined_pixels,
@@ -30,6 +31,11 @@ def plain_box_mean(image: np.ndarray, radius: int) -> np.ndarray:
         top, left = max(0, y - radius), max(0, x - radius)
         found[y, x] = image[top : y + radius + 1, left : x + radius + 1].mean()
     return found
+
+
+def guided_filter(guide: Tensor, maps: Tensor, **options: float) -> Tensor:
+    slope, offset = guided_coefficients(guide, maps, **options)
+    return slope * guide + offset
 
 
 def plain_guided_filter(

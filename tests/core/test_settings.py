@@ -19,9 +19,9 @@ from bavos_core.training.settings import TrainSettings
 from .helpers import check_message
 
 
-def test_the_defaults_are_the_papers_tau_and_the_paths_default_backbone() -> None:
+def test_the_defaults_are_the_papers_tau_and_the_backbone_that_can_be_had() -> None:
     assert Settings().tau == 1.0
-    assert Settings().backbone == "dino-vits8"
+    assert Settings().backbone == "auto"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_settings_cannot_be_changed_or_given_by_position() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().tau = 2.0  # type: ignore[misc]
     with pytest.raises(TypeError):
-        Settings("builtin")  # type: ignore[misc]
+        Settings("descriptors")  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ ANYTHING = st.recursive(
 )  # fmt: skip
 SENSIBLE = st.sampled_from(
     [0, 1, -1, 2, 10**30, -(10**30), 0.5, 1e-9, 1e308, float("inf"), float("nan"), True, None, "",
-     "cpu", "cuda", "bf16", "keys", "builtin", "identity", "both", (1, 1), (0, 5), (48, 64),
+     "cpu", "cuda", "bf16", "keys", "descriptors", "identity", "both", (1, 1), (0, 5), (48, 64),
      [48, 64], (1.5, 2), (True, True), "48x64", Path("x"), "https://host/x", np.int64(3),
      np.float32(0.5)]
 )  # fmt: skip

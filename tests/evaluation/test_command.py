@@ -91,13 +91,13 @@ def test_no_gallery(data: Path) -> None:
 
 
 def test_the_pipeline_with_settings(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    more = ("--backbone", "builtin", "--size", "48x64", "--frames", "3", "--device", "cpu")
+    more = ("--backbone", "descriptors", "--size", "48x64", "--frames", "3", "--device", "cpu")
     assert run(data, *more, "--sequences", "b") == 0
     (row,) = [r for r in rows(data / "out" / "sequences.csv") if r["protocol"] == "official"]
     assert row["sequence"] == "b" and float(row["seconds_per_frame"]) > 0
     report = (data / "out" / "results.md").read_text()
     assert report.startswith("# DAVIS-2017, unsupervised annotations, b\n")
-    assert "backbone builtin" in report
+    assert "backbone descriptors" in report
     made = (data / "out" / "masks" / "b" / "00000.png").stat().st_mtime_ns
     assert run(data, *more, "--sequences", "b") == 0
     assert (data / "out" / "masks" / "b" / "00000.png").stat().st_mtime_ns == made
@@ -128,7 +128,7 @@ def test_stopped_it_says_how_much_is_left(data: Path, capsys: pytest.CaptureFixt
         (("--predictions", ".", "--tau", "2"), "leave out --predictions or --tau"),
         (("--sequences", "x"), "480p/x is missing; get DAVIS-2017"),
         (("--gallery", "-1"), "give 0 or more"),
-        (("--size", "0x9", "--backbone", "builtin"), "The size is"),
+        (("--size", "0x9", "--backbone", "descriptors"), "The size is"),
     ],
 )
 def test_bad_input_ends_with_one_line(

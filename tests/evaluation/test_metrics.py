@@ -9,6 +9,7 @@ from scipy import ndimage
 from sklearn.metrics import adjusted_rand_score
 
 from bavos_core.evaluation.metrics import (
+    best_cluster_j,
     best_match,
     boundary_f,
     boundary_pixels,
@@ -185,3 +186,14 @@ def test_fg_ari_ignores_background_and_void() -> None:
 def test_pixels_of_two_objects_count_for_the_later_one() -> None:
     masks = np.stack([grid("11.. 11..") > 0, grid(".11. .11.") > 0])
     assert foreground_table(masks, grid("1111 1111"), 1).tolist() == [[0, 2], [0, 4]]
+
+
+# ---- best cluster -------------------------------------------------------------------------------
+
+
+def test_the_best_cluster_is_one_for_the_whole_video() -> None:
+    labels = np.array([[[0, 1]], [[1, 0]]])  # two frames of two patches
+    truth = np.zeros((2, 2, 4), bool)
+    truth[0, :, 2:] = truth[1, :, 2:] = True  # cluster 1, then cluster 0
+    assert best_cluster_j(labels, truth) == pytest.approx(0.5)
+    assert best_cluster_j(np.array([[[0, 1]], [[0, 1]]]), truth) == pytest.approx(1.0)

@@ -190,7 +190,7 @@ def test_a_place_that_cannot_be_written_is_named(run: Run, tmp_path: Path) -> No
 
 
 def test_the_pipelines_masks_are_kept_whole_or_not_at_all(run: Run, tmp_path: Path) -> None:
-    settings = Settings(backbone="builtin", size=(48, 64), device="cpu", frames=3)
+    settings = Settings(backbone="descriptors", size=(48, 64), device="cpu", frames=3)
     out = tmp_path / "pipeline"
     pipeline = Pipeline(settings, out / "masks")
     half = out / "masks" / ".a.part"  # what a killed process leaves behind
@@ -210,6 +210,6 @@ def test_the_pipelines_masks_are_kept_whole_or_not_at_all(run: Run, tmp_path: Pa
 
 
 def test_the_pipelines_proposals_cover_every_pixel(run: Run, tmp_path: Path) -> None:
-    settings = Settings(backbone="builtin", size=(48, 64), device="cpu", frames=3)
+    settings = Settings(backbone="descriptors", size=(48, 64), device="cpu", frames=3)
     folder = Pipeline(settings, tmp_path / "kept").folder(run.sequences[0])
     assert all((read_labels(path)[0] > 0).all() for path in folder.glob("*.png"))

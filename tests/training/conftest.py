@@ -22,5 +22,5 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def data(folder: Path) -> TrainingData:
-    """These clips, read with the builtin backbone on a 6×8 grid."""
+    """These clips, read with the descriptors on a 6×8 grid."""
     return load_clips(folder, TINY)

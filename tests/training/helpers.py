@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SIZE = (48, 64)  # pixels of the clips
 
 TINY = TrainSettings(
-    backbone="builtin",
+    backbone="descriptors",
     size=SIZE,  # 6×8 patches of 8 pixels, 24 channels
     device="cpu",
     columns=6,

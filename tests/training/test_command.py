@@ -27,7 +27,7 @@ from bavos_core.training.run import StopRequest
 
 from .helpers import ROOT, assert_same, quiet_environment, weights_of
 
-SHORT = ("--backbone", "builtin", "--size", "48x64", "--columns", "6", "--anchors", "4",
+SHORT = ("--backbone", "descriptors", "--size", "48x64", "--columns", "6", "--anchors", "4",
          "--device", "cpu", "--steps", "6", "--measure-every", "3", "--lr", "1e-3")  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def test_a_run_tells_what_it_did(
     assert read_trained(out).about["best_step"] == str(document["best_step"])
     note, memory = told.err.splitlines()  # and no bar, as this is no terminal
     assert note.startswith("Note: broken.mp4 is left out: ")
-    assert memory == "4 clips, 46 frames; their features take 0.2 MiB of memory."
+    assert memory == "4 clips, 46 frames; their features take 0.1 MiB of memory."
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(folder: Path, tmp_path: Path) -> None:

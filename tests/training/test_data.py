@@ -52,7 +52,7 @@ def test_folders_videos_and_zips_are_read_in_order(data: TrainingData) -> None:
 
 def test_features_are_kept_as_float16_and_their_memory_is_told(data: TrainingData) -> None:
     assert data.clips[0].features.dtype == torch.float16
-    assert data.nbytes == 46 * 48 * 40 * 2
+    assert data.nbytes == 46 * 48 * 24 * 2
 
 
 def test_frames_of_a_long_clip_are_left_out(folder: Path) -> None:
@@ -243,7 +243,7 @@ def test_all_clips_are_drawn_and_anchors_are_different_patches(data: TrainingDat
     seen = set()
     for step in range(60):
         sample = draw_sample(data.clips, sample_generator(0, step, 0), TINY)
-        assert sample.tokens.shape == (3, 36, 40)
+        assert sample.tokens.shape == (3, 36, 24)
         assert len(sample.anchors.unique()) == 4
         assert 0 <= sample.anchors.min() <= sample.anchors.max() < 36
         seen |= {

@@ -95,7 +95,7 @@ def test_the_log_tells_every_step(unbroken: tuple[Path, TrainResult]) -> None:
 
 def test_the_file_says_how_it_was_made(unbroken: tuple[Path, TrainResult]) -> None:
     about = read_metadata(unbroken[0])
-    assert about["backbone"] == "builtin"
+    assert about["backbone"] == "descriptors"
     assert about["layer"] == ""
     assert about["size"] == "48x64"
     assert about["clips"] == "4"
