@@ -31,7 +31,7 @@ class Api:
 
         Args:
             clip: a video, a picture or a zip of frames
-            backbone: builtin, dino-vits8 or another name of the README
+            backbone: auto, bundled-vits14 (tuned on saliency labels), dino-vits8 or another name
             frames: how many frames are analysed, spread evenly over the clip
             patches: about how many patches a frame is divided into
 
@@ -81,7 +81,7 @@ class Api:
             y: pixels from the top of the frame
             x: pixels from its left
             head: one head, or -1 for the mean of all
-            source: framewise, untrained, learned or keys
+            source: framewise, cross-frame, untrained, learned (with a trained block) or keys
 
         Returns:
             the row of attention (frames, rows, columns), the frame's heatmap and a video of all
@@ -121,7 +121,7 @@ def add_api(jobs: Jobs, device: dict[str, Any]) -> None:
     api = Api(jobs)
     with gr.Row(visible=False):
         result = gr.Textbox(label="result")
-        clip, backbone = gr.File(label="clip"), gr.Textbox("builtin", label="backbone")
+        clip, backbone = gr.File(label="clip"), gr.Textbox("auto", label="backbone")
         frames, clusters = gr.Number(24, label="frames"), gr.Number(8, label="clusters")
         patches = gr.Number(GRID_PATCHES, label="patches")
         frame, head = gr.Number(0, label="frame"), gr.Number(-1, label="head")

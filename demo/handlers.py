@@ -22,7 +22,7 @@ from . import pictures, words
 from .edits import Edits
 from .jobs import Jobs, checked_position
 from .pictures import HeatLook, ObjectsLook, Query
-from .presets import PRESETS
+from .presets import PRESETS, usual_preset
 from .store import Result
 
 log = logging.getLogger(__name__)
@@ -137,9 +137,9 @@ class Handlers:
         names = [example["name"] for example in self.examples]
         # Without one, the clip stays: somebody may have been quick to upload one.
         clip = str(example_path(asked["example"])) if asked.get("example") in names else gr.skip()
-        known = asked.get("backbone") in backbones.names()
-        backbone = asked["backbone"] if known else self.jobs.settings.backbone
-        preset = asked["preset"] if asked.get("preset") in PRESETS else "balanced"
+        known = backbones.canonical(asked.get("backbone", "")) in backbones.names()
+        backbone = backbones.canonical(asked["backbone"] if known else self.jobs.settings.backbone)
+        preset = asked["preset"] if asked.get("preset") in PRESETS else usual_preset()
         qualities = words.presets(self.jobs.pace, self.jobs.settings)
         return clip, backbone, gr.Radio(qualities, value=preset)
 
@@ -382,17 +382,19 @@ class Handlers:
         self, key: str, queries: tuple[Query, ...], position: int, steps: int
     ) -> Iterator[tuple[Any, ...]]:
         """What is seen while a block learns; at the end also the clip clustered anew by it."""
-        analysis = self.jobs.store.get(key).analysis
-        point = queries[-1] if queries else middle_of(analysis, int(position))
+        result = self.jobs.store.get(key)
+        point = queries[-1] if queries else middle_of(result.analysis, int(position))
         losses: list[tuple[int, float, str]] = []
-        for step in self.jobs.adapt(key, int(steps)):
-            losses += [(step.step, step.semantic, "semantic"), (step.step, step.motion, "motion")]
-            if step.step % LOOK_EVERY == 0 or step.step in (1, step.steps):
-                seen = pictures.learned_frame(analysis, step.trained, point)
-                yield (words.learning(step), *shown(chart(losses), seen), *UNCHANGED)
-        yield (words.clustering(step), *shown(chart(losses), seen), *UNCHANGED)
-        result, video = self.jobs.adapted(key, step.trained)
-        yield (words.learned(step), gr.skip(), gr.skip(), *self._shown(result, video))
+        with self.jobs.store.room(result):  # its clip is wanted when all is learned
+            for step in self.jobs.adapt(key, int(steps)):
+                losses += [(step.step, step.semantic, "semantic")]
+                losses += [(step.step, step.motion, "motion")]
+                if step.step % LOOK_EVERY == 0 or step.step in (1, step.steps):
+                    seen = pictures.learned_frame(result.analysis, step.trained, point)
+                    yield (words.learning(step), *shown(chart(losses), seen), *UNCHANGED)
+            yield (words.clustering(step), *shown(chart(losses), seen), *UNCHANGED)
+            adapted, video = self.jobs.adapted(key, step.trained)
+        yield (words.learned(step), gr.skip(), gr.skip(), *self._shown(adapted, video))
 
     def stop(self, key: str) -> None:
         """End what learns on a result after the step that it is at."""

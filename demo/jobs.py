@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from gradio.processing_utils import save_file_to_cache
 from PIL import Image
 from torch import Tensor
 
@@ -43,7 +44,7 @@ from . import pictures, words
 from .edits import Edits
 from .gpu import ZERO_GPU, on_gpu
 from .pictures import HeatLook, ObjectsLook, Query, Tile
-from .presets import PRESETS, Pace, Preset
+from .presets import PRESETS, Pace, Preset, usual_preset
 from .settings import DemoSettings
 from .store import Result, Store
 
@@ -96,6 +97,13 @@ class Example:
     overlay: Path
 
 
+Job = tuple[Path | None, Settings]  # an example, or None for any other clip
+
+
+class _GaveWay(Exception):
+    """Warming up made room for a visitor."""
+
+
 class Jobs:
     """The work behind the page. One object serves all users; results are kept in its store."""
 
@@ -115,6 +123,7 @@ class Jobs:
         self.pace = Pace()
         self._running: dict[str, StopFlag] = {}
         self._analysing = threading.Lock()
+        self._waiting: list[Job] = []  # jobs that wait for their turn
         self._examples: dict[tuple[Path, Settings], Example] = {}
 
     # ---- cancel --------------------------------------------------------------------------------
@@ -162,16 +171,16 @@ class Jobs:
         """The clip as a small video that every browser plays, and the clip itself."""
         clip = self.open(path)
         small = self._small(str(path))
-        target = self.store.preview_folder(Path(str(path))) / "original.mp4"
-        if target.exists():
-            return target, clip
-        fps, order = playback(small.times)
-        repeats = np.bincount(order, minlength=len(small.times))
-        with VideoWriter(target, size=small.size, fps=fps) as video:
-            for frame, count in zip(small.read(), repeats, strict=False):
-                for _ in range(count):
-                    video.write(frame)
-        return target, clip
+        with self.store.preview_folder(Path(str(path))) as folder:
+            target = folder / "original.mp4"
+            if not target.exists():
+                fps, order = playback(small.times)
+                repeats = np.bincount(order, minlength=len(small.times))
+                with VideoWriter(target, size=small.size, fps=fps) as video:
+                    for frame, count in zip(small.read(), repeats, strict=False):
+                        for _ in range(count):
+                            video.write(frame)
+            return self._outgoing(target), clip
 
     # ---- segment -------------------------------------------------------------------------------
 
@@ -183,10 +192,9 @@ class Jobs:
         The examples are analysed once for everybody.
         """
         clip = self.open(path)
-        name, notices = self._within_reach(backbone)
-        run_settings = self._settings_for(name, preset)
+        run_settings, notices = self._plan(backbone, preset)
         example = self._example(Path(str(path)))
-        with self._alone(report):
+        with self._alone(report, (example, run_settings)):
             done = self._examples.get((example, run_settings)) if example else None
             if done:
                 return self._repeated(done)
@@ -197,10 +205,14 @@ class Jobs:
         return result, overlay
 
     @contextlib.contextmanager
-    def _alone(self, report: Report) -> Iterator[None]:
-        """Wait until nothing else is analysed: the examples are, when the server starts."""
-        while not self._analysing.acquire(timeout=0.2):
-            report(0.0, "waiting until another clip is done")
+    def _alone(self, report: Report, job: Job) -> Iterator[None]:
+        """Wait until nothing else is analysed; warming up gives way to whoever waits."""
+        self._waiting.append(job)
+        try:
+            while not self._analysing.acquire(timeout=0.2):
+                report(0.0, "waiting until another clip is done")
+        finally:
+            self._waiting.remove(job)
         try:
             yield
         finally:
@@ -208,10 +220,11 @@ class Jobs:
 
     def _repeated(self, done: Example) -> tuple[Result, Path]:
         """A result of its own of an example that is analysed already."""
-        result = self.store.put(done.analysis, done.clip, done.notices)
-        cut = result.analysis.segment()
-        shutil.copy(done.overlay, overlay_path(result, cut, ObjectsLook()))
-        return result, self.overlay(result, cut)
+        with self.store.put(done.analysis, done.clip, done.notices) as result:
+            cut = result.analysis.segment()
+            with self.store.room(result) as folder:
+                shutil.copy(done.overlay, overlay_path(folder, cut, ObjectsLook()))
+            return result, self.overlay(result, cut)
 
     def _segmented(
         self,
@@ -223,8 +236,8 @@ class Jobs:
     ) -> tuple[Result, Path]:
         progress = staged(report)
         analysis = run_analysis(clip, run_settings, None if ZERO_GPU else progress)
-        result = self.store.put(analysis, path, (*notices, *analysis.notes))
-        overlay = self._first_overlay(result, progress)
+        with self.store.put(analysis, path, (*notices, *analysis.notes)) as result:
+            overlay = self._first_overlay(result, progress)
         self.pace.learn(analysis)
         return result, overlay
 
@@ -249,13 +262,27 @@ class Jobs:
     def warm_up(self, backbone: str) -> None:
         """Analyse the examples, so that the first visitor need not wait; `close` ends it."""
         with self.cancellable(_WARM_UP) as stop, contextlib.suppress(Cancelled):
-            report = stop.raising(lambda *_: None)
             for example in self.examples:
-                with contextlib.suppress(InputError):  # it will be said to whoever asks for it
-                    result, _ = self.segment(str(example), backbone, PRESETS["balanced"], report)
-                    self.store.drop(result.id)
-                if stop.wait(0.5):  # whoever waits for a clip goes first
-                    return
+                while not self._warmed_up(example, backbone, stop):
+                    stop.wait(0.5)
+
+    def _warmed_up(self, example: Path, backbone: str, stop: StopFlag) -> bool:
+        """Analyse an example; return whether that is done, or gave way to a visitor."""
+        preset = PRESETS[usual_preset()]
+        job = (example, self._plan(backbone, preset)[0])
+
+        def give_way(_share: float, _stage: str) -> None:
+            if any(other != job for other in self._waiting):
+                raise _GaveWay
+
+        try:
+            result, _ = self.segment(str(example), backbone, preset, stop.raising(give_way))
+        except _GaveWay:
+            return False
+        except InputError:
+            return True  # whoever asks for this example is told why
+        self.store.drop(result.id)
+        return True
 
     def _first_overlay(self, result: Result, progress: Progress) -> Path:
         start = time.perf_counter()
@@ -267,31 +294,28 @@ class Jobs:
         result.analysis.timings["masks and video"] = time.perf_counter() - start
         return overlay
 
-    def _within_reach(self, backbone: str) -> tuple[str, tuple[str, ...]]:
-        """The backbone to use, and why if it is not the one that was asked for."""
-        try:
-            run_settings = self._settings_for(backbone, PRESETS["balanced"])
-            loaded_backbone(backbone, run_settings.weights, Compute.choose(run_settings).device)
-        except BackboneUnavailable:
-            return backbones.BUILTIN, (
-                f"The weights of {backbone} cannot be reached from here, so the built-in "
-                "backbone was used instead.",
-            )
-        return backbone, ()
-
-    def _settings_for(self, backbone: str, preset: Preset) -> Settings:
+    def _plan(self, backbone: str, preset: Preset) -> tuple[Settings, tuple[str, ...]]:
+        """Return the settings of a run, and why if its backbone is not the one asked for."""
         if preset.patches > self.settings.max_patches:
             raise InputError(
                 f"{preset.patches} patches; give at most {self.settings.max_patches} a frame."
             )
-        own = backbone == self.settings.backbone
-        return Settings(
-            backbone=backbone,
-            weights=self.settings.weights if own else None,
+        own = backbones.canonical(backbone) == backbones.canonical(self.settings.backbone)
+        weights = self.settings.weights if own else None
+        name, substitute = backbones.resolve(backbone, weights=weights, may_wait=False)
+        wanted = Settings(
+            backbone=name,
+            weights=weights,
             correlator=self.settings.correlator if own else "auto",
             frames=min(preset.frames, self.settings.max_frames),
             patches=preset.patches,
         )
+        try:
+            loaded_backbone(name, weights, Compute.choose(wanted).device)
+        except BackboneUnavailable:
+            bundled = replace(wanted, backbone=backbones.BUNDLED, weights=None, correlator="auto")
+            return bundled, (backbones.unreachable(name),)
+        return wanted, (substitute,) if substitute else ()
 
     # ---- adapt ---------------------------------------------------------------------------------
 
@@ -318,10 +342,11 @@ class Jobs:
     def adapted(self, key: str, block: TrainedBlock) -> tuple[Result, Path]:
         """A result clustered anew by another block, as a result of its own, and its overlay."""
         old = self.store.get(key)
-        analysis = run_reclustering(old.analysis, block)
         notices = (*old.notices, words.ADAPTED) if words.ADAPTED not in old.notices else old.notices
-        result = self.store.put(analysis, old.clip, notices, before=old.id)
-        return result, self._first_overlay(result, lambda *_: None)
+        with self.store.room(old) as folder:
+            analysis = run_reclustering(old.analysis, block)
+            with self.store.put(analysis, folder / old.clip, notices, before=old.id) as result:
+                return result, self._first_overlay(result, lambda *_: None)
 
     def undo(self, key: str) -> tuple[Result, Path]:
         """The result that this one was adapted from, and its overlay."""
@@ -394,92 +419,104 @@ class Jobs:
         """The overlay video at preview size, of a cut without edits; made once for every look."""
         look = look or ObjectsLook()
         edited = look.edits.apply(cut)
-        path = overlay_path(result, cut, look)
-        with result.writing:
+        with self.store.room(result) as folder, result.writing:
+            path = overlay_path(folder, cut, look)
             if not path.exists():
-                small = self._small(result.clip)
                 export.write_overlay(
                     path,
                     result.analysis,
                     edited,
-                    small,
+                    self._small(folder / result.clip),
                     opacity=look.opacity,
                     show_background=look.background,
                     hidden=look.edits.unseen(edited),
                     progress=report,
                 )
-        return path
+            return self._outgoing(path)
 
     def picture_file(self, result: Result, picture: np.ndarray) -> Path:
         """A picture (H, W, 3) uint8 as PNG: whole or not there, for others may ask for the same.
 
         Gradio writes pictures that it gets as arrays while others read the same file.
         """
-        path = result.folder / f"picture-{_digest(picture.tobytes())}.png"
-        if not path.exists():
-            with replacing(path) as part:
-                Image.fromarray(picture).save(part)
-        return path
+        with self.store.room(result) as folder:
+            path = folder / f"picture-{_digest(picture.tobytes())}.png"
+            if not path.exists():
+                with replacing(path) as part:
+                    Image.fromarray(picture).save(part)
+            return self._outgoing(path)
 
     def heat_video(self, result: Result, row: np.ndarray, query: Query) -> Path:
         """The heatmap over all analysed frames, as a video."""
-        path = result.folder / "heatmap.mp4"  # replaced at each click; Gradio keeps its own copy
-        with result.writing:
+        with self.store.room(result) as folder, result.writing:
+            path = folder / "heatmap.mp4"  # replaced at each click
             export.write_heatmap(path, result.analysis, row, None, query=query)
-        return path
+            return self._outgoing(path)
 
     def levels_video(self, key: str, position: int) -> Path:
         """One frame while the hierarchy grows, a second a level (paper, Fig. 5)."""
         result = self.store.get(key)
         checked_position(result, position)
-        path = result.folder / f"levels-{position}.mp4"
-        with result.writing:
+        with self.store.room(result) as folder, result.writing:
+            path = folder / f"levels-{position}.mp4"
             if not path.exists():
                 tiles = pictures.level_pictures(result.analysis, position)
                 with VideoWriter(path, size=result.analysis.size, fps=_LEVEL_FPS) as video:
                     for picture, _ in tiles:
                         for _ in range(_LEVEL_FPS):
                             video.write(picture)
-        return path
+            return self._outgoing(path)
 
     def files(self, key: str, clusters: int, edits: Edits, report: Report) -> list[Path]:
         """Everything that can be taken home, at the clip's own size; all of it in one zip first."""
         result, cut = self.cut(key, clusters, edits)
         changed = repr((cut.clusters, edits.names, edits.merges))
-        folder = result.folder / f"download-{_digest(changed.encode())}"
-        if not folder.exists():
-            with tempfile.TemporaryDirectory(dir=result.folder) as room:
-                part = self._write_files(Path(room), result, cut, report)
-                with result.writing:
-                    if not folder.exists():  # somebody else may have asked for the same
-                        part.replace(folder)
-        files = sorted(path for path in folder.iterdir() if path.is_file())
-        return sorted(files, key=lambda path: path.name != "bavos.zip")
+        with self.store.room(result) as room:
+            folder = room / f"download-{_digest(changed.encode())}"
+            if not folder.exists():
+                with tempfile.TemporaryDirectory(dir=room) as place:
+                    clip = self.open(str(room / result.clip))
+                    part = self._write_files(Path(place), result.analysis, clip, cut, report)
+                    with result.writing:
+                        if not folder.exists():  # somebody else may have asked for the same
+                            part.replace(folder)
+            files = sorted(path for path in folder.iterdir() if path.is_file())
+            files.sort(key=lambda path: path.name != "bavos.zip")
+            return [self._outgoing(path) for path in files]
 
-    def _write_files(self, room: Path, result: Result, cut: Segmentation, report: Report) -> Path:
+    def _outgoing(self, file: Path) -> Path:
+        """The copy that Gradio sends of a file, made here, where the file is sure to be there.
+
+        Gradio would make it when the handler has returned; it sends what is in its cache as it is.
+        """
+        return Path(save_file_to_cache(file, str(self.store.cache)))
+
+    def _write_files(
+        self, place: Path, analysis: Analysis, clip: Clip, cut: Segmentation, report: Report
+    ) -> Path:
         """A folder of all files to take home, inside an empty one."""
-        folder = room / "files"
+        folder = place / "files"
         export.write_all(
             folder,
-            result.analysis,
+            analysis,
             cut,
-            self.open(str(result.clip)),
+            clip,
             progress=lambda share: report(share, "masks and video"),
         )
-        if result.analysis.block:
-            write_trained(folder / "correlator.safetensors", result.analysis.block)
-        everything = shutil.make_archive(str(room / "bavos"), "zip", folder)
+        if analysis.block:
+            write_trained(folder / "correlator.safetensors", analysis.block)
+        everything = shutil.make_archive(str(place / "bavos"), "zip", folder)
         shutil.make_archive(str(folder / "masks"), "zip", folder, "masks")
         Path(everything).replace(folder / "bavos.zip")
         return folder
 
 
-def overlay_path(result: Result, cut: Segmentation, look: ObjectsLook) -> Path:
+def overlay_path(folder: Path, cut: Segmentation, look: ObjectsLook) -> Path:
     """Where the overlay video of a cut lies: the same for all looks that look the same."""
     edits = look.edits
     merges, unseen = edits.merges_in(cut), sorted(edits.unseen(cut))
     shown = repr((cut.clusters, look.background, round(look.opacity, 3), merges, unseen))
-    return result.folder / f"objects-{_digest(shown.encode())}.mp4"
+    return folder / f"objects-{_digest(shown.encode())}.mp4"
 
 
 def _digest(content: bytes) -> str:

@@ -24,6 +24,7 @@ from .edits import Edits
 from .gpu import ZERO_GPU
 from .handlers import EXAMPLES, Handlers
 from .jobs import Jobs
+from .presets import usual_preset
 from .settings import DemoSettings
 
 CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
@@ -278,7 +279,10 @@ def lay_out_inputs(handlers: Handlers, settings: DemoSettings) -> Inputs:
     )
     with gr.Accordion("Settings", open=False):
         backbone = gr.Dropdown(
-            list(backbones.names()), value=settings.backbone, label="Backbone", info=words.BACKBONE
+            words.backbone_choices(),
+            value=backbones.canonical(settings.backbone),
+            label="Backbone",
+            info=words.BACKBONE,
         )
     return Inputs(clip, about, gallery, backbone)
 
@@ -288,7 +292,7 @@ def lay_out_run(handlers: Handlers, settings: DemoSettings) -> Run:
     with gr.Row():
         preset = gr.Radio(
             words.presets(handlers.jobs.pace, settings),
-            value="balanced",
+            value=usual_preset(),
             label=words.PRESET,
             info=words.PRESET_INFO,
             elem_id="preset",

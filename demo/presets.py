@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 
+import torch
+
 from bavos_core import Analysis
 from bavos_core.settings import GRID_PATCHES, SAMPLED_KEY_RATIO
 
+from .gpu import ZERO_GPU
 from .settings import DemoSettings
 
 
@@ -38,6 +41,11 @@ PRESETS = {
     "balanced": Preset(24, GRID_PATCHES),
     "fine": Preset(32, 1600),
 }
+
+
+def usual_preset() -> str:
+    """Return the preset chosen at first: without a GPU the one that takes seconds."""
+    return "balanced" if ZERO_GPU or torch.cuda.is_available() else "fast"
 
 
 class Pace:

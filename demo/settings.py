@@ -24,7 +24,7 @@ def _number(name: str, default: int) -> int:
 class DemoSettings:
     """One field per variable; each names the variable that sets it."""
 
-    backbone: str = "dino-vits8"  # BAVOS_BACKBONE: chosen when the page opens
+    backbone: str = "auto"  # BAVOS_BACKBONE: chosen when the page opens
     weights: FileOrUrl | None = None  # BAVOS_WEIGHTS: weights of that backbone, file or URL
     correlator: str = "auto"  # BAVOS_CORRELATOR: its trained block, file or URL
     max_upload_mib: int = 200  # BAVOS_MAX_UPLOAD_MIB

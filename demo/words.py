@@ -18,7 +18,7 @@ from bavos_core.training import Step
 from bavos_core.video import Clip
 
 from .edits import Edits
-from .presets import PRESETS, Pace
+from .presets import PRESETS, Pace, usual_preset
 from .settings import DemoSettings
 from .store import Result
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 HEADER = """
 <header class="bavos-head"><h1>Bavos</h1>
-<p>Finds, follows and colours the objects of a video from what a Vision Transformer attends to:
-no labels, no prompts.</p></header>
+<p>Segments and tracks the objects of a video from the attention of a Vision Transformer. No prompt;
+with a DINO backbone, no labels either.</p></header>
 """
 START = "Upload a clip and press **Segment**, or click an example."
 READY = "Press **Segment** to find the objects of this clip."
@@ -38,8 +38,9 @@ CLICK = (
 )
 CAVEAT = "Attention shows what was compared with what; it is not an explanation of a decision."
 BACKBONE = (
-    "The network that describes the patches. dino-vits8 is the paper's; builtin needs no download "
-    "but is far from the paper's accuracy."
+    f"The network whose attention is shown. auto: {backbones.PAPER}, the paper's, where its "
+    f"weights can be had; otherwise the bundled one, {backbones.TUNED_ON_SALIENCY}, which needs no "
+    "download."
 )
 PRESET = "Quality"
 PRESET_INFO = "Frames × patches in each; time that a clip is expected to take here"
@@ -55,9 +56,13 @@ COLOURS = ("inferno", "viridis", "magma", "turbo", "gray")
 KEEP = "Keep earlier points"
 GRID = "Patch grid"
 SOURCE_LABEL = "Source of attention"
-SOURCE = "Whose attention: the paper's Fig. 1 b, c, d, or features compared without any training."
+SOURCE = (
+    "Frame-wise: the backbone's own attention in each frame (the paper's Fig. 1b). Cross-frame: "
+    "the same over all frames. Untrained and trained block: Fig. 1c, d. Keys: similarity of keys."
+)
 SOURCES = {
     "framewise": "Frame-wise",
+    "cross-frame": "Cross-frame",
     "untrained": "Untrained block",
     "learned": "Trained block",
     "keys": "Training-free keys",
@@ -80,6 +85,11 @@ TREE = (
     "dashed line to choose how fine objects are; click a branch to see its patches over time."
 )
 LEVELS = "From the finest parts to the whole scene"
+
+
+def backbone_choices() -> list[tuple[str, str]]:
+    """Return labels and names of the backbones."""
+    return [(backbones.describe(name), name) for name in backbones.names()]
 
 
 def sources(analysis: Analysis) -> list[tuple[Sources, str]]:
@@ -167,7 +177,7 @@ def _minutes(seconds: int) -> str:
 def about(clip: Clip, settings: DemoSettings) -> str:
     """A clip in numbers, and what will happen to a long one."""
     frames, (height, width) = len(clip.times), clip.size
-    used = PRESETS["balanced"].within(settings).frames
+    used = PRESETS[usual_preset()].within(settings).frames
     plan = "all are analysed" if frames <= used else f"{used} of them, spread evenly, are analysed"
     return (
         f"{frames} frames of {width}×{height}, {clip.times[-1]:.1f} s; unless you choose another "
@@ -187,7 +197,8 @@ def report(result: Result, cut: Segmentation) -> str:
         f"**{objects} objects** were found. Click into the frame below to see what a patch of it "
         "attends to.",
         f"{term(f'{cut.clusters} clusters', CLUSTERS)} at {term(f'τ = {cut.tau:g}', TAU)}, with "
-        f"**{analysis.settings.backbone}** on a grid of {analysis.grid[0]}×{analysis.grid[1]} "
+        f"**{backbones.describe(analysis.settings.backbone)}** "
+        f"on a grid of {analysis.grid[0]}×{analysis.grid[1]} "
         f"{term('patches', PATCHES)}; {sum(analysis.timings.values()):.1f} s: {seconds}.",
         *(f"⚠ {text}" for text in result.notices),
     ]
@@ -316,7 +327,9 @@ def code(result: Result, cut: Segmentation, edits: Edits, link: str) -> str:
     )
     changed = "".join(f".merged({i}, {into})" for i, into in edits.merges)
     changed += f".named({dict(edits.names)!r})" if edits.names else ""
-    return f"""# Command line (names and merges are made in Python or on the page)
+    said = backbones.describe(settings.backbone)
+    about = f"# Backbone: {said}\n" if said != settings.backbone else ""
+    return f"""{about}# Command line (names and merges are made in Python or on the page)
 python -m bavos_core segment CLIP --out results --backbone {settings.backbone}{option} \\
     --correlator {correlator} --frames {settings.frames} --patches {settings.patches} \\
     --tau {cut.tau!r}
@@ -359,5 +372,4 @@ def as_json(result: Result) -> dict[str, Any]:
         "sources": list(analysis.sources()),
         "seconds": {stage: round(value, 3) for stage, value in analysis.timings.items()},
         "notices": list(result.notices),
-        "builtin": analysis.settings.backbone == backbones.BUILTIN,
     }

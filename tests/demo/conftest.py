@@ -33,7 +33,7 @@ CHROMIUM_OPTIONS = [
     "--disable-sync",
     "--no-first-run",
 ]
-SERVED = DemoSettings(backbone="builtin", max_frames=6)
+SERVED = DemoSettings(backbone="descriptors", max_frames=6)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -61,7 +61,7 @@ def example_facts(example: Path) -> dict:
 def tiny_analysis() -> Analysis:
     """Three frames of noise, analysed."""
     frames = np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), np.uint8)
-    return analyse(frames, Settings(backbone="builtin", size=(48, 64), device="cpu"))
+    return analyse(frames, Settings(backbone="descriptors", size=(48, 64), device="cpu"))
 
 
 @pytest.fixture(scope="session")
@@ -110,10 +110,10 @@ def served() -> Iterator[Jobs]:
 
 
 @pytest.fixture(scope="session")
-def server(served: Jobs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(served: Jobs) -> Iterator[str]:
     """The page, served from this process; its address."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
+        patch.setenv("GRADIO_TEMP_DIR", str(served.store.cache))
         page = build(served)
         _, address, _ = page.launch(
             server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options(SERVED)

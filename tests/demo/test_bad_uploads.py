@@ -21,7 +21,8 @@ UPLOADS = [name for name in CASES if "." in name]  # a folder cannot be uploaded
 # The client cannot read a link that leads nowhere either, and waits for ever for a pipe.
 SENT = [name for name in UPLOADS if name not in ("dangling.mp4", "loop.mp4", "pipe.mp4")]
 STRICT = DemoSettings(
-    backbone="builtin", max_upload_mib=1, max_seconds=600, max_clip_frames=500, max_megapixels=4,
+    backbone="descriptors", max_upload_mib=1, max_seconds=600, max_clip_frames=500,
+    max_megapixels=4,
     max_zip_members=50, max_zip_ratio=200, decode_seconds=30, max_frames=6,
 )  # fmt: skip
 quietly = pytest.mark.filterwarnings(
@@ -66,7 +67,7 @@ def test_the_api_gives_a_result_or_a_sentence(name, client, tmp_path) -> None:
     path = tmp_path / name
     CASES[name].make(path)
     try:
-        summary, _ = client.predict(handle_file(path), "builtin", 2, 48, api_name="/segment")
+        summary, _ = client.predict(handle_file(path), "descriptors", 2, 48, api_name="/segment")
     except AppError as error:
         check_sentence(str(error), path)
     else:

@@ -19,7 +19,7 @@ FRAMES = 4  # analysed
 PATCHES = 300  # of a frame, about
 FILES = {
     "bavos.zip", "overlay.mp4", "masks.zip", "masks.json", "labels.npz",
-    "hierarchy.json", "hierarchy.svg", "summary.json", "correlator.safetensors",
+    "hierarchy.json", "hierarchy.svg", "summary.json",
 }  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def client(server: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
 @pytest.fixture(scope="module")
 def segmented(client: Client, example: Path) -> tuple[dict, str]:
     """Summary and overlay of the example."""
-    return client.predict(handle_file(example), "builtin", FRAMES, PATCHES, api_name="/segment")
+    return client.predict(handle_file(example), "descriptors", FRAMES, PATCHES, api_name="/segment")
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +98,7 @@ def test_the_api_offers_exactly_the_documented_endpoints(client) -> None:
 
 
 def test_segment_describes_the_clip_and_what_was_found(summary, example_facts) -> None:
-    assert summary["backbone"] == "builtin"
-    assert summary["builtin"] is True
+    assert summary["backbone"] == "descriptors"
     assert summary["frames"] == example_facts["frames"]
     assert summary["size"] == example_facts["size"][::-1]
     assert len(summary["analysed"]) == FRAMES
@@ -119,7 +118,9 @@ def test_the_overlay_decodes_to_as_many_frames_as_the_clip(segmented, decode, ex
 
 
 def test_two_results_have_different_ids(client, summary, small_clip) -> None:
-    other, _ = client.predict(handle_file(small_clip), "builtin", 2, PATCHES, api_name="/segment")
+    other, _ = client.predict(
+        handle_file(small_clip), "descriptors", 2, PATCHES, api_name="/segment"
+    )
     assert other["result"] != summary["result"]
 
 
@@ -132,7 +133,7 @@ def test_an_unreachable_backbone_is_replaced_within_seconds_and_a_notice_says_so
     )
     overhead = time.perf_counter() - start - sum(found["seconds"].values())
     assert overhead < 10
-    assert found["backbone"] == "builtin"
+    assert found["backbone"] == "bundled-vits14"
     assert any("dino-vits8" in notice for notice in found["notices"])
 
 
@@ -158,7 +159,7 @@ def test_a_finer_cut_has_a_lower_tau_and_another_picture(client, summary) -> Non
 
 
 @pytest.mark.parametrize("head", [-1, 0])
-@pytest.mark.parametrize("source", ["framewise", "untrained", "learned", "keys"])
+@pytest.mark.parametrize("source", ["framewise", "cross-frame", "untrained", "keys"])
 def test_attend_gives_a_distribution_a_picture_and_a_video(
     client, summary, decode, source, head
 ) -> None:
@@ -175,7 +176,7 @@ def test_attend_gives_a_distribution_a_picture_and_a_video(
 
 
 def test_every_source_of_the_summary_is_tested_above(summary) -> None:
-    assert set(summary["sources"]) == {"framewise", "untrained", "learned", "keys"}
+    assert set(summary["sources"]) == {"framewise", "cross-frame", "untrained", "keys"}
 
 
 def test_sources_and_places_differ_in_their_rows(client, summary) -> None:
@@ -272,7 +273,7 @@ def test_the_picture_of_the_hierarchy_is_well_formed(exported) -> None:
 
 def test_the_summary_file_tells_settings_versions_and_seconds(exported, summary) -> None:
     found = json.loads(exported["summary.json"].read_text())
-    assert found["settings"]["backbone"] == "builtin"
+    assert found["settings"]["backbone"] == "descriptors"
     assert found["clusters"] == summary["clusters"]
     assert found["frames_analysed"] == FRAMES
     assert {"python", "torch", "timm", "numpy"} <= set(found["versions"])
@@ -290,12 +291,12 @@ def test_export_at_another_granularity_has_as_many_clusters(client, summary) -> 
 
 
 def test_text_that_says_it_is_a_video_is_refused_in_one_sentence(client, not_a_video) -> None:
-    said = refusal(client, handle_file(not_a_video), "builtin", 4, PATCHES, api_name="/segment")
+    said = refusal(client, handle_file(not_a_video), "descriptors", 4, PATCHES, api_name="/segment")
     assert "notes.mp4" in said
 
 
 def test_no_clip_at_all_is_refused_in_one_sentence(client) -> None:
-    assert "clip" in refusal(client, None, "builtin", 4, PATCHES, api_name="/segment")
+    assert "clip" in refusal(client, None, "descriptors", 4, PATCHES, api_name="/segment")
 
 
 @pytest.mark.parametrize("backbone", ["resnet50", "no-such-net", "../../etc/passwd", ""])
@@ -306,12 +307,12 @@ def test_what_is_no_backbone_is_refused_in_one_sentence(client, small_clip, back
 
 @pytest.mark.parametrize("patches", [0, -5, 10**7])
 def test_patches_beyond_the_limits_are_refused_in_one_sentence(client, small_clip, patches) -> None:
-    said = refusal(client, handle_file(small_clip), "builtin", 4, patches, api_name="/segment")
+    said = refusal(client, handle_file(small_clip), "descriptors", 4, patches, api_name="/segment")
     assert str(patches) in said
 
 
 def test_fewer_patches_give_a_coarser_grid(client, summary, small_clip) -> None:
-    found, _ = client.predict(handle_file(small_clip), "builtin", 2, 48, api_name="/segment")
+    found, _ = client.predict(handle_file(small_clip), "descriptors", 2, 48, api_name="/segment")
     assert np.prod(found["grid"]) == pytest.approx(48, rel=0.2)
     assert np.prod(summary["grid"]) == pytest.approx(PATCHES, rel=0.1)
 
@@ -324,7 +325,7 @@ def test_one_zip_holds_all_other_files(exported) -> None:
 
 
 def test_zero_frames_are_refused_in_one_sentence(client, small_clip) -> None:
-    refusal(client, handle_file(small_clip), "builtin", 0, PATCHES, api_name="/segment")
+    refusal(client, handle_file(small_clip), "descriptors", 0, PATCHES, api_name="/segment")
 
 
 @pytest.mark.parametrize(

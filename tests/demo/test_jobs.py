@@ -14,14 +14,14 @@ from demo import pictures, words
 from demo.edits import Edits
 from demo.jobs import Jobs
 from demo.pictures import HeatLook, ObjectsLook
-from demo.presets import PRESETS, Preset
+from demo.presets import PRESETS, Preset, usual_preset
 from demo.settings import DemoSettings
 from demo.store import Result
 
 FEW = Preset(3, 192)
 FILES = {
     "bavos.zip", "overlay.mp4", "masks.zip", "masks.json", "labels.npz",
-    "hierarchy.json", "hierarchy.svg", "summary.json", "correlator.safetensors",
+    "hierarchy.json", "hierarchy.svg", "summary.json",
 }  # fmt: skip
 KEYS = HeatLook("keys")
 
@@ -32,20 +32,20 @@ def ignore(share: float, stage: str) -> None:
 
 @pytest.fixture(scope="module")
 def jobs() -> Iterator[Jobs]:
-    made = Jobs(DemoSettings(backbone="builtin", max_frames=3, preview_side=64))
+    made = Jobs(DemoSettings(backbone="descriptors", max_frames=3, preview_side=64))
     yield made
     made.store.close()
 
 
 @pytest.fixture(scope="module")
 def result(jobs: Jobs, small_clip: Path) -> Result:
-    return jobs.segment(str(small_clip), "builtin", FEW, ignore)[0]
+    return jobs.segment(str(small_clip), "descriptors", FEW, ignore)[0]
 
 
 @pytest.fixture
 def limited() -> Iterator[Jobs]:
     """Takes 1 MiB and 1 second."""
-    made = Jobs(DemoSettings(backbone="builtin", max_upload_mib=1, max_seconds=1))
+    made = Jobs(DemoSettings(backbone="descriptors", max_upload_mib=1, max_seconds=1))
     yield made
     made.store.close()
 
@@ -58,6 +58,12 @@ def sentence(error: pytest.ExceptionInfo[InputError]) -> str:
     return message
 
 
+def written_at(jobs: Jobs, result: Result) -> dict[str, int]:
+    """When each file of a result was written."""
+    with jobs.store.room(result) as folder:
+        return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
 # ---- limits ------------------------------------------------------------------------------------
 
 
@@ -66,7 +72,7 @@ def test_a_file_over_the_limit_is_refused_before_it_is_read(limited, tmp_path) -
     with large.open("wb") as file:
         file.truncate(2**20 + 1)
     with pytest.raises(InputError) as caught:
-        limited.segment(str(large), "builtin", FEW, ignore)
+        limited.segment(str(large), "descriptors", FEW, ignore)
     assert "1 MiB" in sentence(caught)
 
 
@@ -83,7 +89,7 @@ def test_a_file_just_at_the_limit_is_not_too_large(limited, tmp_path, small_clip
 
 def test_a_clip_that_lasts_too_long_is_refused(limited, small_clip) -> None:
     with pytest.raises(InputError) as caught:
-        limited.segment(str(small_clip), "builtin", FEW, ignore)
+        limited.segment(str(small_clip), "descriptors", FEW, ignore)
     message = sentence(caught)
     assert "limit" in message
     assert "1 s" in message
@@ -97,12 +103,12 @@ def test_the_preview_keeps_the_same_limits(limited, small_clip) -> None:
 @pytest.mark.parametrize("path", [None, ""])
 def test_no_clip_is_bad_input(jobs, path) -> None:
     with pytest.raises(InputError) as caught:
-        jobs.segment(path, "builtin", FEW, ignore)
+        jobs.segment(path, "descriptors", FEW, ignore)
     assert "clip" in sentence(caught)
 
 
 def test_no_more_frames_are_analysed_than_the_settings_allow(jobs, small_clip) -> None:
-    found, _ = jobs.segment(str(small_clip), "builtin", Preset(1000, 192), ignore)
+    found, _ = jobs.segment(str(small_clip), "descriptors", Preset(1000, 192), ignore)
     assert len(found.analysis.analysed) == 3
 
 
@@ -111,7 +117,7 @@ def test_no_more_frames_are_analysed_than_the_settings_allow(jobs, small_clip) -
 
 def test_progress_rises_to_the_end_and_names_what_is_done(jobs, small_clip) -> None:
     heard: list[tuple[float, str]] = []
-    jobs.segment(str(small_clip), "builtin", FEW, lambda share, stage: heard.append((share, stage)))
+    jobs.segment(str(small_clip), "descriptors", FEW, lambda *news: heard.append(news))
     shares = [share for share, _ in heard]
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
@@ -119,16 +125,18 @@ def test_progress_rises_to_the_end_and_names_what_is_done(jobs, small_clip) -> N
     assert stages == ["decode", "features", "attention and clustering", "painting the video"]
 
 
-@pytest.mark.parametrize("stop_at", ["decode", "features", "attention and clustering"])
+@pytest.mark.parametrize(
+    "stop_at", ["decode", "features", "attention and clustering", "painting the video"]
+)
 def test_a_job_that_is_stopped_keeps_nothing(tiny_analysis, small_clip, stop_at) -> None:
-    jobs = Jobs(DemoSettings(backbone="builtin"))
+    jobs = Jobs(DemoSettings(backbone="descriptors"))
 
     def stop(share: float, stage: str) -> None:
         if stage == stop_at:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        jobs.segment(str(small_clip), "builtin", FEW, stop)
+        jobs.segment(str(small_clip), "descriptors", FEW, stop)
     assert not jobs.store._results
     assert not [path for path in jobs.store.root.iterdir() if path.is_dir()]
     jobs.store.close()
@@ -138,16 +146,18 @@ def test_an_overlay_that_is_stopped_leaves_no_half_made_video(jobs, result) -> N
     def stop(share: float) -> None:
         raise Cancelled
 
-    before = set(result.folder.iterdir())
-    with pytest.raises(Cancelled):
-        jobs.overlay(result, result.analysis.segment(clusters=2), report=stop)
-    assert set(result.folder.iterdir()) == before
+    with jobs.store.room(result) as folder:
+        before = set(folder.iterdir())
+        with pytest.raises(Cancelled):
+            jobs.overlay(result, result.analysis.segment(clusters=2), report=stop)
+        assert set(folder.iterdir()) == before
 
 
-def test_an_unreachable_backbone_gives_way_to_builtin_with_a_notice(jobs, small_clip) -> None:
+def test_the_bundled_backbone_replaces_one_out_of_reach_with_a_notice(jobs, small_clip) -> None:
     found, _ = jobs.segment(str(small_clip), "dino-vits16", FEW, ignore)
-    assert found.analysis.settings.backbone == "builtin"
+    assert found.analysis.settings.backbone == "bundled-vits14"
     assert any("dino-vits16" in notice for notice in found.notices)
+    assert any("tuned on saliency labels" in notice for notice in found.notices)
 
 
 def test_an_unknown_backbone_is_bad_input_and_not_replaced(jobs, small_clip) -> None:
@@ -168,10 +178,10 @@ def test_the_preview_shows_every_frame_at_preview_size(jobs, small_clip, decode)
 def test_the_overlay_is_at_preview_size_and_made_once(jobs, result, decode) -> None:
     cut = result.analysis.segment(clusters=4)
     path = jobs.overlay(result, cut)
-    written = path.stat().st_mtime_ns
     assert decode(path).shape == (4, 48, 64, 3)
+    written = written_at(jobs, result)
     assert jobs.overlay(result, cut) == path
-    assert path.stat().st_mtime_ns == written
+    assert written_at(jobs, result) == written
 
 
 def test_the_overlay_with_the_background_is_another_video(jobs, result, decode) -> None:
@@ -255,7 +265,7 @@ def test_adapting_gives_a_result_of_its_own_and_can_be_undone(jobs, result) -> N
     assert result.analysis.source == "keys"
     assert jobs.undo(adapted.id)[0] is result
     names = {path.name for path in jobs.files(adapted.id, 4, Edits(), ignore)}
-    assert names == FILES
+    assert names == FILES | {"correlator.safetensors"}
 
 
 def test_adapting_goes_on_from_the_block_of_an_adapted_result(jobs, result) -> None:
@@ -453,8 +463,9 @@ def test_the_levels_play_a_second_each_and_are_made_once(jobs, result, decode) -
     path = jobs.levels_video(result.id, 1)
     levels = len(pictures.level_pictures(result.analysis, 1))
     assert decode(path).shape == (12 * levels, 96, 128, 3)
-    written = path.stat().st_mtime_ns
-    assert jobs.levels_video(result.id, 1).stat().st_mtime_ns == written
+    written = written_at(jobs, result)
+    assert jobs.levels_video(result.id, 1) == path
+    assert written_at(jobs, result) == written
 
 
 # ---- examples and cancelling -------------------------------------------------------------------
@@ -463,7 +474,7 @@ def test_the_levels_play_a_second_each_and_are_made_once(jobs, result, decode) -
 @pytest.fixture
 def with_example(small_clip: Path) -> Iterator[Jobs]:
     """The small clip is the example."""
-    made = Jobs(DemoSettings(backbone="builtin", max_frames=3), examples=[small_clip])
+    made = Jobs(DemoSettings(backbone="descriptors", max_frames=3), examples=[small_clip])
     yield made
     made.store.close()
 
@@ -471,30 +482,31 @@ def with_example(small_clip: Path) -> Iterator[Jobs]:
 def test_an_example_is_analysed_once_for_everybody(with_example, small_clip, tmp_path) -> None:
     copy = tmp_path / "uploaded.mp4"
     copy.write_bytes(small_clip.read_bytes())
-    first, overlay = with_example.segment(str(small_clip), "builtin", FEW, ignore)
-    again, other = with_example.segment(str(copy), "builtin", FEW, ignore)
+    first, overlay = with_example.segment(str(small_clip), "descriptors", FEW, ignore)
+    again, other = with_example.segment(str(copy), "descriptors", FEW, ignore)
     assert again.analysis is first.analysis
     assert again.id != first.id
     assert other.read_bytes() == overlay.read_bytes()
-    finer, _ = with_example.segment(str(copy), "builtin", Preset(2, 300), ignore)
+    finer, _ = with_example.segment(str(copy), "descriptors", Preset(2, 300), ignore)
     assert finer.analysis is not first.analysis
 
 
 def test_an_example_outlives_the_clips_of_others(with_example, small_clip, tmp_path) -> None:
-    first, _ = with_example.segment(str(small_clip), "builtin", FEW, ignore)
+    first, _ = with_example.segment(str(small_clip), "descriptors", FEW, ignore)
     for i in range(100):
-        with_example.store.preview_folder(tmp_path / f"{i}.mp4")
-    again, overlay = with_example.segment(str(small_clip), "builtin", FEW, ignore)
+        with with_example.store.preview_folder(tmp_path / f"{i}.mp4"):
+            pass
+    again, overlay = with_example.segment(str(small_clip), "descriptors", FEW, ignore)
     assert again.analysis is first.analysis
     assert overlay.is_file()
 
 
 def test_warming_up_analyses_the_examples_and_keeps_no_result(with_example, small_clip) -> None:
-    with_example.warm_up("builtin")
+    with_example.warm_up("descriptors")
     assert not with_example.store._results
     assert with_example.pace.seconds(FEW) is not None
-    first, _ = with_example.segment(str(small_clip), "builtin", PRESETS["balanced"], ignore)
-    again, _ = with_example.segment(str(small_clip), "builtin", PRESETS["balanced"], ignore)
+    first, _ = with_example.segment(str(small_clip), "descriptors", PRESETS[usual_preset()], ignore)
+    again, _ = with_example.segment(str(small_clip), "descriptors", PRESETS[usual_preset()], ignore)
     assert first.analysis is again.analysis  # both of what was analysed before anybody asked
 
 
@@ -526,5 +538,5 @@ def test_cancelling_reaches_the_run_of_that_session_only(jobs) -> None:
 
 def test_more_patches_than_the_limit_are_bad_input(jobs, small_clip) -> None:
     with pytest.raises(InputError) as caught:
-        jobs.segment(str(small_clip), "builtin", Preset(2, 10**6), ignore)
+        jobs.segment(str(small_clip), "descriptors", Preset(2, 10**6), ignore)
     assert "4096" in sentence(caught)

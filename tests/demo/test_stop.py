@@ -16,7 +16,7 @@ def test_a_server_that_is_stopped_while_it_warms_up_ends_well_and_leaves_nothing
     tmp_path: Path,
 ) -> None:
     env = os.environ | {
-        "TMPDIR": str(tmp_path), "BAVOS_BACKBONE": "builtin",
+        "TMPDIR": str(tmp_path), "BAVOS_BACKBONE": "descriptors",
         "HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False", "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
     server = subprocess.Popen(
