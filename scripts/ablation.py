@@ -1,6 +1,6 @@
 """What attention adds to features, and what learning adds to attention (paper, Fig. 1 and 2).
 
-    python scripts/ablation.py --davis DAVIS_ROOT --backbone builtin [--correlator FILE …]
+    python scripts/ablation.py --davis DAVIS_ROOT --backbone NAME [--correlator FILE …]
 
 Development split, every 5th frame, best single cluster of a video (`scripts/measure.py`), the tree
 cut at several τ. "features" are clustered by k-means, for as many clusters as COUNTS says.
@@ -58,7 +58,7 @@ def by_attention(clip: Clip, correlator: str) -> Labels:
 def source_of(clip: Clip, correlator: str) -> tuple[Settings, Sources, TrainedBlock | None]:
     """What an option of --correlator means for a clip."""
     settings = Settings(size=clip.settings.size, correlator=correlator)
-    return settings, *choose_source(settings, clip.features.channels)
+    return settings, *choose_source(settings, clip.features.channels, "keys")
 
 
 # ---- pictures -----------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def main() -> None:
     """Print the table; write the sheets."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--davis", type=Path, required=True)
-    parser.add_argument("--backbone", default="builtin")
+    parser.add_argument("--backbone", default="bundled-vits14")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--size", default="192x384")
     parser.add_argument("--correlator", nargs="*", default=[], help="trained blocks to compare")

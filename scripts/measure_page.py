@@ -125,7 +125,7 @@ def adapting_seconds(jobs: Jobs, key: str, steps: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clip", type=Path, required=True)
-    parser.add_argument("--backbone", default="builtin")
+    parser.add_argument("--backbone", default="bundled-vits14")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--cancels", type=int, default=10)
     parser.add_argument("--steps", type=int, default=100)

@@ -102,11 +102,12 @@ class Line:
 
 def tables(options: argparse.Namespace) -> dict[str, list[Line]]:
     """All tables: what is compared, and by which settings."""
-    builtin = Settings(backbone="builtin", size=(192, 384), correlator="keys")
-    descriptors = replace(builtin, backbone="descriptors")
+    bundled = Settings(backbone="bundled-vits14", size=(336, 672))
+    descriptors = Settings(backbone="descriptors", size=(192, 384))
     found = {
         "backbones": [
-            Line("`builtin`, keys", builtin), Line("`descriptors`, keys", descriptors),
+            Line("`bundled-vits14` (saliency labels), cross-frame", bundled),
+            Line("`descriptors`, keys", descriptors),
         ]
     }  # fmt: skip
     if options.weights is None:
@@ -123,8 +124,8 @@ def tables(options: argparse.Namespace) -> dict[str, list[Line]]:
         "masks": [
             Line("refined", base),
             Line("nearest", replace(base, refine=False)),
-            Line("`builtin`, refined", builtin),
-            Line("`builtin`, nearest", replace(builtin, refine=False)),
+            Line("`bundled-vits14` (saliency labels), refined", bundled),
+            Line("`bundled-vits14` (saliency labels), nearest", replace(bundled, refine=False)),
             Line("`descriptors`, refined", descriptors),
             Line("`descriptors`, nearest", replace(descriptors, refine=False)),
         ],

@@ -1,6 +1,6 @@
 """Objects of the same frames by several backbones, one row each, in one picture.
 
-python scripts/side_by_side.py assets/examples/*.mp4 --out assets/backbones/builtin.jpg
+python scripts/side_by_side.py assets/examples/*.mp4 --out side_by_side.jpg
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
     """Write the picture: a pair of rows for each clip."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clips", type=Path, nargs="+")
-    parser.add_argument("--backbones", nargs="+", default=["descriptors", "builtin"])
+    parser.add_argument("--backbones", nargs="+", default=["descriptors", "bundled-vits14"])
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     rows = [

@@ -84,7 +84,7 @@ def parts(content: bytes) -> Iterator[bytes]:
 
 def ask(client: Client, clip: Path) -> tuple[str, str]:
     """Segment a clip: the id of the result, and what it looks like."""
-    name, frames, patches = "builtin", FRAMES, PATCHES
+    name, frames, patches = "descriptors", FRAMES, PATCHES
     summary, overlay = client.predict(handle_file(clip), name, frames, patches, api_name="/segment")
     kept = {name: summary[name] for name in ("clusters", "grid", "tau", "background")}
     return summary["result"], json.dumps(kept) + fingerprint(overlay)
@@ -153,7 +153,7 @@ def serving(folder: Path, keep_seconds: int) -> Iterator[Server]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     env = os.environ | {
-        "TMPDIR": str(folder), "GRADIO_SERVER_PORT": str(port), "BAVOS_BACKBONE": "builtin",
+        "TMPDIR": str(folder), "GRADIO_SERVER_PORT": str(port), "BAVOS_BACKBONE": "descriptors",
         "BAVOS_WARM_UP": "0", "BAVOS_KEEP_SECONDS": str(keep_seconds), "BAVOS_STORE_MIB": "32",
         "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1",
     }  # fmt: skip
@@ -253,7 +253,7 @@ class Load:
         """Cancel at a random moment; what had ended before is a result like any other."""
         i = rng.randrange(len(self.clips))
         job = client.submit(
-            handle_file(self.clips[i]), "builtin", FRAMES, PATCHES, api_name="/segment"
+            handle_file(self.clips[i]), "descriptors", FRAMES, PATCHES, api_name="/segment"
         )
         time.sleep(rng.random() * 1.5)
         client.predict(api_name="/cancel")
@@ -267,7 +267,9 @@ class Load:
     def run_away(self, client: Client, rng: random.Random) -> None:
         """Leave while the clip is worked on."""
         i = rng.randrange(len(self.clips))
-        client.submit(handle_file(self.clips[i]), "builtin", FRAMES, PATCHES, api_name="/segment")
+        client.submit(
+            handle_file(self.clips[i]), "descriptors", FRAMES, PATCHES, api_name="/segment"
+        )
         time.sleep(rng.random())
         self.tally.add("left")
 
