@@ -192,6 +192,7 @@ class Jobs:
         The examples are analysed once for everybody.
         """
         clip = self.open(path)
+        self.store.touch(Path(str(path)))
         run_settings, notices = self._plan(backbone, preset)
         example = self._example(Path(str(path)))
         with self._alone(report, (example, run_settings)):

@@ -159,6 +159,12 @@ class Store:
                     del self._previews[clip]
                     room.give_up()
 
+    def touch(self, upload: Path) -> None:
+        """Start the time of an upload anew, so that it is not swept away while it is used."""
+        if self.cache in upload.parents:
+            with suppress(OSError):
+                os.utime(upload)
+
     def keep_cached(self) -> None:
         """What is in the cache now belongs to the page and stays until the store is closed."""
         self._lasting = frozenset(self.cache.rglob("*"))
@@ -270,6 +276,8 @@ def _linked(file: Path, target: Path) -> Path:
     """A second name for a file that outlives the first; a copy where links cannot be made."""
     try:
         os.link(file, target)
+    except FileNotFoundError as error:
+        raise InputError("The clip is no longer on the server; upload it again.") from error
     except OSError:
         shutil.copyfile(file, target)
     return target

@@ -245,7 +245,10 @@ def test_a_result_whose_first_files_fail_is_not_kept(store, put, tiny_analysis, 
 
 def test_a_clip_that_went_leaves_no_folder(store, put, tiny_analysis, tmp_path) -> None:
     before = set(store.root.iterdir())
-    with pytest.raises(FileNotFoundError), store.put(tiny_analysis, tmp_path / "none.mp4", ()):
+    with (
+        pytest.raises(InputError, match="no longer on the server; upload it again"),
+        store.put(tiny_analysis, tmp_path / "none.mp4", ()),
+    ):
         pass
     assert set(store.root.iterdir()) == before
 
@@ -402,3 +405,15 @@ def test_old_files_of_the_cache_go_and_those_of_the_page_stay(monkeypatch) -> No
         later += 100
     assert {path.name for path in store.cache.rglob("*")} == {"a", "example.webp"}
     store.close()
+
+
+def test_an_upload_that_is_used_counts_as_new_and_nothing_else_is_touched(store, clip) -> None:
+    upload = store.cache / "a" / "upload.mp4"
+    upload.parent.mkdir(parents=True)
+    upload.write_bytes(b"clip")
+    for path in (upload, clip):
+        os.utime(path, (1, 1))
+        store.touch(path)
+    assert upload.stat().st_mtime > 1
+    assert clip.stat().st_mtime == 1
+    store.touch(store.cache / "absent.mp4")
