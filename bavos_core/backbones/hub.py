@@ -55,7 +55,8 @@ def fetch(timm_name: str) -> Path | None:
         except Exception:  # noqa: S112 - each library on the way has its own errors
             continue
     with _lock:
-        _questions[repo].yes = False
+        question = _questions[repo]
+        question.yes, question.deadline = False, time.monotonic()
     return None
 
 
