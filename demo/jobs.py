@@ -270,13 +270,13 @@ class Jobs:
     def _warmed_up(self, example: Path, backbone: str, stop: StopFlag) -> bool:
         """Analyse an example; return whether that is done, or gave way to a visitor."""
         preset = PRESETS[usual_preset()]
-        job = (example, self._plan(backbone, preset)[0])
 
         def give_way(_share: float, _stage: str) -> None:
             if any(other != job for other in self._waiting):
                 raise _GaveWay
 
         try:
+            job = (example, self._plan(backbone, preset)[0])
             result, _ = self.segment(str(example), backbone, preset, stop.raising(give_way))
         except _GaveWay:
             return False

@@ -510,6 +510,20 @@ def test_warming_up_analyses_the_examples_and_keeps_no_result(with_example, smal
     assert first.analysis is again.analysis  # both of what was analysed before anybody asked
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [DemoSettings(backbone="no-such-net"), DemoSettings(backbone="descriptors", max_patches=10)],
+)
+def test_warming_up_with_settings_that_cannot_be_used_leaves_it_to_visitors_to_be_told(
+    settings, small_clip
+) -> None:
+    jobs = Jobs(settings, examples=[small_clip])
+    jobs.warm_up(settings.backbone)  # raises nothing: a thread would write a traceback
+    with pytest.raises(InputError):
+        jobs.segment(str(small_clip), settings.backbone, PRESETS[usual_preset()], ignore)
+    jobs.close()
+
+
 def test_two_previews_of_one_clip_at_once_are_both_whole(with_example, small_clip, decode) -> None:
     found: list[Path] = []
     threads = [
