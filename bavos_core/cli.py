@@ -11,7 +11,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -127,8 +127,7 @@ def run_segment(options: argparse.Namespace) -> int:
         )
     shown = ("clusters", "objects", "frames", "frames_analysed", "seconds")
     print(json.dumps({key: document[key] for key in shown}))
-    for warning in document["warnings"]:
-        print(f"Note: {warning}", file=sys.stderr)
+    _tell(document["warnings"])
     return 0
 
 
@@ -157,7 +156,13 @@ def run_attend(options: argparse.Namespace) -> int:
             }
         )
     )
+    _tell(analysis.notes)
     return 0
+
+
+def _tell(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f"Note: {note}", file=sys.stderr)
 
 
 def run_benchmark(options: argparse.Namespace) -> int:

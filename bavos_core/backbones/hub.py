@@ -94,8 +94,8 @@ def _asked(repo: str) -> _Question:
     with _lock:
         question = _questions.get(repo)
         now = time.monotonic()
-        old = question is None or now > question.deadline + KEEP_SECONDS
-        if question is None or (old and question.answered.is_set()):
+        old = question and question.answered.is_set() and now > question.deadline + KEEP_SECONDS
+        if question is None or old:
             question = _questions[repo] = _Question(now + ANSWER_SECONDS)
             threading.Thread(target=_ask, args=(repo, question), daemon=True).start()
         return question
