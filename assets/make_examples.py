@@ -419,7 +419,7 @@ def hide_and_seek(t: float) -> Shot:
     return Shot((0, -8.2, 3.0), (0, 0, 0.9), [*room, toy, *walker])
 
 
-def car(pose: Pose, travelled: float) -> list[Part]:
+def car(pose: Pose, travelled: float, object_id: int) -> list[Part]:
     """Body, cabin, lamps and four rolling wheels; drives along its own +x axis."""
     parts = [("box", "car", at(0, 0, 0.45) @ size(1, 0.5, 0.27))]
     parts += [("box", "glass", at(-0.15, 0, 0.85) @ size(0.55, 0.42, 0.28))]
@@ -429,7 +429,7 @@ def car(pose: Pose, travelled: float) -> list[Part]:
             axle = at(x, 0.5 * side, 0.28) @ turn("y", np.degrees(travelled / 0.28))
             wheel = axle @ turn("x", 90) @ size(0.28, 0.28, 0.3)
             parts += [("wheel", "tyre", wheel)]
-    return [Part(mesh, skin, pose @ local, 3) for mesh, skin, local in parts]
+    return [Part(mesh, skin, pose @ local, object_id) for mesh, skin, local in parts]
 
 
 def orbit(t: float) -> Shot:
@@ -442,7 +442,7 @@ def orbit(t: float) -> Shot:
         Part("torus", "sprinkles", at(1.05, 0.45, 0.4) @ size(0.85, 0.85, 0.85), 1),
         Part("box", "patchwork", at(-0.95, 0.1, 0.66) @ turn("z", 25) @ size(0.62, 0.62, 0.62), 2),
     ]
-    return Shot(eye, (0, 0, 0.2), parts + car(drive, 2.0 * np.radians(heading)))
+    return Shot(eye, (0, 0, 0.2), parts + car(drive, 2.0 * np.radians(heading), 3))
 
 
 def fish(pose: Pose, skin: str, fin: str, beat: float, object_id: int) -> list[Part]:
@@ -613,20 +613,21 @@ def describe(example: Example, out: Path) -> dict:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "examples")
-    parser.add_argument("--only", choices=[example.name for example in EXAMPLES])
+def command(examples: tuple[Example, ...], kind: str, purpose: str, frames: int) -> None:
+    """Render clips as the command line asks: into the folder `kind`, listed in `kind`.json."""
+    parser = argparse.ArgumentParser(description=purpose)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / kind)
+    parser.add_argument("--only", choices=[example.name for example in examples])
     parser.add_argument("--spp", type=int, default=SPP, help="samples per pixel")
-    parser.add_argument("--frames", type=int, default=FRAMES)
+    parser.add_argument("--frames", type=int, default=frames)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    for example in EXAMPLES:
+    for example in examples:
         if args.only in (None, example.name):
             write_example(example, args.out, args.frames, args.spp)
-    index = [describe(e, args.out) for e in EXAMPLES if (args.out / f"{e.name}.mp4").exists()]
-    (args.out / "examples.json").write_text(json.dumps(index, indent=2) + "\n")
+    index = [describe(e, args.out) for e in examples if (args.out / f"{e.name}.mp4").exists()]
+    (args.out / f"{kind}.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    command(EXAMPLES, "examples", __doc__.splitlines()[0], FRAMES)
