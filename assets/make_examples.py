@@ -613,12 +613,14 @@ def describe(example: Example, out: Path) -> dict:
     }
 
 
-def command(examples: tuple[Example, ...], kind: str, purpose: str, frames: int) -> None:
+def command(
+    examples: tuple[Example, ...], kind: str, purpose: str, frames: int = FRAMES, spp: int = SPP
+) -> None:
     """Render clips as the command line asks: into the folder `kind`, listed in `kind`.json."""
     parser = argparse.ArgumentParser(description=purpose)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / kind)
     parser.add_argument("--only", choices=[example.name for example in examples])
-    parser.add_argument("--spp", type=int, default=SPP, help="samples per pixel")
+    parser.add_argument("--spp", type=int, default=spp, help="samples per pixel")
     parser.add_argument("--frames", type=int, default=frames)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -630,4 +632,4 @@ def command(examples: tuple[Example, ...], kind: str, purpose: str, frames: int)
 
 
 if __name__ == "__main__":
-    command(EXAMPLES, "examples", __doc__.splitlines()[0], FRAMES)
+    command(EXAMPLES, "examples", __doc__.splitlines()[0])
