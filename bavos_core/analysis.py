@@ -28,10 +28,13 @@ from .attention import AttentionRows, centred_unit, key_frames, perplexity_scale
 from .backbones import FRAMES_AT_ONCE_ON_CPU, Backbone, Features
 from .correlator import TemporalCorrelator, untrained
 from .download import local_file
+from .edits import Edit
 from .errors import InputError
 from .files import replacing
-from .hierarchy import ClusterTree, grow
-from .masks import Segmentation, background_clusters, soft_membership
+from .hierarchy import ClusterTree, grow, with_instances
+from .instances import Looks, everywhere, instances, patch_looks
+from .masks import Segmentation, soft_membership
+from .roles import background
 from .settings import (
     FRAMES_ON_CPU,
     FRAMES_ON_CUDA,
@@ -45,8 +48,9 @@ from .trained import TrainedBlock, block_from, block_tensors, read_trained
 from .video import ArrayClip, Clip, open_clip, sample_indices
 
 Progress = Callable[[str, float], None]  # stage name, share of the stage done 0 … 1
-FORMAT = 2  # of the analysis file
+FORMAT = 3  # of the analysis file
 _CLUSTERING = "attention and clustering"  # the stage
+_INSTANCES = "instances"  # the stage
 _SHORT = "The memory of the GPU did not suffice, so the features were computed"
 _SHORT_CLUSTERING = "The memory of the GPU did not suffice, so the clustering ran on the CPU."
 
@@ -85,6 +89,8 @@ class Analysis:
     nearest: np.ndarray  # (T, h, w, k) int32: nearest leaves of every patch
     distance: np.ndarray  # (T, h, w, k) float16: their symmetric KL
     levels: np.ndarray  # (R, T, h, w) int32: clusters after the window merge and each global round
+    saliency: np.ndarray | None  # (T, h, w) float32: what the backbone's [CLS] token attends to
+    edits: tuple[Edit, ...] = ()  # what a person changed, in order
     notes: tuple[str, ...] = ()  # sentences that a user should see beside the result
     timings: dict[str, float] = field(default_factory=dict)  # seconds a stage
     peak_memory_mib: float | None = None  # of the process, where the system tells
@@ -108,9 +114,10 @@ class Analysis:
     # ---- objects -------------------------------------------------------------------------------
 
     def segment(self, tau: float | None = None, *, clusters: int | None = None) -> Segmentation:
-        """Cut the hierarchy at symmetric KL `tau`, or into a number of clusters.
+        """Return a cut of the hierarchy at symmetric KL `tau` or into so many clusters, edited.
 
-        Without either, at the settings' τ. Takes milliseconds. Raises InputError for τ ≤ 0.
+        Without either, the cut is at the settings' τ. Takes milliseconds; a tenth of a second for
+        every split among the edits. Raise InputError for τ ≤ 0.
         """
         if clusters is None:
             height = self.settings.tau if tau is None else tau
@@ -124,7 +131,47 @@ class Analysis:
         count = int(leaf_cluster.max()) + 1
         labels = leaf_cluster[self.nearest[..., 0]]
         soft = soft_membership(self.nearest, self.distance, leaf_cluster, count)
-        return Segmentation(height, leaf_cluster, labels, soft, background_clusters(labels, count))
+        roles = background(labels, count, self.saliency)
+        cut = Segmentation(height, leaf_cluster, labels, soft, roles, cut=count)
+        for edit in self.edits:
+            cut = self._apply(edit, cut)
+        return cut
+
+    def edited(self, *edits: Edit) -> Analysis:
+        """Return the same analysis with more edits; `segment` applies all of them in order."""
+        return replace(self, edits=(*self.edits, *edits))
+
+    def undone(self) -> Analysis:
+        """Return the same analysis without the last edit."""
+        return replace(self, edits=self.edits[:-1])
+
+    def _apply(self, edit: Edit, cut: Segmentation) -> Segmentation:
+        """Return an edited cut; one that the edit does not concern stays as it is."""
+        if edit.at not in (None, cut.cut) or max(edit.clusters) >= cut.clusters:
+            return cut
+        match edit.action, edit.value:
+            case "name", str(name):
+                return cut.named({edit.cluster: name})
+            case "role", ("object" | "background") as role:
+                return cut.with_role(edit.cluster, role)
+            case "merge", int(into):
+                return cut.merged(edit.cluster, into)
+        parts = self._parts(cut, edit.cluster)
+        return cut if parts is None else cut.split(edit.cluster, parts)
+
+    def _parts(self, cut: Segmentation, cluster: int) -> np.ndarray | None:
+        """Return the parts of a cluster (T, h, w), or None where there is only one.
+
+        They are its instances; if it holds one only, what the hierarchy divides it into first.
+        """
+        inside = cut.labels == cluster
+        found = instances(inside, self._looks)
+        if found is None:
+            part_of_leaf = self.tree.first_parts(np.flatnonzero(cut.leaf_cluster == cluster))
+            found = np.where(inside, part_of_leaf[self.nearest[..., 0]], -1)
+            if len(np.unique(found[inside])) < 2:
+                return None
+        return everywhere(found)
 
     # ---- attention -----------------------------------------------------------------------------
 
@@ -231,6 +278,10 @@ class Analysis:
         return self.features.tokens
 
     @cached_property
+    def _looks(self) -> Looks:
+        return patch_looks(self.frames, self.tokens, self.grid)
+
+    @cached_property
     def _by_backbone(self) -> Projection:
         features = self.features
         return Projection(features.queries, features.keys, features.scale)
@@ -257,14 +308,18 @@ class Analysis:
             "times": self.times, "analysed": self.analysed, "frames": self.frames,
             "queries": self.queries.numpy(), "keys": self.keys.numpy(),
             "merges": self.tree.merges, "counts": self.tree.counts, "rows": self.tree.rows,
+            "instances": self.tree.instances,
             "nearest": self.nearest, "distance": self.distance, "levels": self.levels,
         }  # fmt: skip
+        if self.saliency is not None:
+            arrays["saliency"] = self.saliency
         if self.block is not None:
             arrays |= {f"block.{k}": v.numpy() for k, v in block_tensors(self.block).items()}
         meta = {
             "format": FORMAT, "settings": self.settings.to_dict(), "clip_name": self.clip_name,
             "frame_names": self.frame_names, "grid": self.grid, "source": self.source,
             "framewise_scale": self.framewise_scale, "notes": self.notes,
+            "edits": [edit.to_dict() for edit in self.edits],
             "timings": self.timings, "peak_memory_mib": self.peak_memory_mib,
             "block": self.block.metadata if self.block else {},
         }  # fmt: skip
@@ -296,16 +351,19 @@ class Analysis:
             for name in list(arrays)
             if name.startswith("block.")
         }
-        tree = ClusterTree(*(arrays.pop(name) for name in ("merges", "counts", "rows")))
+        parts = ("merges", "counts", "rows", "instances")
+        tree = ClusterTree(*(arrays.pop(name) for name in parts))
         queries, keys = (torch.from_numpy(arrays.pop(name)) for name in ("queries", "keys"))
         meta |= {
             "settings": Settings.from_dict(meta["settings"]),
             "frame_names": tuple(meta["frame_names"]),
             "notes": tuple(meta["notes"]),
+            "edits": tuple(map(Edit.from_dict, meta["edits"])),
             "grid": tuple(meta["grid"]),
         }
         about = meta.pop("block")
         block = block_from(weights, about, "the analysis file") if weights else None
+        arrays.setdefault("saliency", None)
         return cls(**meta, **arrays, queries=queries, keys=keys, block=block, tree=tree)
 
 
@@ -350,6 +408,10 @@ def analyse(
     with clock.stage(_CLUSTERING):
         source, block = choose_source(settings, features.channels, backbone.source)
         found, more = _cluster(features, source, block, settings, compute, report)
+    saliency = _saliency(features)
+    with clock.stage(_INSTANCES):
+        looks = patch_looks(frames, features.tokens, grid)
+        found |= tell_apart(found["tree"], found["nearest"], looks, saliency, settings)
     return Analysis(
         settings=settings,
         clip_name=opened.name,
@@ -361,6 +423,7 @@ def analyse(
         queries=features.queries.half().cpu(),
         keys=features.keys.half().cpu(),
         framewise_scale=features.scale,
+        saliency=saliency,
         notes=(
             *filter(None, (substitute, backbone.note)),
             *_notes(opened, analysed, missing),
@@ -391,13 +454,63 @@ def recluster(
             _check_channels(block, features.channels, analysis.settings.backbone, "The block")
         source: Sources = "learned" if block else "keys"
         found, memory = _cluster(features, source, block, analysis.settings, compute, report)
+    with clock.stage(_INSTANCES):
+        about = analysis._looks, analysis.saliency, analysis.settings
+        found |= tell_apart(found["tree"], found["nearest"], *about)
     return replace(
         analysis,
         **found,
+        edits=(),
         notes=tuple(dict.fromkeys((*analysis.notes, *memory))),  # each once
         timings=analysis.timings | clock.seconds,
         peak_memory_mib=_peak_memory_mib(),
     )
+
+
+def tell_apart(
+    tree: ClusterTree,
+    nearest: np.ndarray,
+    looks: Looks,
+    saliency: np.ndarray | None,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Return the tree and the nearest leaves with the instances of every cluster of the usual cut.
+
+    Instances that are background are one: of scenery, nobody wants single pieces. In exact mode
+    nothing is told apart, since the paper does not.
+    """
+    if settings.exact:
+        return {}
+    leaf_cluster = tree.cut(settings.tau)
+    labels = leaf_cluster[nearest[..., 0]]
+    count = int(leaf_cluster.max()) + 1
+    found = {}
+    for cluster in range(count):
+        parts = instances(labels == cluster, looks)
+        if parts is None:
+            continue
+        alone = np.where(parts >= 0, count + parts, labels)  # numbers after all clusters
+        scenery = background(alone, count + parts.max() + 1, saliency)
+        parts = _background_as_one(parts, scenery[count:])
+        if parts.max() > 0:
+            found[cluster] = everywhere(parts)
+    divided, nearest = with_instances(tree, nearest, leaf_cluster, found, tau=settings.tau)
+    return {"tree": divided, "nearest": nearest}
+
+
+def _background_as_one(parts: np.ndarray, scenery: np.ndarray) -> np.ndarray:
+    """Return parts (T, h, w) renumbered so that all that are background (K,) bool are one."""
+    first = np.flatnonzero(scenery)[:1]
+    same = np.where(scenery, first if len(first) else 0, np.arange(len(scenery)))
+    number = np.unique(same, return_inverse=True)[1]
+    return np.where(parts >= 0, number[parts], -1)
+
+
+def _saliency(features: Features) -> np.ndarray | None:
+    """Return what [CLS] attends to over the grid (T, h, w) float32, if there is a [CLS]."""
+    if features.saliency is None:
+        return None
+    return features.saliency.cpu().numpy().reshape(-1, *features.grid)
 
 
 def _encode(

@@ -6,7 +6,8 @@ are 0 … L-1, and merge i makes node L + i.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -36,6 +37,12 @@ class ClusterTree:
     merges: np.ndarray  # (L-1, 4) float64: child, child, height (symmetric KL), patches
     counts: np.ndarray  # (L, T) int32: patches of each leaf in each frame
     rows: np.ndarray  # (L, M) float16: mean attention row of each leaf, in units of 1/M
+    # (L-1,) bool: merges of instances of one cluster, which attention does not tell apart
+    instances: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+    def __post_init__(self) -> None:
+        if len(self.instances) != len(self.merges):
+            object.__setattr__(self, "instances", np.zeros(len(self.merges), bool))
 
     @property
     def leaves(self) -> int:
@@ -138,6 +145,22 @@ class ClusterTree:
                 open_nodes.extend(self.merges[node - self.leaves, :2].astype(int).tolist())
         return np.sort(found)
 
+    def first_parts(self, leaves: np.ndarray) -> np.ndarray:
+        """Return what the tree divides some leaves into first: the part of each, (L,) int64.
+
+        Those of one node are in its two children; those of several, each in its node; others in
+        none, which is -1.
+        """
+        chosen = np.full(self.leaves, -1)
+        chosen[leaves] = 0
+        inside = np.append(self.node_clusters(chosen) >= 0, False)  # there is no node -1
+        tops = np.flatnonzero(inside[:-1] & ~inside[self.parents()]).tolist()
+        if len(tops) == 1 and tops[0] >= self.leaves:
+            tops = self.merges[tops[0] - self.leaves, :2].astype(int).tolist()
+        for part, node in enumerate(tops):
+            chosen[self.leaves_of(int(node))] = part
+        return chosen
+
     def kept_nodes(self, leaves: int) -> np.ndarray:
         """Nodes that `coarsened(leaves)` keeps, in its order: at most (2·leaves-1,) int64."""
         if leaves >= self.leaves:
@@ -160,7 +183,14 @@ class ClusterTree:
         merges[:, :2] = np.sort(number[merges[:, :2].astype(int)], axis=1)
         counts = self.node_counts()[kept[:leaves]].astype(self.counts.dtype)
         rows = np.stack([self.node_row(int(top)) * self.rows.shape[1] for top in kept[:leaves]])
-        return ClusterTree(merges, counts, _as_stored(rows))
+        return ClusterTree(merges, counts, _as_stored(rows), self.instances[-len(merges) :])
+
+    def parents(self) -> np.ndarray:
+        """The node above every node (2L-1,) int64; -1 above the root."""
+        parents = np.full(2 * self.leaves - 1, -1)
+        above = np.arange(self.leaves, 2 * self.leaves - 1)
+        parents[self.merges[:, :2].astype(int)] = above[:, None]
+        return parents
 
 
 @dataclass(frozen=True)
@@ -219,6 +249,130 @@ def build_tree(assignment: Assignment, *, linked: Tensor | None = None) -> Clust
     merges = average_linkage(distances.cpu().numpy(), counts.sum(1))
     rows = _as_stored((means * means.shape[1]).cpu().numpy())
     return ClusterTree(merges, counts.astype(np.int32), rows)
+
+
+# ---- instances ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Merge:
+    """Two nodes that become one at a height."""
+
+    first: int
+    second: int
+    height: float
+    instances: bool  # of one cluster
+
+
+def with_instances(
+    tree: ClusterTree,
+    nearest: np.ndarray,
+    leaf_cluster: np.ndarray,
+    instance: Mapping[int, np.ndarray],
+    *,
+    tau: float,
+) -> tuple[ClusterTree, np.ndarray]:
+    """Return the tree with some clusters of a cut divided into instances, and the nearest leaves.
+
+    nearest (T, h, w, k): leaves of the given tree. leaf_cluster (L,): its cut at tau. instance: for
+    a cluster, the instance 0 … K-1 of every patch of the clip (T, h, w); of patches outside it,
+    where it would be. Every leaf of such a cluster becomes one leaf for each instance that holds
+    patches of it, with the leaf's row. The parts of the cluster below the cut stay as they are
+    within each instance; instances are merged just before the cluster is merged with others.
+    """
+    part = np.zeros(nearest.shape, np.int64)  # the instance, 0 where there are none
+    for cluster, found in instance.items():
+        part = np.where(leaf_cluster[nearest] == cluster, found[..., None], part)
+    parts = int(part.max()) + 1
+    pair = nearest * parts + part  # a leaf and an instance
+    held = np.unique(pair[..., 0])
+    whole = np.setdiff1d(np.arange(tree.leaves), held // parts) * parts  # leaves without patches
+    pairs = np.union1d(held, whole)
+    leaf, its_part = pairs // parts, pairs % parts
+    counts = np.stack(
+        [np.bincount(np.searchsorted(pairs, frame.ravel()), minlength=len(pairs))
+         for frame in pair[..., 0]], axis=1,
+    )  # fmt: skip
+    merges, joins = _in_order(_merges_of_parts(tree, leaf_cluster, leaf, its_part, tau), counts)
+    grown = ClusterTree(merges, counts.astype(tree.counts.dtype), tree.rows[leaf], joins)
+    return grown, _nearest_parts(pair, pairs, counts.sum(1), leaf_cluster, parts)
+
+
+def _merges_of_parts(
+    tree: ClusterTree, leaf_cluster: np.ndarray, leaf: np.ndarray, part: np.ndarray, tau: float
+) -> list[_Merge]:
+    """Return the merges of parts (P,) of leaves, each after those that it merges."""
+    cluster = tree.node_clusters(leaf_cluster)
+    tops: list[dict[int, int]] = [{} for _ in range(2 * tree.leaves - 1)]  # node of each instance
+    for number, (its_leaf, its_part) in enumerate(zip(leaf.tolist(), part.tolist(), strict=True)):
+        tops[its_leaf][its_part] = number
+    found: list[_Merge] = []
+
+    def join(a: int, b: int, height: float, *, instances: bool = False) -> int:
+        found.append(_Merge(a, b, height, instances))
+        return len(leaf) + len(found) - 1
+
+    def whole(node: int, heights: Iterator[float]) -> int:
+        first, *others = tops[node].values()
+        for other in others:
+            first = join(first, other, next(heights), instances=True)
+        return first
+
+    for i, (a, b, height, _) in enumerate(tree.merges):
+        node, a, b = tree.leaves + i, int(a), int(b)
+        if cluster[node] >= 0:  # inside a cluster: each instance has its own merges
+            tops[node] = dict(tops[a])
+            for its_part, other in tops[b].items():
+                mine = tops[a].get(its_part)
+                tops[node][its_part] = other if mine is None else join(mine, other, height)
+        else:
+            heights = _steps_to(height, len(tops[a]) + len(tops[b]) - 2)
+            tops[node] = {0: join(whole(a, heights), whole(b, heights), height)}
+    top = np.nextafter(max([tau, *tree.heights[-1:]]), np.inf)
+    for _ in tops[-1]:
+        top = np.nextafter(top, np.inf)
+    whole(2 * tree.leaves - 2, _steps_to(top, len(tops[-1]) - 1))
+    return found
+
+
+def _steps_to(height: float, count: int) -> Iterator[float]:
+    """Yield the `count` numbers just below a height, rising."""
+    steps = [height]
+    for _ in range(count):
+        steps.append(float(np.nextafter(steps[-1], 0)))
+    return reversed(steps[1:])
+
+
+def _in_order(found: list[_Merge], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return merges in scipy's layout (P-1, 4), and which join instances (P-1,) bool."""
+    leaves = len(counts)
+    order = sorted(range(len(found)), key=lambda i: found[i].height)
+    number = np.arange(leaves + len(found))
+    number[leaves + np.array(order, int)] = leaves + np.arange(len(found))
+    size = np.concatenate([counts.sum(1), np.zeros(len(found), np.int64)])
+    merges = np.zeros((len(found), 4))
+    for i, merge in enumerate(found[j] for j in order):
+        children = sorted((number[merge.first], number[merge.second]))
+        size[leaves + i] = size[children].sum()
+        merges[i] = *children, merge.height, size[leaves + i]
+    return merges, np.array([found[j].instances for j in order], bool)
+
+
+def _nearest_parts(
+    pair: np.ndarray, pairs: np.ndarray, sizes: np.ndarray, leaf_cluster: np.ndarray, parts: int
+) -> np.ndarray:
+    """Return the new leaves that stand for pairs (leaf, instance): (T, h, w, k) int32.
+
+    An instance that holds no patch of a leaf has no part of it: its largest leaf stands for that.
+    """
+    of_instance = leaf_cluster[pairs // parts] * parts + pairs % parts
+    largest_first = np.lexsort((-sizes, of_instance))
+    known, first = np.unique(of_instance[largest_first], return_index=True)
+    place = np.searchsorted(pairs, pair).clip(max=len(pairs) - 1)
+    wanted = leaf_cluster[pair // parts] * parts + pair % parts
+    at = np.searchsorted(known, wanted).clip(max=len(known) - 1)
+    largest = largest_first[first[at]]
+    return np.where(pairs[place] == pair, place, largest).astype(np.int32)
 
 
 def _weights(sizes: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""From patch labels to pixel masks (paper, 3.3), and which clusters are background.
+"""From patch labels to pixel masks (paper, 3.3).
 
 T analysed frames, h×w patch grid, L leaves, C clusters, H×W pixels of the clip.
 The paper copies each patch label to its pixels. By default we up-sample how much each patch
@@ -19,14 +19,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from .edits import Role
 from .errors import InputError
 
 _SOFTNESS = 0.3  # symmetric KL over which membership falls by e
 _GUIDE_SIDE = 384  # pixels: longest side at which borders are refined
 _RADIUS = 3  # pixels of the guide at half its size
 _EPSILON = 2e-3  # below this variance (of 0 … 1 grey) the guide counts as flat
-_BORDER_SHARE = 0.05  # of the border patches: more makes a cluster background
-_LEAN = 0.6  # border share over picture share from which a cluster leans on the border
 _COLOUR_STEPS = 16  # a channel
 _UNLIKELY = 1e-4  # membership of a place that colour can still outweigh
 _FAINT = 0.12  # the strongest of a patch's 8 leaves has 1/8; weaker clusters win nowhere
@@ -40,8 +39,9 @@ class Segmentation:
     leaf_cluster: np.ndarray  # (L,) int64: cluster of every leaf
     labels: np.ndarray  # (T, h, w) int64: cluster of every patch
     soft: Tensor  # (T, C, h, w) float32: membership, sums to 1 over C
-    background: np.ndarray  # (C,) bool
+    background: np.ndarray  # (C,) bool: the role of every cluster, an object or background
     names: Mapping[int, str] = field(default_factory=dict)  # of clusters that a person named
+    cut: int = 0  # clusters of the hierarchy's cut, before any edit
 
     @property
     def clusters(self) -> int:
@@ -54,25 +54,40 @@ class Segmentation:
         size = np.bincount(self.labels.ravel(), minlength=self.clusters)
         return np.flatnonzero((size > 0) & ~self.background).tolist()
 
+    @property
+    def present(self) -> list[int]:
+        """Clusters that hold patches, objects and background."""
+        return np.unique(self.labels).tolist()
+
     def name(self, cluster: int) -> str:
         """What a cluster is called."""
-        return self.names.get(cluster) or f"Object {cluster + 1}"
+        usual = f"{'Background' if self.background[cluster] else 'Object'} {cluster + 1}"
+        return self.names.get(cluster) or usual
 
     def named(self, names: Mapping[int, str]) -> Segmentation:
-        """The same with names for some clusters."""
+        """Return the same with names for some clusters; "" gives the usual one back."""
         return replace(self, names={**self.names, **names})
 
-    def merged(self, cluster: int, into: int) -> Segmentation:
-        """The same with all of one cluster given to another; the first is then empty.
+    def with_role(self, cluster: int, role: Role) -> Segmentation:
+        """Return the same with a cluster taken for an object, or for background.
 
-        The others keep their numbers, and so their colours. Raises InputError for clusters that do
+        Raise InputError for a cluster that does not exist.
+        """
+        self._check(cluster)
+        background = self.background.copy()
+        background[cluster] = role == "background"
+        return replace(self, background=background)
+
+    def merged(self, cluster: int, into: int) -> Segmentation:
+        """Return the same with all of one cluster given to another; the first is then empty.
+
+        The others keep their numbers, and so their colours. Raise InputError for clusters that do
         not exist or are the same.
         """
-        if cluster == into or not {cluster, into} <= set(range(self.clusters)):
-            raise InputError(
-                f"Cluster {cluster} cannot be merged into cluster {into}; "
-                f"give two different ones from 0 to {self.clusters - 1}."
-            )
+        self._check(cluster)
+        self._check(into)
+        if cluster == into:
+            raise InputError(f"Cluster {cluster} cannot be merged into itself; give another one.")
         soft, background = self.soft.clone(), self.background.copy()
         soft[:, into] += soft[:, cluster]
         soft[:, cluster] = 0
@@ -84,6 +99,33 @@ class Segmentation:
             soft=soft,
             background=background,
         )
+
+    def split(self, cluster: int, parts: np.ndarray) -> Segmentation:
+        """Return the same with one cluster divided: part 0 keeps its number, others get new ones.
+
+        parts (T, h, w) int 0 … K-1: the part of every patch; of patches outside the cluster, where
+        it would be. The leaves of the hierarchy stay with part 0, and all parts have the cluster's
+        role. Raise InputError for a cluster that does not exist.
+        """
+        self._check(cluster)
+        count = int(parts.max()) + 1
+        numbers = np.array([cluster, *range(self.clusters, self.clusters + count - 1)])
+        where = F.one_hot(torch.from_numpy(parts), count).permute(0, 3, 1, 2)  # (T, K, h, w)
+        shares = self.soft[:, cluster, None] * where
+        soft = torch.cat([self.soft, shares[:, 1:]], dim=1)
+        soft[:, cluster] = shares[:, 0]
+        return replace(
+            self,
+            labels=np.where(self.labels == cluster, numbers[parts], self.labels),
+            soft=soft,
+            background=np.append(self.background, [self.background[cluster]] * (count - 1)),
+        )
+
+    def _check(self, cluster: int) -> None:
+        if not 0 <= cluster < self.clusters:
+            raise InputError(
+                f"There is no cluster {cluster}; give one from 0 to {self.clusters - 1}."
+            )
 
 
 def soft_membership(
@@ -98,30 +140,6 @@ def soft_membership(
     cluster = torch.from_numpy(leaf_cluster[index])  # (T, h, w, k)
     soft = weight.new_zeros(*index.shape[:3], clusters).scatter_add_(3, cluster, weight)
     return soft.permute(0, 3, 1, 2).contiguous()
-
-
-def background_clusters(labels: np.ndarray, clusters: int) -> np.ndarray:
-    """Which clusters are scenery: (T, h, w) → (C,) bool.
-
-    A cluster is background when it is bound to the picture's border: it holds more than 5 % of
-    the border patches; or it reaches the border in most frames where it is present, and its share
-    of the border is at least 0.6 of its share of the picture. If that leaves no object and there
-    are several clusters, the one least bound to the border is an object.
-    """
-    height, width = labels.shape[1:]
-    inner = np.zeros((height, width), bool)
-    inner[1:-1, 1:-1] = True
-    counts = np.stack([np.bincount(frame.ravel(), minlength=clusters) for frame in labels])
-    rim = np.stack([np.bincount(frame[~inner], minlength=clusters) for frame in labels])
-    area = counts.sum(0) / counts.sum()
-    border = rim.sum(0) / max(rim.sum(), 1)
-    present = (counts > 0).sum(0)
-    touching = (rim > 0).sum(0) / np.maximum(present, 1)
-    lean = border / np.maximum(area, 1e-9)
-    background: np.ndarray = (border > _BORDER_SHARE) | ((lean >= _LEAN) & (touching > 0.5))
-    if background[present > 0].all() and clusters > 1:
-        background[np.where(present > 0, lean, np.inf).argmin()] = False
-    return background
 
 
 def nearest_pixels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -27,6 +27,7 @@ class Features:
     keys: Tensor  # (T, H, N, d) float32
     grid: tuple[int, int]  # (h, w)
     scale: float  # softmax scale of the backbone's own attention
+    saliency: Tensor | None = None  # (T, N) float32: what the [CLS] token attends to, mean of heads
 
     @property
     def tokens(self) -> Tensor:
@@ -41,11 +42,16 @@ class Features:
         queries, keys = (
             torch.cat([getattr(p, side) for p in parts]) for side in ("queries", "keys")
         )
-        return replace(parts[0], queries=queries, keys=keys)
+        saliency = [part.saliency for part in parts if part.saliency is not None]
+        seen = torch.cat(saliency) if saliency else None
+        return replace(parts[0], queries=queries, keys=keys, saliency=seen)
 
     def to(self, device: torch.device) -> Features:
         """The same on a device."""
-        return replace(self, queries=self.queries.to(device), keys=self.keys.to(device))
+        seen = None if self.saliency is None else self.saliency.to(device)
+        return replace(
+            self, queries=self.queries.to(device), keys=self.keys.to(device), saliency=seen
+        )
 
     @property
     def channels(self) -> int:

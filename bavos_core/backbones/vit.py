@@ -76,13 +76,11 @@ class ViTBackbone:
     @torch.inference_mode()
     def encode(self, images: Tensor, compute: Compute) -> Features:
         """images (T, 3, H, W) float32 in 0 … 1, sides divisible by the patch → Features."""
-        grid = (images.shape[2] // self.patch, images.shape[3] // self.patch)
         batches = images.split(len(images) if compute.on_cuda else FRAMES_AT_ONCE_ON_CPU)
         parts = [self._encode_batch(batch, compute) for batch in batches]
-        queries, keys = (torch.cat(side) for side in zip(*parts, strict=True))
-        return Features(queries, keys, grid, queries.shape[-1] ** -0.5)
+        return Features.joined(parts)
 
-    def _encode_batch(self, images: Tensor, compute: Compute) -> tuple[Tensor, Tensor]:
+    def _encode_batch(self, images: Tensor, compute: Compute) -> Features:
         low = torch.autocast(
             compute.device.type, torch.bfloat16, enabled=compute.precision == "bf16"
         )
@@ -90,8 +88,20 @@ class ViTBackbone:
             tokens, rope = self.embed(self.normalise(images.to(compute.device)))
             tokens = run_blocks(self.blocks[: self.layer], tokens, rope)
             queries, keys = queries_keys(self.blocks[self.layer], tokens)
+        queries, keys = queries.float(), keys.float()
         prefix: int = self.model.num_prefix_tokens  # type: ignore[assignment]
-        return queries[:, :, prefix:].float(), keys[:, :, prefix:].float()
+        return Features(
+            queries[:, :, prefix:],
+            keys[:, :, prefix:],
+            (images.shape[2] // self.patch, images.shape[3] // self.patch),
+            queries.shape[-1] ** -0.5,
+            attention_of_cls(queries, keys)[:, prefix:] if self.has_cls else None,
+        )
+
+    @property
+    def has_cls(self) -> bool:
+        """Whether its first token is [CLS]."""
+        return getattr(self.model, "cls_token", None) is not None
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -122,6 +132,12 @@ class ViTBackbone:
             tokens = torch.cat([*prefix, patches], dim=1)
             tokens = tokens + resample_positions(model.pos_embed, grid, len(prefix))
         return model.norm_pre(tokens), None
+
+
+def attention_of_cls(queries: Tensor, keys: Tensor) -> Tensor:
+    """Return what the first token attends to, mean over heads: (T, H, L, d) each → (T, L)."""
+    logits = queries[:, :, :1] @ keys.mT * queries.shape[-1] ** -0.5
+    return logits.softmax(-1).mean(1).squeeze(1)
 
 
 def run_blocks(blocks: nn.ModuleList, tokens: Tensor, rope: Tensor | None) -> Tensor:

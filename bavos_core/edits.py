@@ -1,0 +1,81 @@
+"""What a person changes about the objects that were found: roles, names, merges, splits.
+
+Edits are applied in order to a cut of the hierarchy, so they compose, and leaving out the last one
+undoes it. Clusters keep their numbers at every granularity, so an edit holds at all that have its
+clusters; elsewhere it waits. A split gives its parts the numbers after all others of its cut, so a
+split, and whatever concerns its parts, holds at that number of clusters only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from .errors import InputError
+
+Action = Literal["name", "role", "merge", "split"]
+Role = Literal["object", "background"]
+
+_LONGEST_NAME = 60
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change of one cluster. Raises InputError for values that make no sense."""
+
+    action: Action
+    cluster: int
+    value: str | int | None = None  # name, role, or the cluster to merge into; None for a split
+    at: int | None = None  # holds only where the hierarchy is cut into so many clusters
+
+    def __post_init__(self) -> None:
+        valid = {
+            "name": isinstance(self.value, str),
+            "role": self.value in ("object", "background"),
+            "merge": _is_number(self.value) and self.value != self.cluster,
+            "split": self.value is None and self.at is not None,
+        }
+        numbers = _is_number(self.cluster) and (self.at is None or _is_number(self.at))
+        if not (numbers and valid.get(self.action, False)):
+            raise InputError(f"There is no such edit: {asdict(self)!r:.200}.")
+
+    @classmethod
+    def name(cls, cluster: int, name: str, *, at: int | None = None) -> Edit:
+        """Return a new name, cut to one line of 60 characters; "" gives the usual one back."""
+        return cls("name", cluster, " ".join(name.split())[:_LONGEST_NAME], at)
+
+    @classmethod
+    def role(cls, cluster: int, role: Role, *, at: int | None = None) -> Edit:
+        """Return the wish to take a cluster for an object, or for background."""
+        return cls("role", cluster, role, at)
+
+    @classmethod
+    def merge(cls, cluster: int, into: int, *, at: int | None = None) -> Edit:
+        """Return the wish to give one cluster to another, which keeps its number."""
+        return cls("merge", cluster, into, at)
+
+    @classmethod
+    def split(cls, cluster: int, *, at: int) -> Edit:
+        """Return the wish to divide a cluster of the cut into `at` clusters."""
+        return cls("split", cluster, None, at)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Edit:
+        """Return an edit from what `to_dict` gave. Raise InputError for anything else."""
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise InputError(f"There is no such edit: {values!r:.200}.") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return its fields, ready for JSON."""
+        return asdict(self)
+
+    @property
+    def clusters(self) -> tuple[int, ...]:
+        """The clusters that it concerns."""
+        return (self.cluster, self.value) if isinstance(self.value, int) else (self.cluster,)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
