@@ -375,6 +375,27 @@ def backdrop(skin: str, y: float) -> Part:
     return Part("box", skin, at(0, y + 1, 6) @ size(7, 1, 7))
 
 
+def lingering(t: float, slowing: float) -> float:
+    """Time from 0 to 1 that slows down around the middle, or hurries where `slowing` < 0."""
+    return t + slowing * np.sin(2 * np.pi * t) / (2 * np.pi)
+
+
+def room(depth: float) -> list[Part]:
+    """A wooden floor, and `depth` behind the middle a papered wall with a skirting board."""
+    skirting = Part("box", "white", at(0, depth - 0.1, 0.15) @ size(7, 0.1, 0.16))
+    return [ground("floor"), backdrop("wallpaper", depth), skirting]
+
+
+def sea(rocks: list[Vec], plants: list[tuple[float, float]], t: float) -> list[Part]:
+    """Sandy ground with rocks (x, y, radius) and swaying plants (x, y) in front of open water."""
+    parts = [ground("sand"), backdrop("water", 6)]
+    parts += [Part("ball", "rock", at(x, y, 0) @ size(1.3 * r, r, r)) for x, y, r in rocks]
+    for i, (x, y) in enumerate(plants):
+        sway = turn("y", 7 * np.sin(2 * np.pi * t + i))
+        parts += [Part("weed", "weed", at(x, y, 0) @ sway @ size(0.9, 0.9, 0.7 + 0.1 * (i % 3)))]
+    return parts
+
+
 def rolling(start: Vec, end: Vec, t: float, skin: str, object_id: int) -> Part:
     """A ball on its way between two (x, y, radius), rolling without slipping."""
     (x0, y0, radius), (x1, y1, _) = start, end
@@ -394,6 +415,12 @@ def rolling_balls(t: float) -> Shot:
     return Shot((0, -8.2, 3.4), (0, 0.3, 0.75), [ground("grass"), backdrop("fence", 5), *balls])
 
 
+def spinning_top(x: float, y: float, t: float, object_id: int) -> Part:
+    """A top that leans, and whose lean goes round while it spins."""
+    pose = at(x, y, 0) @ turn("z", 300 * t) @ turn("x", 8) @ turn("z", 900 * t)
+    return Part("top", "top", pose @ size(0.72, 0.72, 0.8), object_id)
+
+
 def ladybird(x: float, y: float, swing: float) -> list[Part]:
     """Shell, head, eyes and six legs that step in turn; walks to the right."""
     body = at(x, y, 0) @ size(0.9, 0.9, 0.9)
@@ -409,14 +436,11 @@ def ladybird(x: float, y: float, swing: float) -> list[Part]:
 
 
 def hide_and_seek(t: float) -> Shot:
-    skirting = Part("box", "white", at(0, 2.6, 0.15) @ size(7, 0.1, 0.16))
     pillar = Part("box", "bricks", at(-0.1, -0.7, 1.0) @ size(1.1, 0.25, 1.0))
-    top = at(0.2, -1.9, 0) @ turn("z", 300 * t) @ turn("x", 8) @ turn("z", 900 * t)
-    toy = Part("top", "top", top @ size(0.72, 0.72, 0.8), 2)
-    room = [ground("floor"), backdrop("wallpaper", 2.7), skirting, pillar]
-    way = t - 0.3 * np.sin(2 * np.pi * t) / (2 * np.pi)  # hurries while it is out of sight
+    way = lingering(t, -0.3)  # hurries while it is out of sight
     walker = ladybird(-2.6 + 5.0 * way, 0.9, 50 * way)
-    return Shot((0, -8.2, 3.0), (0, 0, 0.9), [*room, toy, *walker])
+    toy = spinning_top(0.2, -1.9, t, 2)
+    return Shot((0, -8.2, 3.0), (0, 0, 0.9), [*room(2.7), pillar, toy, *walker])
 
 
 def car(pose: Pose, travelled: float, object_id: int) -> list[Part]:
@@ -469,15 +493,15 @@ def reef(t: float) -> Shot:
     first = at(-1.6 + 3.2 * t, -0.4, 1.15 + bob)
     second = at(2.1 - 4.1 * t, 1.6, 2.2 - bob) @ turn("z", 180) @ size(0.9, 0.9, 0.9)
     rocks = [(-2.9, 2.2, 0.9), (-1.9, 2.9, 0.6), (3.0, 2.4, 0.8), (2.0, 3.1, 1.1)]
-    scenery = [Part("ball", "rock", at(x, y, 0) @ size(1.3 * r, r, r)) for x, y, r in rocks]
-    for i, (x, y) in enumerate([(-3.3, 1.2), (-2.4, 1.6), (2.5, 2.6), (3.2, 1.0), (0.3, 3.2)]):
-        sway = turn("y", 7 * np.sin(2 * np.pi * t + i))
-        scenery += [Part("weed", "weed", at(x, y, 0) @ sway @ size(0.9, 0.9, 0.7 + 0.1 * (i % 3)))]
+    plants = [(-3.3, 1.2), (-2.4, 1.6), (2.5, 2.6), (3.2, 1.0), (0.3, 3.2)]
     swimmers = fish(first, "clownfish", "orange-fin", 8 * np.pi * t, 1)
     swimmers += fish(second, "bluefish", "yellow-fin", 10 * np.pi * t + 1, 2)
-    sea = [ground("sand"), backdrop("water", 6), *scenery]
-    return Shot((0, -8.0, 2.3), (0, 0, 1.35), sea + swimmers)
+    return Shot((0, -8.0, 2.3), (0, 0, 1.35), sea(rocks, plants, t) + swimmers)
 
+
+DAYLIGHT = Light(sky=(0.55, 0.65, 0.8), sun=(30, 27, 22), sun_at=(-6, -7, 9))
+INDOORS = Light(sky=(0.6, 0.6, 0.62), sun=(26, 23, 19), sun_at=(-5, -6, 9))
+UNDER_WATER = Light(sky=(0.45, 0.7, 0.8), sun=(20, 24, 24), sun_at=(-3, -4, 11))
 
 EXAMPLES = (
     Example(
@@ -486,7 +510,7 @@ EXAMPLES = (
         "Three balls roll across a lawn and pass in front of one another.",
         ("red ball", "beach ball", "orange ball"),
         rolling_balls,
-        Light(sky=(0.55, 0.65, 0.8), sun=(30, 27, 22), sun_at=(-6, -7, 9)),
+        DAYLIGHT,
     ),
     Example(
         "hide-and-seek",
@@ -494,7 +518,7 @@ EXAMPLES = (
         "A ladybird walks behind a brick wall and comes out again, while a toy spins in front.",
         ("ladybird", "spinning top"),
         hide_and_seek,
-        Light(sky=(0.6, 0.6, 0.62), sun=(26, 23, 19), sun_at=(-5, -6, 9)),
+        INDOORS,
     ),
     Example(
         "orbit",
@@ -510,7 +534,7 @@ EXAMPLES = (
         "Two fish with beating tails and fins pass each other above the sea floor.",
         ("clownfish", "violet fish"),
         reef,
-        Light(sky=(0.45, 0.7, 0.8), sun=(20, 24, 24), sun_at=(-3, -4, 11)),
+        UNDER_WATER,
     ),
 )
 

@@ -9,10 +9,13 @@ made as in make_examples.py, whose conventions hold here too.
 
 import numpy as np
 from make_examples import (
+    DAYLIGHT,
+    INDOORS,
+    UNDER_WATER,
     Example,
-    Light,
     Part,
     Shot,
+    Vec,
     at,
     backdrop,
     car,
@@ -20,20 +23,17 @@ from make_examples import (
     fish,
     ground,
     ladybird,
+    lingering,
     rolling,
+    room,
+    sea,
     size,
+    spinning_top,
     turn,
 )
 
 FRAMES, SPP = 32, 18
-DAYLIGHT = Light(sky=(0.55, 0.65, 0.8), sun=(30, 27, 22), sun_at=(-6, -7, 9))
-INDOORS = Light(sky=(0.6, 0.6, 0.62), sun=(26, 23, 19), sun_at=(-5, -6, 9))
-UNDER_WATER = Light(sky=(0.45, 0.7, 0.8), sun=(20, 24, 24), sun_at=(-3, -4, 11))
-
-
-def lingering(t: float, slowing: float) -> float:
-    """Time from 0 to 1 that passes slower in the middle, by the share `slowing`."""
-    return t + slowing * np.sin(2 * np.pi * t) / (2 * np.pi)
+FINS = {"clownfish": "orange-fin", "bluefish": "yellow-fin"}
 
 
 def there_and_back(t: float) -> float:
@@ -41,27 +41,9 @@ def there_and_back(t: float) -> float:
     return np.sin(np.pi * t) ** 2
 
 
-def weeds(places: list[tuple[float, float]], t: float) -> list[Part]:
-    """Swaying plants on the sea floor."""
-    sways = [turn("y", 7 * np.sin(2 * np.pi * t + i)) for i in range(len(places))]
-    return [
-        Part("weed", "weed", at(x, y, 0) @ sway @ size(0.9, 0.9, 0.7 + 0.1 * (i % 3)))
-        for i, ((x, y), sway) in enumerate(zip(places, sways, strict=True))
-    ]
-
-
-def rock(x: float, y: float, radius: float, height: float) -> Part:
-    return Part("ball", "rock", at(x, y, 0) @ size(1.2 * radius, radius, height))
-
-
-def clownfish(x: float, y: float, z: float, beat: float, object_id: int) -> list[Part]:
-    pose = at(x, y, z) @ size(0.55, 0.55, 0.55)
-    return fish(pose, "clownfish", "orange-fin", beat, object_id)
-
-
-def bluefish(x: float, y: float, z: float, beat: float, object_id: int) -> list[Part]:
-    pose = at(x, y, z) @ size(0.58, 0.58, 0.58)
-    return fish(pose, "bluefish", "yellow-fin", beat, object_id)
+def small_fish(skin: str, place: Vec, beat: float, object_id: int) -> list[Part]:
+    pose = at(*place) @ size(0.58, 0.58, 0.58)
+    return fish(pose, skin, FINS[skin], beat, object_id)
 
 
 def crossing(t: float) -> Shot:
@@ -75,57 +57,49 @@ def crossing(t: float) -> Shot:
 
 def touching(t: float) -> Shot:
     drift, apart = 0.9 * t - 0.45, 1.05 * (1 - there_and_back(t)) ** 2
-    swimmers = bluefish(drift - 0.9, 0, 0.75, 8 * np.pi * t, 1)
-    swimmers += bluefish(drift - 0.6, 0.1, 1.43 + apart, 8 * np.pi * t + 2, 2)
-    swimmers += bluefish(1.6 - drift, 0.4, 1.5 + 0.2 * np.sin(5 * t), 10 * np.pi * t + 1, 3)
-    scenery = [rock(-2.9, 2.6, 0.9, 0.8), rock(2.4, 3.0, 0.8, 1.0)]
-    scenery += weeds([(-3.2, 1.4), (-1.9, 2.6), (3.0, 1.6), (0.5, 3.2)], t)
-    sea = [ground("sand"), backdrop("water", 6), *scenery]
-    return Shot((0, -8.0, 2.3), (0, 0, 1.35), sea + swimmers)
-
-
-def spinning_top(x: float, y: float, t: float, object_id: int) -> Part:
-    pose = at(x, y, 0) @ turn("z", 300 * t) @ turn("x", 8) @ turn("z", 900 * t)
-    return Part("top", "top", pose @ size(0.72, 0.72, 0.8), object_id)
+    swimmers = small_fish("bluefish", (drift - 0.9, 0, 0.75), 8 * np.pi * t, 1)
+    swimmers += small_fish("bluefish", (drift - 0.6, 0.1, 1.43 + apart), 8 * np.pi * t + 2, 2)
+    bob = 0.2 * np.sin(5 * t)
+    swimmers += small_fish("bluefish", (1.6 - drift, 0.4, 1.5 + bob), 10 * np.pi * t + 1, 3)
+    rocks = [(-2.9, 2.6, 0.85), (2.4, 3.0, 0.8)]
+    plants = [(-3.2, 1.4), (-1.9, 2.6), (3.0, 1.6), (0.5, 3.2)]
+    return Shot((0, -8.0, 2.3), (0, 0, 1.35), sea(rocks, plants, t) + swimmers)
 
 
 def leaving(t: float) -> Shot:
-    skirting = Part("box", "white", at(0, 2.6, 0.15) @ size(7, 0.1, 0.16))
     away = there_and_back(t)
     tops = [
         spinning_top(-1.3 + 0.5 * np.sin(4 * t), 0.2 * np.cos(5 * t), t, 1),
         spinning_top(0.9 + 3.5 * away, -0.2 + 0.5 * away, t + 0.2, 2),
     ]
-    room = [ground("floor"), backdrop("wallpaper", 2.7), skirting]
-    return Shot((0, -8.2, 3.0), (0, 0, 0.7), room + tops)
+    return Shot((0, -8.2, 3.0), (0, 0, 0.7), room(2.7) + tops)
 
 
 def behind_the_rock(t: float) -> Shot:
-    swimmers = clownfish(-2.2 + 4.6 * lingering(t, 0.35), 1.2, 1.35, 10 * np.pi * t, 1)
-    swimmers += clownfish(-1.6 + 0.7 * t, -1.2, 0.7, 8 * np.pi * t + 1, 2)
-    scenery = [rock(0.3, -0.3, 0.95, 2.3), rock(3.0, 2.8, 0.8, 0.9), rock(-3.0, 3.0, 1, 0.7)]
-    scenery += weeds([(-3.0, 1.9), (1.5, 2.6), (2.7, 1.9), (-1.2, 3.2)], t)
+    way = lingering(t, 0.35)
+    swimmers = small_fish("clownfish", (-2.2 + 4.6 * way, 1.2, 1.35), 10 * np.pi * t, 1)
+    swimmers += small_fish("clownfish", (-1.6 + 0.7 * t, -1.2, 0.7), 8 * np.pi * t + 1, 2)
+    rock = Part("ball", "rock", at(0.3, -0.3, 0) @ size(1.3, 0.95, 2.4))
+    rocks = [(3.0, 2.8, 0.8), (-3.0, 3.0, 0.8)]
+    plants = [(-3.0, 1.9), (1.5, 2.6), (2.7, 1.9), (-1.2, 3.2)]
     pan = 0.3 * t - 0.15
-    sea = [ground("sand"), backdrop("water", 6), *scenery]
-    return Shot((pan, -8.0, 2.3), (pan, 0, 1.2), sea + swimmers)
+    scenery = [*sea(rocks, plants, t), rock]
+    return Shot((pan, -8.0, 2.3), (pan, 0, 1.2), scenery + swimmers)
 
 
 def filling(t: float) -> Shot:
     sway = np.sin(2 * np.pi * t)
     pose = at(0.2, 0, 1.6 + 0.08 * sway) @ turn("z", 6 * sway) @ size(2, 2, 2)
-    swimmer = fish(pose, "bluefish", "yellow-fin", 6 * np.pi * t, 1)
-    scenery = weeds([(-3.2, 3.4), (-1.5, 2.8), (1.0, 3.4), (2.8, 2.8)], t)
+    swimmer = fish(pose, "bluefish", FINS["bluefish"], 6 * np.pi * t, 1)
+    plants = [(-3.2, 3.4), (-1.5, 2.8), (1.0, 3.4), (2.8, 2.8)]
     pan = 0.5 * t - 0.25
-    sea = [ground("sand"), backdrop("water", 6), *scenery]
-    return Shot((pan, -6.6, 1.9), (pan, 0, 1.55), sea + swimmer)
+    return Shot((pan, -6.6, 1.9), (pan, 0, 1.55), sea([], plants, t) + swimmer)
 
 
 def half_outside(t: float) -> Shot:
     travelled = 1.7 * np.sin(2.4 * t)
     drive = turn("z", -8) @ at(-3.6 + travelled, -0.2, 0) @ size(1.3, 1.3, 1.3)
-    skirting = Part("box", "white", at(0, 3.3, 0.15) @ size(7, 0.1, 0.16))
-    room = [ground("floor"), backdrop("wallpaper", 3.4), skirting]
-    return Shot((0, -6.5, 2.8), (0, 0.3, 0.7), room + car(drive, travelled / 1.3, 1))
+    return Shot((0, -6.5, 2.8), (0, 0.3, 0.7), room(3.4) + car(drive, travelled / 1.3, 1))
 
 
 MARBLES = (
