@@ -34,7 +34,7 @@ from .files import replacing
 from .hierarchy import ClusterTree, grow, with_instances
 from .instances import Looks, everywhere, instances, patch_looks
 from .masks import Segmentation, soft_membership
-from .roles import background
+from .roles import background, seams
 from .settings import (
     FRAMES_ON_CPU,
     FRAMES_ON_CUDA,
@@ -131,8 +131,15 @@ class Analysis:
         count = int(leaf_cluster.max()) + 1
         labels = leaf_cluster[self.nearest[..., 0]]
         soft = soft_membership(self.nearest, self.distance, leaf_cluster, count)
-        roles = background(labels, count, self.saliency)
-        cut = Segmentation(height, leaf_cluster, labels, soft, roles, cut=count)
+        cut = Segmentation(
+            height,
+            leaf_cluster,
+            labels,
+            soft,
+            background(labels, count, self.saliency),
+            seams(labels, count, self.saliency),
+            cut=count,
+        )
         for edit in self.edits:
             cut = self._apply(edit, cut)
         return cut

@@ -102,7 +102,7 @@ def analysed_clip(analysis: Analysis) -> Clip:
 def _soft(analysis: Analysis, segmentation: Segmentation) -> Tensor:
     """Membership (T, C, h, w); hard where masks are not refined, so that labels are the paper's."""
     if analysis.settings.refined:
-        return segmentation.soft
+        return segmentation.membership
     hard = F.one_hot(torch.from_numpy(segmentation.labels), segmentation.clusters)
     return hard.permute(0, 3, 1, 2).float()
 

@@ -20,12 +20,14 @@ from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from .masks import nearest_place
+
 _OFTEN = 0.25  # of the frames that hold the cluster: so many must show K pieces
 _SMALL = 0.25  # of a frame's largest piece: a smaller one counts as no piece
 _FEWEST = 3  # patches of a piece
 _ALIKE = 0.5  # what a unit of unlikeness counts, beside a radius of distance
 _WITHIN = 0.8  # radii from a track's place to a piece that may hold it
-_TOO_LARGE = 1.3  # times a track's area: a larger piece holds several tracks
+_TOO_LARGE = 1.2  # times a track's area: a larger piece holds several tracks
 _FEATURES = 32  # principal components of a clip's features that are kept
 _OWN_FEATURES = 6  # principal components of those within a cluster
 
@@ -119,10 +121,7 @@ def everywhere(found: np.ndarray) -> np.ndarray:
     filled = np.zeros_like(found)
     for here, frame in zip(filled, found, strict=True):
         if (frame >= 0).any():
-            rows, columns = ndimage.distance_transform_edt(
-                frame < 0, return_distances=False, return_indices=True
-            )
-            here[:] = frame[rows, columns]
+            here[:] = frame[tuple(nearest_place(frame >= 0))]
     return filled
 
 
@@ -169,13 +168,17 @@ def _follow(pieces: list[_Pieces], count: int) -> _Tracks:
 
 
 def _linked(pieces: list[_Pieces], before: int, after: int) -> np.ndarray:
-    """Return for each piece of one frame that shows all instances its piece in the next: (K,)."""
+    """Return for each piece of one frame that shows all instances its piece in the next: (K,).
+
+    They are linked by how far the smoothest paths between them are from even motion: of all paths
+    that leave and arrive at their speeds, the one whose squared acceleration adds up to the least.
+    """
     gap = after - before
     early, late = pieces[before], pieces[after]
-    moved = early.places + _speed(pieces, before, -1) * gap / 2
-    met = late.places - _speed(pieces, after, 1) * gap / 2
-    pairs: np.ndarray = linear_sum_assignment(_unlikeness(early, late, moved, met))[1]
-    return pairs
+    leave, arrive = _speed(pieces, before, -1), _speed(pieces, after, 1)
+    way = late.places - early.places[:, None] - gap * (leave[:, None] + arrive) / 2  # (K, K, 2)
+    turn = gap * (arrive - leave[:, None])
+    return _pairs(early, late, np.sqrt((way**2 + turn**2 / 12).sum(-1)))
 
 
 def _speed(pieces: list[_Pieces], t: int, side: int) -> np.ndarray:
@@ -184,15 +187,19 @@ def _speed(pieces: list[_Pieces], t: int, side: int) -> np.ndarray:
     if not 0 <= t + side < len(pieces) or len(pieces[t + side].numbers) != len(here.numbers):
         return np.zeros_like(here.places)
     there = pieces[t + side]
-    pairs = linear_sum_assignment(_unlikeness(here, there, here.places, there.places))[1]
-    return (there.places[pairs] - here.places) * side
+    apart = np.linalg.norm(here.places[:, None] - there.places, axis=-1)
+    return (there.places[_pairs(here, there, apart)] - here.places) * side
 
 
-def _unlikeness(a: _Pieces, b: _Pieces, places: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Distance in place, in radii, and in looks of all pairs: (n, m)."""
-    radii = np.sqrt(np.sqrt(a.areas[:, None] * b.areas))
-    apart = np.linalg.norm(places[:, None] - others, axis=-1) / radii
-    return apart + np.linalg.norm(a.looks[:, None] - b.looks, axis=-1)
+def _pairs(a: _Pieces, b: _Pieces, apart: np.ndarray) -> np.ndarray:
+    """Return the piece of b for each of a, so that they are near and look alike: (K,).
+
+    apart (K, K): distances in patches, which count in radii.
+    """
+    unlike = apart / (a.areas[:, None] * b.areas) ** 0.25
+    unlike += np.linalg.norm(a.looks[:, None] - b.looks, axis=-1)
+    pairs: np.ndarray = linear_sum_assignment(unlike)[1]
+    return pairs
 
 
 def _divide(pieces: _Pieces, tracks: _Tracks, t: int, looks: np.ndarray) -> np.ndarray:

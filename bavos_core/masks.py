@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -40,6 +41,7 @@ class Segmentation:
     labels: np.ndarray  # (T, h, w) int64: cluster of every patch
     soft: Tensor  # (T, C, h, w) float32: membership, sums to 1 over C
     background: np.ndarray  # (C,) bool: the role of every cluster, an object or background
+    thin: np.ndarray  # (C,) bool: seams (see roles), which get no pixels unless they are objects
     names: Mapping[int, str] = field(default_factory=dict)  # of clusters that a person named
     cut: int = 0  # clusters of the hierarchy's cut, before any edit
 
@@ -53,6 +55,11 @@ class Segmentation:
         """Clusters that hold patches and are no background."""
         size = np.bincount(self.labels.ravel(), minlength=self.clusters)
         return np.flatnonzero((size > 0) & ~self.background).tolist()
+
+    @property
+    def membership(self) -> Tensor:
+        """Return what pixel masks are made of: `soft` without the seams (T, C, h, w)."""
+        return without_seams(self.soft, self.thin & self.background)
 
     @property
     def present(self) -> list[int]:
@@ -119,6 +126,7 @@ class Segmentation:
             labels=np.where(self.labels == cluster, numbers[parts], self.labels),
             soft=soft,
             background=np.append(self.background, [self.background[cluster]] * (count - 1)),
+            thin=np.append(self.thin, [self.thin[cluster]] * (count - 1)),
         )
 
     def _check(self, cluster: int) -> None:
@@ -140,6 +148,30 @@ def soft_membership(
     cluster = torch.from_numpy(leaf_cluster[index])  # (T, h, w, k)
     soft = weight.new_zeros(*index.shape[:3], clusters).scatter_add_(3, cluster, weight)
     return soft.permute(0, 3, 1, 2).contiguous()
+
+
+def without_seams(soft: Tensor, seams: np.ndarray) -> Tensor:
+    """Return membership (T, C, h, w) with that of the seams (C,) bool given to the other clusters.
+
+    Each patch keeps the proportions that are left. Where nothing is left, it is as the nearest
+    patch of its frame.
+    """
+    kept = soft.clone()
+    kept[:, torch.from_numpy(seams)] = 0
+    total = kept.sum(1, keepdim=True)  # (T, 1, h, w)
+    for frame, left in zip(kept, total[:, 0] > _UNLIKELY, strict=True):
+        if left.any() and not left.all():
+            rows, columns = nearest_place(left.numpy())
+            frame[:] = frame[:, rows, columns]
+    return kept / kept.sum(1, keepdim=True).clamp_min(_UNLIKELY)
+
+
+def nearest_place(where: np.ndarray) -> np.ndarray:
+    """Return row and column of the nearest true place of every place: (h, w) bool → (2, h, w)."""
+    found: np.ndarray = ndimage.distance_transform_edt(
+        ~where, return_distances=False, return_indices=True
+    )
+    return found
 
 
 def nearest_pixels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-THRESHOLD = 0.75  # of the score: what lies above is an object
+THRESHOLD = 0.2  # of the score: what lies above is an object
+_HALF = 0.5  # what saliency and solidity count beside nearness to the middle
+_SEAM = 0.1  # of a cluster's patches: so few have it on all four sides, in a seam
 _SIGMA = 0.25  # of the picture's sides: how wide the middle is
-_SOLID, _LEAN, _SALIENT = 0.5, 0.5, 0.5  # what the parts count beside nearness to the middle
-_LITTLE = 0.01  # added to shares of border and picture
-_LEAST_SOLID = 0.05
+_LITTLE = 0.01  # added to shares, so that no log is infinite
 
 
 def object_scores(
@@ -20,34 +20,31 @@ def object_scores(
     """Return how much each cluster looks like an object, (C,) float64; -inf for an empty one.
 
     labels (T, h, w) int in 0 … C-1. saliency (T, h, w): what the [CLS] token attends to, if there
-    is one. The score is the log of: how near to the middle of the picture the cluster lies (the
-    mean of a Gaussian, σ a quarter of the sides), over the picture's mean; times the root of how
-    solid it is (share of its patches whose four neighbours are its own); over the root of how it
-    leans on the border (its share of the border patches over its share of all); times the root of
-    its mean saliency over the picture's.
+    is one. The score is log m + ½ (log a + log s), where m and a are how much more a cluster holds
+    of the middle of the picture (a Gaussian, σ a quarter of the sides) and of the attention of
+    [CLS] than the rest of the picture does, and s is how solid it is: the share of its patches that
+    have it on all four sides.
     """
     count = np.bincount(labels.ravel(), minlength=clusters)
+    share = count / labels.size
 
     def mean(values: np.ndarray) -> np.ndarray:
-        summed = np.bincount(
-            labels.ravel(), np.broadcast_to(values, labels.shape).ravel(), clusters
-        )
-        return summed / np.maximum(count, 1)
+        everywhere = np.broadcast_to(values, labels.shape).ravel()
+        return np.bincount(labels.ravel(), everywhere, clusters) / np.maximum(count, 1)
 
-    border = _border(labels.shape[1:])
-    on_border = np.bincount(labels[:, border].ravel(), minlength=clusters) / max(
-        border.sum() * len(labels), 1
-    )
-    score = np.log(mean(_middle(labels.shape[1:])) + 1e-6)
-    score += _SOLID * np.log(mean(_inner(labels)) + _LEAST_SOLID)
-    score -= _LEAN * np.log((on_border + _LITTLE) / (count / labels.size + _LITTLE))
+    def contrast(values: np.ndarray) -> np.ndarray:
+        """Log of the mean within over the mean of the rest, for values of mean 1."""
+        rest = (1 - share * mean(values)) / np.maximum(1 - share, 1 / labels.size)
+        return np.log(mean(values) + _LITTLE) - np.log(np.maximum(rest, 0) + _LITTLE)
+
+    score = contrast(_middle(labels.shape[1:])) + _HALF * np.log(mean(_inner(labels)) + _LITTLE)
     if saliency is not None:
-        score += _SALIENT * np.log(mean(saliency / saliency.mean((1, 2), keepdims=True)) + 1e-6)
+        score += _HALF * contrast(saliency / saliency.mean((1, 2), keepdims=True))
     return np.where(count > 0, score, -np.inf)
 
 
 def background(labels: np.ndarray, clusters: int, saliency: np.ndarray | None = None) -> np.ndarray:
-    """Return which clusters are background, (C,) bool: those whose score is not above 0.75.
+    """Return which clusters are background, (C,) bool: those whose score is not above 0.2.
 
     If that leaves no object, the cluster with the highest score is one, its size counting by its
     root; empty clusters are background.
@@ -60,18 +57,22 @@ def background(labels: np.ndarray, clusters: int, saliency: np.ndarray | None = 
     return found
 
 
+def seams(labels: np.ndarray, clusters: int, saliency: np.ndarray | None = None) -> np.ndarray:
+    """Return which clusters are seams, (C,) bool: background nearly without an inside.
+
+    Patches that hold the edge of an object attend half as it does and half as the background, and
+    so make a thin cluster of their own.
+    """
+    count = np.bincount(labels.ravel(), minlength=clusters)
+    inside = np.bincount(labels.ravel(), _inner(labels).ravel(), clusters)
+    return background(labels, clusters, saliency) & (count > 0) & (inside < _SEAM * count)
+
+
 def _middle(grid: tuple[int, ...]) -> np.ndarray:
     """Return a Gaussian around the middle of the picture, of mean 1: (h, w)."""
     y, x = ((np.arange(side) + 0.5) / side - 0.5 for side in grid)
     near: np.ndarray = np.exp(-(y[:, None] ** 2 + x**2) / (2 * _SIGMA**2))
     return near / near.mean()
-
-
-def _border(grid: tuple[int, ...]) -> np.ndarray:
-    """Return which patches touch the border: (h, w) bool."""
-    border = np.ones(grid, bool)
-    border[1:-1, 1:-1] = False
-    return border
 
 
 def _inner(labels: np.ndarray) -> np.ndarray:
