@@ -172,7 +172,7 @@ class Analysis:
         They are its instances; if it holds one only, what the hierarchy divides it into first.
         """
         inside = cut.labels == cluster
-        found = instances(inside, self._looks)
+        found = instances(inside, self.looks)
         if found is None:
             part_of_leaf = self.tree.first_parts(np.flatnonzero(cut.leaf_cluster == cluster))
             found = np.where(inside, part_of_leaf[self.nearest[..., 0]], -1)
@@ -285,7 +285,8 @@ class Analysis:
         return self.features.tokens
 
     @cached_property
-    def _looks(self) -> Looks:
+    def looks(self) -> Looks:
+        """What instances are told apart by, besides place: see `instances.patch_looks`."""
         return patch_looks(self.frames, self.tokens, self.grid)
 
     @cached_property
@@ -462,7 +463,7 @@ def recluster(
         source: Sources = "learned" if block else "keys"
         found, memory = _cluster(features, source, block, analysis.settings, compute, report)
     with clock.stage(_INSTANCES):
-        about = analysis._looks, analysis.saliency, analysis.settings
+        about = analysis.looks, analysis.saliency, analysis.settings
         found |= tell_apart(found["tree"], found["nearest"], *about)
     return replace(
         analysis,
