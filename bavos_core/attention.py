@@ -7,9 +7,10 @@ Rows are made for a few frames at a time and never held for the whole clip.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ KEYS_PERPLEXITY = 0.4  # share of the keys that a row of `keys` attention spread
 _LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}  # of all heads: what a cache, or a GPU, takes well
 _KEPT_BYTES = 512 * 2**20  # windows that fit are kept for the second pass, the others made again
 _SAMPLED_ROWS = 512  # rows measured to find that temperature
+
+Made = TypeVar("Made")
 
 
 def key_frames(frames: int, ratio: int) -> list[int]:
@@ -34,7 +37,7 @@ class AttentionRows:
     keys: Tensor  # (K, H, N, d)
     scale: float  # of the logits
     _kept: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _means: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raises ValueError for empty, misshapen or non-finite queries and keys."""
@@ -102,14 +105,11 @@ class AttentionRows:
         keys = self.keys[:, 0].flatten(0, 1).float()
         return keys - keys.mean(0)
 
-    def mean_keys(self, frames: slice, rows: Tensor) -> Tensor:
-        """Mean of those keys that each row attends to: rows (n, M) of frames → (n, d) float32.
-
-        Remembered: it is small, and every pass over the clip needs it.
-        """
-        if frames.start not in self._means or len(self._means[frames.start]) != len(rows):
-            self._means[frames.start] = rows @ self.one_heads_keys
-        return self._means[frames.start]
+    def once(self, name: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what `make` gave under this name: small things that every pass needs."""
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
     def _kept_rows(self, start: int, stop: int) -> Tensor:
         if start in self._kept and len(self._kept[start]) == (stop - start) * self.patches:

@@ -8,15 +8,15 @@ is how much work it takes:
 
 - logs are taken once, and a self-distance needs one cross term instead of two;
 - with one head the logs of rows are inner products, so that a self-distance needs no product of
-  rows with logs at all (`HeadRows`);
+  rows with logs at all (`HeadRows`); with several heads and bfloat16 they nearly are (`Sketch`);
 - like rows are smoothed together, from those rows only that are near one of them;
-- after smoothing, distances are taken from the few rows that may become seeds.
+- after smoothing, distances are taken from the few rows that become seeds, which a merge on a few
+  columns foretells.
 
 In float32 the result is the reference's. With bfloat16, the averages of step 1a are formed in
-bfloat16 and, with several heads, so are the distances before it and the final assignment, on rows
-and logs shifted by their mean, where rounding is harmless. Everything that decides which smoothed
-rows and centroids merge stays in float32: the greedy order turns differences of 1e-3 in a distance
-into other clusters.
+bfloat16 and, with several heads, the distances before it and the final assignment are those of a
+sketch. Everything that decides which smoothed rows and centroids merge stays in float32: the
+greedy order turns differences of 1e-3 in a distance into other clusters.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ from .settings import WINDOW
 
 _SEEDS_AT_ONCE = 32  # candidate seeds whose distances are computed together
 _SMOOTHED_AT_ONCE = 256  # like rows that are smoothed together
-_ROWS_AT_ONCE = 128  # rows whose temporaries stay in the cache
+_ROWS_AT_ONCE = 256  # rows whose temporaries stay in the cache
+_COLUMNS_THAT_FORETELL = 300  # columns of rows that are merged to foretell seeds
+_DIRECTIONS = 128  # of a sketch: closer to the true distances than products in bfloat16 were
 
 Progress = Callable[[float], None]
-Shift = tuple[Tensor, Tensor]  # (M,) each: what is taken from all rows and from all their logs
+Inner = tuple[Tensor, Tensor, Tensor]  # queries (n, d), mean keys (n, d) and own (n,) of rows
 
 
 # ---- rows that know their distances -------------------------------------------------------------
@@ -44,35 +46,20 @@ Shift = tuple[Tensor, Tensor]  # (M,) each: what is taken from all rows and from
 
 @dataclass(frozen=True)
 class LogRows:
-    """Distributions with their logs, ready for distances.
+    """Distributions with their logs, ready for distances."""
 
-    Symmetric KL is Σ (p-q)(log p - log q): it does not change when one vector is taken from all p
-    and another from all log p. Shifted by the mean row, what is left are small numbers that
-    bfloat16 holds well.
-    """
-
-    p: Tensor  # (n, M) distributions, shifted
-    log: Tensor  # (n, M) their logs, shifted
-    own: Tensor  # (n,) Σ p·log of each row, float32
+    p: Tensor  # (n, M) distributions
+    log: Tensor  # (n, M) their logs
+    own: Tensor  # (n,) Σ p·log of each row
 
     @classmethod
-    def of(
-        cls, rows: Tensor, shift: Shift | None = None, dtype: torch.dtype | None = None
-    ) -> LogRows:
-        """rows (n, M) float32, non-negative; zeros are allowed. dtype: None for float32."""
-        dtype = dtype or rows.dtype
-        p = rows if shift is None and dtype == rows.dtype else torch.empty_like(rows, dtype=dtype)
-        log, own = torch.empty_like(p), rows.new_empty(len(rows))
+    def of(cls, rows: Tensor) -> LogRows:
+        """rows (n, M) float32, non-negative; zeros are allowed."""
+        log, own = torch.empty_like(rows), rows.new_empty(len(rows))
         for block in _blocks(len(rows)):
-            log_block = safe_log(rows[block])
-            if shift is not None:
-                log_block -= shift[1]
-                p[block] = rows[block] - shift[0]
-            elif p is not rows:
-                p[block] = rows[block]
-            log[block] = log_block
-            own[block] = torch.linalg.vecdot(p[block].float(), log[block].float())
-        return cls(p, log, own)
+            log[block] = safe_log(rows[block])
+            own[block] = (rows[block] * log[block]).sum(1)
+        return cls(rows, log, own)
 
     def __getitem__(self, index: Tensor) -> LogRows:
         return LogRows(self.p[index], self.log[index], self.own[index])
@@ -81,13 +68,61 @@ class LogRows:
         """Σ log·p of every own row with every given one: (m, M) → (n, m)."""
         return self.log @ p.T
 
+    def thinned(self) -> LogRows:
+        """Return about 300 columns of all M, whose distances are roughly those of the rows."""
+        every = self.p.shape[1] // _COLUMNS_THAT_FORETELL | 1  # odd: a grid's columns are even
+        p, log = every * self.p[:, ::every], self.log[:, ::every].contiguous()
+        return LogRows(p, log, (p * log).sum(1))
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """The directions in which the logs of a clip's rows differ most, from a sample of them.
+
+    A log row is its mean plus an inner product of a few numbers with a key of every column. Columns
+    count by their mean probability, as they do in a distance.
+    """
+
+    mean: Tensor  # (M,) mean row
+    mean_log: Tensor  # (M,) mean log row
+    axes: Tensor  # (M, d): logs, shifted by their mean, to the numbers of a row
+    keys: Tensor  # (M, d+1): those numbers to logs; the last is the mean log, that counts once
+
+    @classmethod
+    def of(cls, attention: AttentionRows) -> Sketch:
+        """Take the principal directions of a sample."""
+        rows = attention.sampled_rows()
+        log = safe_log(rows)
+        mean, mean_log = rows.mean(0), log.mean(0)
+        weight = (mean + 1 / len(mean)).sqrt()
+        spread = ((log - mean_log) * weight).double()  # (sampled, M)
+        power, directions = torch.linalg.eigh(spread @ spread.T)
+        power, directions = power[-_DIRECTIONS:], directions[:, -_DIRECTIONS:]
+        kept = power > 1e-9 * power[-1]
+        axes = (spread.T @ (directions[:, kept] / power[kept].sqrt())).float()  # orthonormal
+        keys = torch.cat([axes / weight[:, None], mean_log[:, None]], 1)
+        keys -= mean @ keys  # a common part changes no row
+        return cls(mean, mean_log, axes * weight[:, None], keys)
+
+    def inner(self, rows: Tensor) -> Inner:
+        """Return what distances need of rows (n, M)."""
+        queries = rows.new_ones(len(rows), self.keys.shape[1])
+        mean_keys, own = torch.empty_like(queries), rows.new_empty(len(rows))
+        for block in _blocks(len(rows)):
+            log = safe_log(rows[block])
+            own[block] = (log * rows[block]).sum(1) - log @ self.mean
+            queries[block, :-1] = log.sub_(self.mean_log) @ self.axes
+            torch.mm(rows[block], self.keys, out=mean_keys[block])
+        return queries, mean_keys, own
+
 
 @dataclass(frozen=True)
 class HeadRows:
-    """Rows of attention with one head, whose logs are never formed.
+    """Rows whose logs are inner products of a query and keys, and are never formed.
 
-    log p_i(m) = s·q_i·k_m - const, and the constant meets differences of distributions only, which
-    sum to 0. So Σ log p_i·p_j = s·q_i·(Σ_m p_j(m) k_m): d channels take the place of M entries.
+    With one head, log p_i(m) = s·q_i·k_m - const, and the constant meets differences of
+    distributions only, which sum to 0. So Σ log p_i·p_j = s·q_i·(Σ_m p_j(m) k_m): d channels take
+    the place of M entries. With several heads, queries and keys are those of a sketch.
     """
 
     p: Tensor  # (n, M) float32
@@ -99,15 +134,41 @@ class HeadRows:
     @classmethod
     def of(cls, rows: Tensor, attention: AttentionRows, frames: slice) -> HeadRows:
         """rows (n, M) of these frames of attention with one head."""
-        queries = attention.scale * attention.queries[frames, 0].flatten(0, 1).float()
-        mean_keys = attention.mean_keys(frames, rows)
-        own = torch.linalg.vecdot(queries, mean_keys)
-        return cls(rows, queries, attention.one_heads_keys, mean_keys, own)
+        keys = attention.one_heads_keys
+
+        def inner() -> Inner:
+            queries = attention.scale * attention.queries[frames, 0].flatten(0, 1).float()
+            mean_keys = rows @ keys
+            return queries, mean_keys, torch.linalg.vecdot(queries, mean_keys)
+
+        queries, mean_keys, own = attention.once((frames.start, frames.stop), inner)
+        return cls(rows, queries, keys, mean_keys, own)
+
+    @classmethod
+    def sketched(cls, rows: Tensor, attention: AttentionRows, frames: slice) -> HeadRows:
+        """rows (n, M) of these frames, whose distances are only nearly those of the rows."""
+        sketch = attention.once("sketch", lambda: Sketch.of(attention))
+        queries, mean_keys, own = attention.once(
+            ("sketched", frames.start, frames.stop), lambda: sketch.inner(rows)
+        )
+        return cls(rows, queries, sketch.keys, mean_keys, own)
 
     def log_dot(self, p: Tensor) -> Tensor:
         """Σ log·p of every own row with every given one, but for a constant a row."""
         mean_keys = self.mean_keys if p is self.p else p @ self.keys
         return self.queries @ mean_keys.T
+
+    def near(self, tau: float) -> Tensor:
+        """Return which pairs lie within τ of each other, (n, n) bool, by one product."""
+        own, ones = self.own[:, None], torch.ones_like(self.own[:, None])
+        left = torch.cat([self.queries, self.mean_keys, own, ones], 1)
+        right = torch.cat([self.mean_keys, self.queries, -ones, -own], 1)
+        near = torch.empty(len(own), len(own), dtype=torch.bool, device=own.device)
+        for block in _blocks(len(own)):
+            within = left[block] @ right[block.start :].T >= -tau
+            near[block, block.start :] = within
+            near[block.start :, block] = within.T
+        return near
 
 
 def safe_log(rows: Tensor) -> Tensor:
@@ -128,6 +189,8 @@ def self_distances(rows: LogRows | HeadRows) -> Tensor:
 
 def near_pairs(rows: LogRows | HeadRows, tau: float) -> Tensor:
     """Which pairs of one set lie within τ of each other: (n, n) bool, without all distances."""
+    if isinstance(rows, HeadRows):
+        return rows.near(tau)
     cross = rows.log_dot(rows.p)
     return torch.cat([_of_block(rows.own, cross, block) <= tau for block in _blocks(len(cross))])
 
@@ -141,18 +204,14 @@ def _blocks(count: int) -> Iterator[slice]:
 
 
 def window_rows(
-    rows: Tensor, attention: AttentionRows, frames: slice, shift: Shift | None, dtype: torch.dtype
+    rows: Tensor, attention: AttentionRows, frames: slice, dtype: torch.dtype
 ) -> LogRows | HeadRows:
     """Rows of a window, in the form that makes their distances cheapest."""
+    if dtype != torch.float32:
+        return HeadRows.sketched(rows, attention, frames)
     if attention.heads == 1:
         return HeadRows.of(rows, attention, frames)
-    return LogRows.of(rows, shift, dtype)
-
-
-def mean_row(attention: AttentionRows) -> Shift:
-    """Mean row and mean log row of a sample, (M,) each: the shift for bfloat16."""
-    rows = attention.sampled_rows()
-    return rows.mean(0), safe_log(rows).mean(0)
+    return LogRows.of(rows)
 
 
 # ---- the paper's steps --------------------------------------------------------------------------
@@ -181,10 +240,12 @@ def smooth(rows: Tensor, near: Tensor, alike: np.ndarray, dtype: torch.dtype) ->
     source = rows.to(dtype)
     smoothed = torch.empty_like(rows)
     for block in by_group.split(_SMOOTHED_AT_ONCE):
-        within = near[block]
+        within = near.index_select(0, block)
         needed = within.any(0).nonzero().flatten()
-        smoothed[block] = (within[:, needed].to(dtype) @ source[needed]).float()
-    return smoothed.div_(smoothed.sum(1, keepdim=True))
+        weights = within.index_select(1, needed).to(dtype)
+        summed = (weights @ source.index_select(0, needed)).float()
+        smoothed[block] = summed.div_(summed.sum(1, keepdim=True))
+    return smoothed
 
 
 def greedy_merge(rows: LogRows, tau: float, alike: np.ndarray | None = None) -> np.ndarray:
@@ -209,11 +270,10 @@ def greedy_merge(rows: LogRows, tau: float, alike: np.ndarray | None = None) -> 
             if 2 * len(free) <= len(index):  # copying costs, so not at every turn
                 left, index = rows[torch.from_numpy(free).to(rows.p.device)], free
             firsts = np.sort(np.unique(alike[free], return_index=True)[1])
-            likely = free[firsts[:_SEEDS_AT_ONCE]]
+            likely = [row for row in free[firsts].tolist() if row not in within][:_SEEDS_AT_ONCE]
             seeds = left[torch.from_numpy(np.searchsorted(index, likely)).to(rows.p.device)]
             near = (symmetric_kl(seeds, left) <= tau).cpu().numpy()
-            within = {row: found for row, found in within.items() if member[row] < 0}
-            within |= {int(row): index[hit] for row, hit in zip(likely, near, strict=True)}
+            within |= {row: index[hit] for row, hit in zip(likely, near, strict=True)}
         absorbed = within[seed]
         member[absorbed[member[absorbed] < 0]] = cluster
         member[seed] = cluster  # rounding may put a row farther than τ from itself
@@ -237,7 +297,8 @@ def merge_window(
     """
     alike = like_groups(near)
     smoothed = smooth(rows, near, alike, dtype)
-    member = greedy_merge(LogRows.of(smoothed), tau, alike)
+    logs = LogRows.of(smoothed)
+    member = greedy_merge(logs, tau, greedy_merge(logs.thinned(), tau, alike))
     return centroids_of(smoothed, member), member
 
 
@@ -282,12 +343,11 @@ def find_clusters(
     """
     if not 0 < tau < float("inf"):
         raise ValueError(f"tau must be a number above 0, not {tau}")
-    shift = _shift_for(attention, dtype)
     centroids: list[Tensor] = []
     members: list[np.ndarray] = []
     found = 0
     for frames, rows in attention.windows(WINDOW):
-        near = near_pairs(window_rows(rows, attention, frames, shift, dtype), tau)
+        near = near_pairs(window_rows(rows, attention, frames, dtype), tau)
         window_centroids, member = merge_window(rows, near, tau, dtype)
         centroids.append(window_centroids)
         members.append(member + found)
@@ -295,11 +355,6 @@ def find_clusters(
         if progress:
             progress(frames.stop / attention.frames)
     return merge_globally(Clusters(torch.cat(centroids), (np.concatenate(members),)), tau)
-
-
-def _shift_for(attention: AttentionRows, dtype: torch.dtype) -> Shift | None:
-    lossless = dtype == torch.float32 or attention.heads == 1
-    return None if lossless else mean_row(attention)
 
 
 # ---- labels -------------------------------------------------------------------------------------
@@ -337,12 +392,11 @@ def assign(
             f"centroids must be (clusters, {attention.width}) and at least one, "
             f"not {tuple(centroids.shape)}"
         )
-    shift = _shift_for(attention, dtype)
-    targets = LogRows.of(centroids, shift, dtype if shift else None)
+    targets = LogRows.of(centroids)
     indices, distances = [], []
     summed, counts = torch.zeros_like(centroids), centroids.new_zeros(len(centroids))
     for frames, rows in attention.windows(WINDOW):
-        to_targets = symmetric_kl(window_rows(rows, attention, frames, shift, dtype), targets)
+        to_targets = symmetric_kl(window_rows(rows, attention, frames, dtype), targets)
         found = to_targets.topk(min(nearest, len(centroids)), dim=1, largest=False)
         indices.append(found.indices)
         distances.append(found.values)

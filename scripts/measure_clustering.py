@@ -1,15 +1,22 @@
-"""Figures about the clustering in BENCHMARKS.md: agreement, linkage, temperature.
+"""Figures about the clustering in BENCHMARKS.md: agreement, linkage, temperature; speed.
 
-    python scripts/measure_clustering.py --davis DAVIS_ROOT --weights vit_tiny.safetensors
+    python scripts/measure_clustering.py tables --davis DAVIS_ROOT --weights vit_tiny.safetensors
+    python scripts/measure_clustering.py speed --before CHECKOUT --out speed.csv ANALYSIS.npz …
 
 Development split, every 5th frame, training-free keys, key ratio 5, masks of patches by nearest
-neighbour; the best cluster of a video counts (`scripts/measure.py`).
+neighbour; the best cluster of a video counts (`scripts/measure.py`). Speed is that of
+leaves and tree of saved analyses, this checkout against another one, round by round in turn.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import datetime
+import json
+import platform
 import statistics
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +42,7 @@ from bavos_core.settings import Compute, grid_size
 TAUS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 LINKAGES = ("average", "complete", "weighted", "single")
 FIXED_SCALE = 5.0  # a temperature that fits one backbone, for comparison
+HERE = Path(__file__).resolve().parent.parent
 
 
 class Clip:
@@ -150,12 +158,92 @@ def random_vit(name: str) -> ViTBackbone:
     return ViTBackbone(model.requires_grad_(False), len(model.blocks) - 1, (0.5,) * 3, (0.25,) * 3)
 
 
+WORKER = """
+import json, sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import torch
+from bavos_core.analysis import Analysis, attention_rows
+from bavos_core.hierarchy import grow
+from bavos_core.settings import Settings
+torch.set_grad_enabled(False)
+name = None
+for line in sys.stdin:
+    path, source, dtype = json.loads(line)
+    if path != name:
+        name, analysis = path, Analysis.load(Path(path))
+    rows = attention_rows(analysis.features, source, None, analysis.settings)
+    start = time.perf_counter()
+    grow(rows, Settings(), dtype=getattr(torch, dtype))
+    print(json.dumps([time.perf_counter() - start, rows.heads]), flush=True)
+"""
+
+
+class Worker:
+    """A process that times one round at a time in some checkout of the project."""
+
+    def __init__(self, checkout: Path):
+        command = [sys.executable, "-c", WORKER, str(checkout.resolve())]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen(command, text=True, cwd=checkout, **pipes)
+
+    def time(self, *what: str) -> tuple[float, int]:
+        """Seconds of leaves and tree for (clip, source, dtype), and the number of heads."""
+        self.process.stdin.write(json.dumps(what) + "\n")
+        self.process.stdin.flush()
+        seconds, heads = json.loads(self.process.stdout.readline())
+        return seconds, heads
+
+
+def speed(clips: list[Path], before: Path, out: Path, rounds: int) -> None:
+    """Write the seconds of every round; print medians. The first round of all is not counted."""
+    workers = {"before": Worker(before), "after": Worker(HERE)}
+    machine, date = platform.processor() or platform.machine(), datetime.date.today().isoformat()
+    found: dict[tuple[str, str, str], list[float]] = {}
+    with out.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        columns = "clip,source,heads,dtype,round,commit,seconds,machine,date"
+        writer.writerow(columns.split(","))
+        for clip in clips:
+            for turn in range(rounds + 1):
+                for dtype in ("bfloat16", "float32"):
+                    for source in ("cross-frame", "keys"):
+                        for commit, worker in workers.items():
+                            seconds, heads = worker.time(str(clip.resolve()), source, dtype)
+                            if not turn:
+                                continue
+                            row = (clip.stem, source, heads, dtype, turn, commit)
+                            writer.writerow((*row, f"{seconds:.3f}", machine, date))
+                            file.flush()
+                            found.setdefault((dtype, source, commit), []).append(seconds)
+    for worker in workers.values():
+        worker.process.stdin.close()
+        worker.process.wait()
+    for (dtype, source, commit), seconds in found.items():
+        print(f"{dtype:8} {source:11} {commit:6} {statistics.median(seconds):6.2f} s")
+
+
 def main() -> None:
-    """Print all tables."""
+    """Print all tables, or measure speed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--davis", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True, help="vit_tiny_patch16_224")
+    commands = parser.add_subparsers(dest="command", required=True)
+    tables = commands.add_parser("tables")
+    tables.add_argument("--davis", type=Path, required=True)
+    tables.add_argument("--weights", type=Path, required=True, help="vit_tiny_patch16_224")
+    timed = commands.add_parser("speed")
+    timed.add_argument("clips", type=Path, nargs="+", help="saved analyses (.npz)")
+    timed.add_argument("--before", type=Path, required=True, help="another checkout")
+    timed.add_argument("--out", type=Path, required=True, help="CSV")
+    timed.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    if options.command == "speed":
+        speed(options.clips, options.before, options.out, options.rounds)
+    else:
+        print_tables(options)
+
+
+def print_tables(options: argparse.Namespace) -> None:
+    """Agreement, linkage and temperature."""
     small, large = Settings(size=(192, 384)), Settings(size=(384, 768))
     cpu = torch.device("cpu")
     descriptors = backbones.load("descriptors", weights=None, layer=None, device=cpu)

@@ -313,29 +313,27 @@ def test_distances_within_a_set_are_symmetric_and_those_of_all_pairs() -> None:
     torch.testing.assert_close(found.diagonal(), torch.zeros(9), rtol=0, atol=1e-5)
 
 
-def test_a_common_shift_of_rows_and_logs_changes_no_distance() -> None:
-    rng = np.random.default_rng(2)
-    rows = torch.tensor(rng.dirichlet(np.ones(15), 9)).float()
-    shift = (torch.tensor(rng.normal(size=15)).float(), torch.tensor(rng.normal(size=15)).float())
-    plain, shifted = LogRows.of(rows), LogRows.of(rows, shift)
-    torch.testing.assert_close(self_distances(plain), self_distances(shifted), rtol=1e-4, atol=1e-4)
-
-
-def test_bfloat16_distances_are_close_when_rows_are_shifted_by_their_mean() -> None:
-    rng = np.random.default_rng(3)
-    rows = torch.tensor(prototype_rows(rng, 4, 12, 48)).float()
-    shift = (rows.mean(0), rows.log().mean(0))
-    exact = self_distances(LogRows.of(rows))
-    rough = self_distances(LogRows.of(rows, shift, torch.bfloat16))
-    torch.testing.assert_close(rough, exact, rtol=0.03, atol=0.03)
-
-
 def test_taking_logs_leaves_the_rows_as_they_were() -> None:
     rows = torch.tensor(np.random.default_rng(4).dirichlet(np.ones(15), 300)).float()
     before = rows.clone()
-    for shift, dtype in ((None, None), ((rows[0], rows[1]), None), (None, torch.bfloat16)):
-        LogRows.of(rows, shift, dtype)
-        assert torch.equal(rows, before)
+    LogRows.of(rows)
+    assert torch.equal(rows, before)
+
+
+@pytest.mark.parametrize("width", [1, 15, 299, 300])
+def test_rows_of_few_columns_are_not_thinned(width: int) -> None:
+    rows = log_rows(np.random.default_rng(5).dirichlet(np.ones(width), 9))
+    thin = rows.thinned()
+    assert torch.equal(thin.p, rows.p) and torch.equal(thin.log, rows.log)
+
+
+def test_distances_of_thinned_rows_are_roughly_those_of_the_rows() -> None:
+    rows = log_rows(np.random.default_rng(6).dirichlet(np.ones(4600), 9))
+    thin = rows.thinned()
+    assert 250 < thin.p.shape[1] < 400
+    off_diagonal = ~torch.eye(9, dtype=torch.bool)
+    found, expected = (self_distances(form)[off_diagonal] for form in (thin, rows))
+    torch.testing.assert_close(found, expected, rtol=0.3, atol=0)
 
 
 def log_rows(rows: np.ndarray) -> LogRows:
@@ -430,6 +428,56 @@ def test_what_all_queries_or_keys_have_in_common_costs_no_more_than_its_length_d
         np.testing.assert_allclose(found.numpy(), true, rtol=close, atol=close)
 
 
+# ---- distances by a sketch ----------------------------------------------------------------------
+
+
+def sketched(attention: AttentionRows) -> tuple[HeadRows, torch.Tensor]:
+    rows = attention.rows(0, attention.frames)
+    return HeadRows.sketched(rows, attention, slice(0, attention.frames)), rows
+
+
+def smooth_rows(heads: int, seed: int) -> AttentionRows:
+    """Attention of patches that lie on a plane, to keys that do: logs have few directions."""
+    rng = np.random.default_rng(seed)
+    place, wave = rng.uniform(-1, 1, (3 * 400, 2)), rng.normal(size=(heads, 2, 5))
+    features = np.stack([np.sin(place @ each) for each in wave])  # (H, 3·400, 5)
+    tokens = torch.tensor(features).float().unflatten(1, (3, 400)).transpose(0, 1)
+    return AttentionRows(tokens, tokens[:2], 1.0)
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_a_sketch_with_all_directions_gives_the_distances_of_the_rows(heads: int) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        attention = random_rows(rng, frames=4, heads=heads, keys=2, patches=9)
+        form, rows = sketched(attention)
+        logs = LogRows.of(rows)
+        torch.testing.assert_close(self_distances(form), self_distances(logs), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            symmetric_kl(form, logs[torch.arange(5)]),
+            symmetric_kl(logs, logs[torch.arange(5)]),
+            rtol=1e-3,
+            atol=1e-4,
+        )
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_a_sketch_of_fewer_directions_is_close_where_logs_have_few(heads: int) -> None:
+    for seed in range(3):
+        form, rows = sketched(smooth_rows(heads, seed))
+        assert form.queries.shape[1] <= 129 < min(rows.shape)
+        exact = self_distances(LogRows.of(rows))
+        torch.testing.assert_close(self_distances(form), exact, rtol=0.03, atol=0.03)
+        assert ((form.near(0.25) != (exact <= 0.25)).float().mean()) < 0.005
+
+
+def test_a_sketch_of_equal_rows_has_no_directions_and_no_distances() -> None:
+    attention = rows_of(np.tile(np.full(6, 1 / 6), (2, 6, 1)), frames=1, keys=1)
+    form, _ = sketched(attention)
+    torch.testing.assert_close(self_distances(form), torch.zeros(6, 6), rtol=0, atol=1e-6)
+    assert form.near(0.01).all()
+
+
 def test_a_window_of_one_head_takes_the_queries_of_its_own_frames() -> None:
     attention = random_rows(np.random.default_rng(0), frames=7, heads=1, keys=2)
     for frames, rows in attention.windows(3):
@@ -448,7 +496,10 @@ def test_pairs_that_are_near_are_those_whose_distance_is_at_most_tau(heads, at_o
         rows = float64_rows(attention)
         distances = plain_kl(rows[:, None], rows)
         for tau in (clear_tau(distances, share) for share in (0, 0.3, 0.9)):
-            for form in head_and_log_rows(attention)[heads > 1 :]:
+            for form in (
+                *head_and_log_rows(attention)[heads > 1 :],
+                sketched(attention)[0],
+            ):
                 assert (near_pairs(form, tau).numpy() == (distances <= tau)).all()
 
 
