@@ -9,7 +9,10 @@ element.addEventListener('change', (event) => {
   const field = asked(event, 'input');
   if (field) ask(field, field.value);
   const menu = asked(event, 'select');
-  if (menu && menu.value !== '') ask(menu, menu.value);
+  if (menu && menu.value !== '') {
+    ask(menu, menu.value);
+    menu.value = '';
+  }
 });
 
 // A menu gets the names of all others when it is used: of hundreds, most never are.
@@ -23,16 +26,27 @@ const fill = (event) => {
 element.addEventListener('pointerdown', fill);
 element.addEventListener('focusin', fill);
 
-// Every answer brings a new list: what was open and where the focus was stay.
+// Gradio makes the new list out of the old one, part by part in the order they stand: what was open
+// stays open, and the focus goes with its object.
 let open = false;
-let last = null;
-element.addEventListener('toggle', (event) => (open = event.target.open), true);
-element.addEventListener('focusin', (event) => (last = event.target));
+let last = null; // that had the focus
+let place = ''; // where it is found again
+element.addEventListener('click', (event) => {
+  if (event.target.closest('summary')) open = !event.target.closest('details').open;
+});
+element.addEventListener('focusin', ({ target }) => {
+  last = target;
+  const { action, id } = target.dataset;
+  place = action ? `[data-action="${action}"]` + (id ? `[data-id="${id}"]` : '') : 'summary';
+});
 new MutationObserver(() => {
   const scenery = element.querySelector('details');
   if (scenery && scenery.open !== open) scenery.open = open;
-  if (!last || last.isConnected || document.activeElement !== document.body) return;
-  const { action, id } = last.dataset;
-  const place = `[data-action="${action}"]` + (id === undefined ? '' : `[data-id="${id}"]`);
-  element.querySelector(action ? place : 'summary')?.focus({ preventScroll: true });
-}).observe(element, { childList: true, subtree: true });
+  const here = document.activeElement;
+  const lost = here === document.body && last && !last.isConnected;
+  if (!lost && !element.contains(here)) return;
+  const same = element.querySelector(place);
+  if (same !== here) same?.focus({ preventScroll: true });
+}).observe(element, {
+  childList: true, subtree: true, attributes: true, attributeFilter: ['data-id', 'data-action', 'open'],
+});

@@ -238,9 +238,9 @@ def object_list(cut: Segmentation, edits: Edits, thumbnails: Mapping[int, str]) 
             f'<img src="{thumbnails[i]}" alt="{name}">'
             f'<input data-action="name" data-id="{i}" value="{name}" aria-label="Name of {name}">'
             f"<small>{share[i]:.1%} of the picture, {frames} frames</small>"
-            f'<div>{looks}<select data-action="merge" data-id="{i}" '
-            f'aria-label="Merge {name} into"><option value="">Merge…</option></select>'
-            f"{_button('split', i, name, 'Split')}"
+            f"<div>{looks}{_button('split', i, name, 'Split')}"
+            f'<select data-action="merge" data-id="{i}" aria-label="Merge {name} into">'
+            '<option value="">Merge…</option></select>'
             f"{_button('role', i, name, f'Make {other}', value=other)}</div></li>"
         )
 
