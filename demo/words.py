@@ -414,7 +414,7 @@ def cut_as_json(result: Result, cut: Segmentation) -> dict[str, Any]:
         "names": [cut.name(i) for i in range(cut.clusters)],
         "roles": [cut.role(i) if i in present else None for i in range(cut.clusters)],
         "instances": _instances(result.analysis.tree, cut),
-        "splits": {i: list(parts) for i, parts in cut.splits.items()},
+        "splits": {str(i): list(parts) for i, parts in cut.splits.items()},
         "leaves": result.analysis.tree.leaves,
     }
 
