@@ -16,6 +16,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from .analysis import Analysis, analyse, recluster
+from .edits import Edit
 from .errors import BackboneUnavailable, Cancelled, InputError
 from .hierarchy import ClusterTree
 from .limits import Limits
@@ -30,6 +31,7 @@ __all__ = [
     "BackboneUnavailable",
     "Cancelled",
     "ClusterTree",
+    "Edit",
     "InputError",
     "Limits",
     "Segmentation",

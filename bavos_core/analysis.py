@@ -154,7 +154,8 @@ class Analysis:
 
     def _apply(self, edit: Edit, cut: Segmentation) -> Segmentation:
         """Return an edited cut; one that the edit does not concern stays as it is."""
-        if edit.at not in (None, cut.cut) or max(edit.clusters) >= cut.clusters:
+        known = cut.cut if edit.at is None else cut.clusters  # parts of splits are of one cut only
+        if edit.at not in (None, cut.cut) or max(edit.clusters) >= known:
             return cut
         match edit.action, edit.value:
             case "name", str(name):

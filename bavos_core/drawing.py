@@ -190,8 +190,9 @@ def hierarchy_svg(
 
     Heights are drawn as square roots, so that fine splits are not crushed. Branches below the cut
     have the colour of their cluster; the dashed line is the cut. Of a tree with more parts than
-    can be told apart, the upper 255 are drawn. Every branch carries the number of the node that it
-    leads up from as data-node, and the picture what it takes to tell τ from a place:
+    can be told apart, the upper 255 are drawn. Dotted branches lead to instances of one cluster.
+    Every branch carries the number of the node that it leads up from as data-node, and the picture
+    what it takes to tell τ from a place:
     √τ = data-top · (data-floor - y) / (data-floor - 16).
     leaf_cluster (L,): a cut; thumbnails: addresses of small pictures of nodes, the most important
     ones first; those that find room are shown.
@@ -213,12 +214,16 @@ def hierarchy_svg(
 
     lines = []
     for i, (first, second, value, _) in enumerate(tree.merges):
+        dots, joined = "", f"joined at τ = {value:.2f}"
+        if tree.instances[i]:
+            dots = ' stroke-dasharray="0.1 4" stroke-linecap="round"'
+            joined = "told apart as instances"
         for child in (int(first), int(second)):
             colour = _branch_colour(int(cluster[child]), background)
             lines.append(
                 f'<path data-node="{nodes[child]}" d="M{across(child):.1f} {up(level[child]):.1f}'
-                f'V{up(value):.1f}H{across(tree.leaves + i):.1f}" stroke="{colour}">'
-                f"<title>{patches[child]} patches, joined at τ = {value:.2f}</title></path>"
+                f'V{up(value):.1f}H{across(tree.leaves + i):.1f}" stroke="{colour}"{dots}>'
+                f"<title>{patches[child]} patches, {joined}</title></path>"
             )
     ticks = [t for t in (0.25, 0.5, 1, 2, 4, 8, 16) if t**0.5 < top]
     scale = "".join(

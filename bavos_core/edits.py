@@ -29,6 +29,8 @@ class Edit:
     at: int | None = None  # holds only where the hierarchy is cut into so many clusters
 
     def __post_init__(self) -> None:
+        if self.action == "name" and isinstance(self.value, str):
+            object.__setattr__(self, "value", " ".join(self.value.split())[:_LONGEST_NAME])
         valid = {
             "name": isinstance(self.value, str),
             "role": self.value in ("object", "background"),
@@ -42,7 +44,7 @@ class Edit:
     @classmethod
     def name(cls, cluster: int, name: str, *, at: int | None = None) -> Edit:
         """Return a new name, cut to one line of 60 characters; "" gives the usual one back."""
-        return cls("name", cluster, " ".join(name.split())[:_LONGEST_NAME], at)
+        return cls("name", cluster, name, at)
 
     @classmethod
     def role(cls, cluster: int, role: Role, *, at: int | None = None) -> Edit:

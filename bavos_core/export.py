@@ -296,7 +296,8 @@ def write_labels(path: Path, analysis: Analysis, segmentation: Segmentation) -> 
             labels=segmentation.labels.astype(np.int32),  # (T, h, w)
             analysed=analysis.analysed,  # (T,) frame numbers
             times=analysis.times,  # (F,) seconds
-            background=segmentation.background,  # (C,)
+            background=segmentation.background,  # (C,) the roles
+            names=np.array([segmentation.name(i) for i in range(segmentation.clusters)]),  # (C,)
             tau=segmentation.tau,
             size=np.array(analysis.size),
             levels=analysis.levels,  # (R, T, h, w) the paper's process: window merge, then rounds
@@ -312,7 +313,8 @@ def hierarchy_document(analysis: Analysis, segmentation: Segmentation) -> dict[s
     """The whole tree, node by node, the present cut, and the levels of the paper's process.
 
     A node's `attention` is the share of its mean row that each key frame gets; whole rows of the
-    leaves are in labels.npz.
+    leaves are in labels.npz. `instances` says whether its children are instances of one cluster,
+    `splits` which parts a person divided a cluster into; the leaves stay with the first.
     """
     tree = analysis.tree
     slots, cluster = tree.slots(), tree.node_clusters(segmentation.leaf_cluster)
@@ -330,6 +332,7 @@ def hierarchy_document(analysis: Analysis, segmentation: Segmentation) -> dict[s
                 "frames": analysis.analysed[counts[node] > 0].tolist(),
                 "number": int(slots[node]),
                 "cluster": int(cluster[node]),
+                "instances": inner is not None and bool(tree.instances[node - tree.leaves]),
                 "attention": [round(float(share), 4) for share in attention[node]],
             }
         )
@@ -338,7 +341,9 @@ def hierarchy_document(analysis: Analysis, segmentation: Segmentation) -> dict[s
         "tau": segmentation.tau,
         "clusters": segmentation.clusters,
         "background": np.flatnonzero(segmentation.background).tolist(),
-        "names": {i: segmentation.name(i) for i in segmentation.objects},
+        "names": {i: segmentation.name(i) for i in segmentation.present},
+        "roles": {i: segmentation.role(i) for i in segmentation.present},
+        "splits": {i: list(parts) for i, parts in segmentation.splits.items()},
         "leaves": tree.leaves,
         "key_frames": analysis.key_frames.tolist(),
         "nodes": nodes,
@@ -380,7 +385,7 @@ def summary(
         "tau": segmentation.tau,
         "clusters": segmentation.clusters,
         "objects": len(segmentation.objects),
-        "names": {i: segmentation.name(i) for i in segmentation.objects},
+        "names": {i: segmentation.name(i) for i in segmentation.present},
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "frames_per_second": round(len(analysis.analysed) / max(sum(seconds.values()), 1e-9), 2),
         "peak_memory_mib": analysis.peak_memory_mib,

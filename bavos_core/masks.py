@@ -44,6 +44,8 @@ class Segmentation:
     thin: np.ndarray  # (C,) bool: seams (see roles), which get no pixels unless they are objects
     names: Mapping[int, str] = field(default_factory=dict)  # of clusters that a person named
     cut: int = 0  # clusters of the hierarchy's cut, before any edit
+    # numbers of the parts of every cluster that was split, its own first
+    splits: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def clusters(self) -> int:
@@ -68,8 +70,12 @@ class Segmentation:
 
     def name(self, cluster: int) -> str:
         """What a cluster is called."""
-        usual = f"{'Background' if self.background[cluster] else 'Object'} {cluster + 1}"
+        usual = f"{self.role(cluster).capitalize()} {cluster + 1}"
         return self.names.get(cluster) or usual
+
+    def role(self, cluster: int) -> Role:
+        """What a cluster is taken for."""
+        return "background" if self.background[cluster] else "object"
 
     def named(self, names: Mapping[int, str]) -> Segmentation:
         """Return the same with names for some clusters; "" gives the usual one back."""
@@ -121,8 +127,10 @@ class Segmentation:
         shares = self.soft[:, cluster, None] * where
         soft = torch.cat([self.soft, shares[:, 1:]], dim=1)
         soft[:, cluster] = shares[:, 0]
+        known = self.splits.get(cluster, (cluster,))
         return replace(
             self,
+            splits={**self.splits, cluster: (*known, *numbers[1:].tolist())},
             labels=np.where(self.labels == cluster, numbers[parts], self.labels),
             soft=soft,
             background=np.append(self.background, [self.background[cluster]] * (count - 1)),

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from bavos_core import InputError
+from bavos_core import Edit, InputError
 from bavos_core.settings import GRID_PATCHES, SOURCES, Sources
 
 from . import pictures, words
@@ -15,6 +15,8 @@ from .handlers import politely
 from .jobs import Jobs
 from .pictures import HeatLook, ObjectsLook
 from .presets import Preset
+
+MOST_EDITS = 256  # a split takes a tenth of a second
 
 
 class Api:
@@ -48,25 +50,24 @@ class Api:
         self.jobs.cancel(str(request.session_hash))
 
     @politely
-    def cut(self, result: str, clusters: float, frame: float) -> tuple[dict[str, Any], str]:
-        """Cut the hierarchy of a result into a number of clusters.
+    def cut(
+        self, result: str, clusters: float, frame: float, edits: list[dict[str, Any]]
+    ) -> tuple[dict[str, Any], str]:
+        """Cut the hierarchy of a result into a number of clusters, and edit them.
 
         Args:
             result: the id that segment gave
             clusters: how many clusters there shall be
             frame: position among the analysed frames, from 0
+            edits: names, roles, merges and splits, each as bavos_core.Edit.to_dict gives it
 
         Returns:
             the clusters in numbers, and that frame with its objects coloured
         """
-        found, segmentation = self.jobs.cut(result, int(clusters))
-        picture = self.jobs.frame(result, int(frame), int(clusters), ObjectsLook())
-        numbers = {
-            "tau": segmentation.tau,
-            "clusters": segmentation.clusters,
-            "background": segmentation.background.tolist(),
-            "leaves": found.analysis.tree.leaves,
-        }
+        made = checked_edits(edits)
+        found, segmentation = self.jobs.cut(result, int(clusters), made)
+        picture = self.jobs.frame(result, int(frame), int(clusters), ObjectsLook(edits=made))
+        numbers = words.cut_as_json(found, segmentation)
         return numbers, str(self.jobs.picture_file(found, picture))
 
     @politely
@@ -94,17 +95,18 @@ class Api:
         return {"row": rows[0].tolist()}, str(self.jobs.picture_file(found, picture)), str(video)
 
     @politely
-    def export(self, result: str, clusters: float) -> list[str]:
+    def export(self, result: str, clusters: float, edits: list[dict[str, Any]]) -> list[str]:
         """All files of a result: overlay, masks, run-length codes, labels, hierarchy and summary.
 
         Args:
             result: the id that segment gave
             clusters: how many clusters there shall be
+            edits: names, roles, merges and splits, each as bavos_core.Edit.to_dict gives it
 
         Returns:
             one zip of everything, then each file
         """
-        paths = self.jobs.files(result, int(clusters), Edits(), lambda *_: None)
+        paths = self.jobs.files(result, int(clusters), checked_edits(edits), lambda *_: None)
         return [str(path) for path in paths]
 
 
@@ -114,6 +116,15 @@ def checked_source(name: str) -> Sources:
         if name == source:
             return source
     raise InputError(f"Unknown source {name!r}; choose {', '.join(SOURCES)}.")
+
+
+def checked_edits(values: object) -> Edits:
+    """Raises InputError for what is no list of edits."""
+    if not isinstance(values, list):
+        raise InputError(f"Edits are a list; got {values!r:.100}.")
+    if len(values) > MOST_EDITS:
+        raise InputError(f"There are {len(values)} edits; give at most {MOST_EDITS}.")
+    return Edits(tuple(map(Edit.from_dict, values)))
 
 
 def add_api(jobs: Jobs, device: dict[str, Any]) -> None:
@@ -126,7 +137,7 @@ def add_api(jobs: Jobs, device: dict[str, Any]) -> None:
         patches = gr.Number(GRID_PATCHES, label="patches")
         frame, head = gr.Number(0, label="frame"), gr.Number(-1, label="head")
         y, x = gr.Number(0, label="y"), gr.Number(0, label="x")
-        source = gr.Textbox("keys", label="source")
+        source, edits = gr.Textbox("keys", label="source"), gr.JSON([], label="edits")
         numbers, picture = gr.JSON(label="numbers"), gr.Image(format="png", label="picture")
         video, files = gr.Video(label="video"), gr.File(file_count="multiple", label="files")
         gr.Button().click(
@@ -137,11 +148,13 @@ def add_api(jobs: Jobs, device: dict[str, Any]) -> None:
             **device,
         )
         gr.Button().click(api.cancel, api_name="cancel")
-        gr.Button().click(api.cut, [result, clusters, frame], [numbers, picture], api_name="cut")
+        gr.Button().click(
+            api.cut, [result, clusters, frame, edits], [numbers, picture], api_name="cut"
+        )
         gr.Button().click(
             api.attend,
             [result, frame, y, x, head, source],
             [numbers, picture, video],
             api_name="attend",
         )
-        gr.Button().click(api.export, [result, clusters], files, api_name="export", **device)
+        gr.Button().click(api.export, [result, clusters, edits], files, api_name="export", **device)

@@ -234,7 +234,7 @@ class Handlers:
             return gr.skip(), None, None, None, no_files
         result, cut = self.jobs.cut(key, int(clusters), edits)
         analysis = result.analysis
-        thumbnails = {i: pictures.object_thumbnail(analysis, cut, i) for i in cut.objects}
+        thumbnails = {i: pictures.object_thumbnail(analysis, cut, i) for i in cut.present}
         tree = drawing.hierarchy_svg(
             analysis.tree,
             cut.tau,
@@ -242,34 +242,47 @@ class Handlers:
             cut.background,
             thumbnails=pictures.node_thumbnails(analysis, cut),
         )
-        objects = words.object_list(analysis, cut, edits, thumbnails)
+        objects = words.object_list(cut, edits, thumbnails)
         address = str(request.headers.get("origin", ""))
         code = words.code(result, cut, edits, address)
         return words.report(result, cut), objects, tree, code, no_files
 
     @politely
-    def edit(self, edits: Edits, event: gr.EventData) -> Edits:
-        """What was done to an object of the list: {action, id, name or into}."""
+    def edit(self, key: str, clusters: int, edits: Edits, event: gr.EventData) -> Edits:
+        """What was done in the list of objects: {action, id, value}; some need no id, or value."""
         asked = event._data
-        cluster = int(asked.get("id") or 0)
-        match asked.get("action"):
-            case "rename":
-                return edits.rename(cluster, str(asked.get("name", "")))
-            case "hide":
-                return edits.hide(cluster)
-            case "alone":
-                return edits.show_alone(cluster)
+        match asked["action"]:
+            case "undo":
+                return edits.undo()
+            case "redo":
+                return edits.redo()
+        cluster, value = int(asked["id"]), asked["value"]
+        cut = self.jobs.cut(key, int(clusters), edits)[1]
+        match asked["action"]:
+            case "name":
+                return edits.rename(cut, cluster, str(value))
+            case "role":
+                return edits.take_for(cut, cluster, value)
             case "merge":
-                return edits.merge(cluster, int(asked["into"]))
+                return edits.merge(cut, cluster, int(value))
             case "split":
-                return edits.split()
+                divided = edits.split(cut, cluster)
+                if self.jobs.cut(key, int(clusters), divided)[1].clusters > cut.clusters:
+                    return divided
+                gr.Info(words.one_part(cut.name(cluster)), duration=5, title="Not split")
+                return edits
+            case "hide":
+                return edits.hide(cut, cluster)
+            case "alone":
+                return edits.show_alone(cut, cluster)
         return edits
 
     @politely
     def repaint_video(self, key: str, clusters: int, *look: Any) -> Path:
-        """The overlay video at another granularity, or in another look."""
-        result, cut = self.jobs.cut(key, int(clusters))
-        return self.jobs.overlay(result, cut, look=ObjectsLook(*look))
+        """The overlay video at another granularity, with other edits, or in another look."""
+        shown = ObjectsLook(*look)
+        result, cut = self.jobs.cut(key, int(clusters), shown.edits)
+        return self.jobs.overlay(result, cut, look=shown)
 
     # ---- hierarchy -----------------------------------------------------------------------------
 

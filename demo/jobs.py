@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from bavos_core import (
     Analysis,
     BackboneUnavailable,
     Cancelled,
+    Edit,
     InputError,
     Segmentation,
     Settings,
@@ -53,7 +55,8 @@ Report = Callable[[float, str], None]  # share done 0 … 1, what is being done
 _STAGES = {  # where each stage begins and ends in the progress bar
     "decode": (0.0, 0.05),
     "features": (0.05, 0.3),
-    "attention and clustering": (0.3, 0.7),
+    "attention and clustering": (0.3, 0.65),
+    "instances": (0.65, 0.7),
     "painting the video": (0.7, 1.0),
 }
 
@@ -85,6 +88,7 @@ class StopFlag(threading.Event):
 _LEVEL_FPS = 12
 _WARM_UP = "warm-up"  # no visitor's session
 _MOST_EXAMPLES = 16  # kept analysed: each clip in each quality and by each backbone
+_MOST_CUTS = 4  # kept: one event on the page asks for the same cut several times
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ class Example:
 
 
 Job = tuple[Path | None, Settings]  # an example, or None for any other clip
+_Cut = tuple[str, int, tuple[Edit, ...]]  # a result, a number of clusters, edits
 
 
 class _GaveWay(Exception):
@@ -125,6 +130,8 @@ class Jobs:
         self._analysing = threading.Lock()
         self._waiting: list[Job] = []  # jobs that wait for their turn
         self._examples: dict[tuple[Path, Settings], Example] = {}
+        self._cuts: OrderedDict[_Cut, Segmentation] = OrderedDict()
+        self._cuts_lock = threading.Lock()
 
     # ---- cancel --------------------------------------------------------------------------------
 
@@ -364,8 +371,17 @@ class Jobs:
     ) -> tuple[Result, Segmentation]:
         """A stored result cut into a number of clusters, with what a person changed."""
         result = self.store.get(key)
-        cut = result.analysis.segment(clusters=clusters)
-        return result, edits.apply(cut) if edits else cut
+        made = edits.edits if edits else ()
+        with result.cutting:
+            cut = self._cuts.get((key, clusters, made))
+            if cut is None:
+                cut = result.analysis.edited(*made).segment(clusters=clusters)
+            with self._cuts_lock:
+                self._cuts[key, clusters, made] = cut
+                self._cuts.move_to_end((key, clusters, made))
+                while len(self._cuts) > _MOST_CUTS:
+                    self._cuts.popitem(last=False)
+        return result, cut
 
     def original(self, key: str, position: int) -> np.ndarray:
         """One analysed frame as it is (H, W, 3) uint8."""
@@ -417,20 +433,19 @@ class Jobs:
         look: ObjectsLook | None = None,
         report: Callable[[float], None] | None = None,
     ) -> Path:
-        """The overlay video at preview size, of a cut without edits; made once for every look."""
+        """The overlay video at preview size, of a cut with its edits; made once for every look."""
         look = look or ObjectsLook()
-        edited = look.edits.apply(cut)
         with self.store.room(result) as folder, result.writing:
             path = overlay_path(folder, cut, look)
             if not path.exists():
                 export.write_overlay(
                     path,
                     result.analysis,
-                    edited,
+                    cut,
                     self._small(folder / result.clip),
                     opacity=look.opacity,
                     show_background=look.background,
-                    hidden=look.edits.unseen(edited),
+                    hidden=look.edits.unseen(cut),
                     progress=report,
                 )
             return self._outgoing(path)
@@ -471,9 +486,9 @@ class Jobs:
     def files(self, key: str, clusters: int, edits: Edits, report: Report) -> list[Path]:
         """Everything that can be taken home, at the clip's own size; all of it in one zip first."""
         result, cut = self.cut(key, clusters, edits)
-        changed = repr((cut.clusters, edits.names, edits.merges))
+        told = repr((cut.tau, sorted(cut.names.items()), sorted(cut.splits.items())))
         with self.store.room(result) as room:
-            folder = room / f"download-{_digest(changed.encode())}"
+            folder = room / f"download-{_digest(*_content(cut), told.encode())}"
             if not folder.exists():
                 with tempfile.TemporaryDirectory(dir=room) as place:
                     clip = self.open(str(room / result.clip))
@@ -514,14 +529,21 @@ class Jobs:
 
 def overlay_path(folder: Path, cut: Segmentation, look: ObjectsLook) -> Path:
     """Where the overlay video of a cut lies: the same for all looks that look the same."""
-    edits = look.edits
-    merges, unseen = edits.merges_in(cut), sorted(edits.unseen(cut))
-    shown = repr((cut.clusters, look.background, round(look.opacity, 3), merges, unseen))
-    return folder / f"objects-{_digest(shown.encode())}.mp4"
+    shown = repr((look.background, round(look.opacity, 3), sorted(look.edits.unseen(cut))))
+    return folder / f"objects-{_digest(*_content(cut), shown.encode())}.mp4"
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
+def _content(cut: Segmentation) -> Iterator[bytes]:
+    """Yield what a cut consists of, but for names."""
+    for array in (cut.leaf_cluster, cut.labels, cut.soft.numpy(), cut.background):
+        yield array.tobytes()
+
+
+def _digest(*content: bytes) -> str:
+    hasher = hashlib.sha256()
+    for part in content:
+        hasher.update(part)
+    return hasher.hexdigest()[:16]
 
 
 def checked_position(result: Result, position: int) -> None:

@@ -1,14 +1,52 @@
-// The list of objects: buttons, name fields and menus tell what is wanted as {action, id, …}.
+// The list of objects: buttons, name fields and menus tell what is wanted as {action, id, value}.
 const asked = (event, kind) => event.target.closest(kind + '[data-action]');
+const ask = (part, value) => trigger('select', { action: part.dataset.action, id: part.dataset.id, value });
 element.addEventListener('click', (event) => {
   const button = asked(event, 'button');
-  if (button) trigger('select', { action: button.dataset.action, id: button.dataset.id });
+  if (button) ask(button, button.dataset.value);
 });
 element.addEventListener('change', (event) => {
   const field = asked(event, 'input');
-  if (field) trigger('select', { action: 'rename', id: field.dataset.id, name: field.value });
+  if (field) ask(field, field.value);
   const menu = asked(event, 'select');
   if (menu && menu.value !== '') {
-    trigger('select', { action: 'merge', id: menu.dataset.id, into: menu.value });
+    ask(menu, menu.value);
+    menu.value = '';
   }
+});
+
+// A menu gets the names of all others when it is used: of hundreds, most never are.
+const fill = (event) => {
+  const menu = asked(event, 'select');
+  if (!menu || menu.length > 1) return;
+  for (const { value, dataset } of element.querySelectorAll('input[data-action]')) {
+    if (dataset.id !== menu.dataset.id) menu.add(new Option(value, dataset.id));
+  }
+};
+element.addEventListener('pointerdown', fill);
+element.addEventListener('focusin', fill);
+
+// Gradio makes the new list out of the old one, part by part in the order they stand: what was open
+// stays open, and the focus goes with its object.
+let open = false;
+let last = null; // that had the focus
+let place = ''; // where it is found again
+element.addEventListener('click', (event) => {
+  if (event.target.closest('summary')) open = !event.target.closest('details').open;
+});
+element.addEventListener('focusin', ({ target }) => {
+  last = target;
+  const { action, id } = target.dataset;
+  place = action ? `[data-action="${action}"]` + (id ? `[data-id="${id}"]` : '') : 'summary';
+});
+new MutationObserver(() => {
+  const scenery = element.querySelector('details');
+  if (scenery && scenery.open !== open) scenery.open = open;
+  const here = document.activeElement;
+  const lost = here === document.body && last && !last.isConnected;
+  if (!lost && !element.contains(here)) return;
+  const same = element.querySelector(place);
+  if (same !== here) same?.focus({ preventScroll: true });
+}).observe(element, {
+  childList: true, subtree: true, attributes: true, attributeFilter: ['data-id', 'data-action', 'open'],
 });

@@ -617,7 +617,8 @@ class Wiring:
             self.videos.overlay,
             **LATEST, **PRIVATE, **DEVICE,
         )  # fmt: skip
-        self.hierarchy.objects.select(h.edit, v.edits, v.edits, **IN_ORDER)
+        edited = [v.key, v.clusters, v.edits]
+        self.hierarchy.objects.select(h.edit, edited, v.edits, **IN_ORDER)
 
     def _tree(self) -> None:
         """The dashed line and the slider are one thing; branches and levels are looked at."""

@@ -57,6 +57,7 @@ class Result:
     _room: _Room
     stop: threading.Event = field(default_factory=threading.Event)  # asks what runs on it to end
     writing: threading.Lock = field(default_factory=threading.Lock)  # one file at a time
+    cutting: threading.Lock = field(default_factory=threading.Lock)  # the same is asked for at once
 
 
 class Store:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bavos_core import Analysis, Segmentation, backbones, drawing
+from bavos_core import Analysis, ClusterTree, Edit, Segmentation, backbones, drawing
 from bavos_core.download import FileOrUrl
 from bavos_core.settings import Sources
 from bavos_core.training import Step
@@ -75,14 +75,23 @@ ADAPTED = "The attention block was adapted to this clip."
 STEPS = "Training steps"
 SIDE_BY_SIDE = "Side by side: click a picture to go to its frame or head"
 COMPARE = {"Over time": "time", "All sources": "sources", "All heads": "heads"}
-CLUSTERS = "Patches that attend alike make a cluster; those bound to the border are background."
+CLUSTERS = (
+    "Patches that attend alike make a cluster. It is suggested as an object if it lies near the "
+    "middle, is solid, does not lean on the border, and draws the attention of [CLS]."
+)
+OBJECTS = (
+    "Roles are a suggestion; change them. Names, roles, merges and splits go into the downloads; "
+    "hiding does not. A split holds at this number of clusters only."
+)
+CHANGES = {"name": "rename", "role": "role change", "merge": "merge", "split": "split"}
 TAU = "How different (symmetric KL divergence) the attention in one cluster may be."
 PATCHES = "Small squares of the picture; the network sees each as one thing."
 ENTROPY = "How widely attention is spread: 0 if it all goes to one patch."
 CODE = "Code that gives this result elsewhere"
 TREE = (
     "Every branch is a part of the scene: the finest below, the whole scene on top. Drag the "
-    "dashed line to choose how fine objects are; click a branch to see its patches over time."
+    "dashed line to choose how fine objects are; click a branch to see its patches over time. "
+    "Dotted branches lead to things that attend alike and are told apart by where they are."
 )
 LEVELS = "From the finest parts to the whole scene"
 
@@ -196,7 +205,7 @@ def report(result: Result, cut: Segmentation) -> str:
     lines = [
         f"**{objects} objects** were found. Click into the frame below to see what a patch of it "
         "attends to.",
-        f"{term(f'{cut.clusters} clusters', CLUSTERS)} at {term(f'τ = {cut.tau:g}', TAU)}, with "
+        f"{term(f'{cut.cut} clusters', CLUSTERS)} at {term(f'τ = {cut.tau:g}', TAU)}, with "
         f"**{backbones.describe(analysis.settings.backbone)}** "
         f"on a grid of {analysis.grid[0]}×{analysis.grid[1]} "
         f"{term('patches', PATCHES)}; {sum(analysis.timings.values()):.1f} s: {seconds}.",
@@ -210,55 +219,64 @@ def term(text: str, meaning: str) -> str:
     return f'<abbr title="{escape(meaning)}">{escape(text)}</abbr>'
 
 
-def object_list(
-    analysis: Analysis, cut: Segmentation, edits: Edits, thumbnails: Mapping[int, str]
-) -> str:
-    """The objects, each with its picture, colour, share and what can be done to it, as HTML."""
+def object_list(cut: Segmentation, edits: Edits, thumbnails: Mapping[int, str]) -> str:
+    """The clusters, each with its picture, colour, share and what can be done to it, as HTML."""
     share = np.bincount(cut.labels.ravel(), minlength=cut.clusters) / cut.labels.size
-    frames = [int((cut.labels == i).any((1, 2)).sum()) for i in range(cut.clusters)]
-    names = {i: cut.name(i) for i in cut.objects}
     unseen = edits.unseen(cut)
-    rows = [
-        _object_row(
-            i,
-            names,
-            thumbnails[i],
-            f"{share[i]:.1%} of the picture, {frames[i]} frames",
-            hidden=i in unseen,
-            alone=edits.alone == i,
+
+    def row(i: int) -> str:
+        name = escape(cut.name(i), quote=True)
+        frames = int((cut.labels == i).any((1, 2)).sum())
+        looks, other = "", "object"
+        if not cut.background[i]:
+            hidden, alone, other = i in unseen, edits.is_alone(cut, i), "background"
+            looks = _button("hide", i, name, "Show" if hidden else "Hide", pressed=hidden)
+            looks += _button("alone", i, name, "Only this", pressed=alone)
+        return (
+            f'<li class="{"unseen" if i in unseen else ""}">'
+            f'<i style="background:rgb{drawing.object_colour(i)}"></i>'
+            f'<img src="{thumbnails[i]}" alt="{name}">'
+            f'<input data-action="name" data-id="{i}" value="{name}" aria-label="Name of {name}">'
+            f"<small>{share[i]:.1%} of the picture, {frames} frames</small>"
+            f"<div>{looks}{_button('split', i, name, 'Split')}"
+            f'<select data-action="merge" data-id="{i}" aria-label="Merge {name} into">'
+            '<option value="">Merge…</option></select>'
+            f"{_button('role', i, name, f'Make {other}', value=other)}</div></li>"
         )
-        for i in names
-    ]
-    scenery = int(cut.background.sum())
-    split = '<button data-action="split">Undo merges</button>' if edits.merges else ""
+
+    scenery = [i for i in cut.present if cut.background[i]]
     return (
-        f'<ul class="bavos-objects">{"".join(rows)}</ul>'
-        f"<p>{scenery} clusters are taken for background, over {len(analysis.frames)} frames. "
-        "Names and merges go into the downloads; hiding is for looking only, the files hold all. "
-        f"{split}</p>"
+        f"<p>{_step('undo', edits.edits, cut)}{_step('redo', edits.undone, cut)}</p>"
+        f'<ul class="bavos-objects">{"".join(map(row, cut.objects))}</ul>'
+        f"<details><summary>Background ({len(scenery)})</summary>"
+        f'<ul class="bavos-objects">{"".join(map(row, scenery))}</ul></details>'
+        f"<p>{OBJECTS}</p>"
     )
 
 
-def _object_row(
-    i: int, names: Mapping[int, str], thumbnail: str, about: str, *, hidden: bool, alone: bool
+def _button(
+    action: str, i: int, name: str, label: str, *, value: str = "", pressed: bool | None = None
 ) -> str:
-    name = escape(names[i], quote=True)
-    others = "".join(
-        f'<option value="{j}">{escape(other)}</option>' for j, other in names.items() if j != i
-    )
+    state = "" if pressed is None else f' aria-pressed="{str(pressed).lower()}"'
     return (
-        f'<li class="{"unseen" if hidden else ""}">'
-        f'<i style="background:rgb{drawing.object_colour(i)}"></i>'
-        f'<img src="{thumbnail}" alt="{name}">'
-        f'<input data-action="rename" data-id="{i}" value="{name}" aria-label="Name of {name}">'
-        f"<small>{about}</small>"
-        f'<button data-action="hide" data-id="{i}" aria-pressed="{str(hidden).lower()}">'
-        f"{'Show' if hidden else 'Hide'}</button>"
-        f'<button data-action="alone" data-id="{i}" aria-pressed="{str(alone).lower()}">'
-        "Only this</button>"
-        f'<select data-action="merge" data-id="{i}" aria-label="Merge {name} into">'
-        f'<option value="">Merge…</option>{others}</select></li>'
+        f'<button data-action="{action}" data-id="{i}" data-value="{value}" '
+        f'aria-label="{label}: {name}"{state}>{label}</button>'
     )
+
+
+def _step(action: str, edits: Sequence[Edit], cut: Segmentation) -> str:
+    """The button that takes the last edit back, or makes it again."""
+    if not edits:
+        return f'<button data-action="{action}" disabled>{action.capitalize()}</button>'
+    last = edits[-1]
+    elsewhere = "" if last.at in (None, cut.cut) else f" (at {last.at} clusters)"
+    said = f"{action.capitalize()} {CHANGES[last.action]}{elsewhere}"
+    return f'<button data-action="{action}">{said}</button>'
+
+
+def one_part(name: str) -> str:
+    """That a cluster cannot be split."""
+    return f"{name} has only one part, so it cannot be split."
 
 
 def attention(analysis: Analysis, rows: np.ndarray, queries: Sequence[Query]) -> str:
@@ -322,31 +340,42 @@ def code(result: Result, cut: Segmentation, edits: Edits, link: str) -> str:
     correlator = "correlator.safetensors" if adapted else file_name(settings.correlator)
     weights = settings.weights and file_name(settings.weights)
     option = f" --weights {weights}" if weights else ""
-    plain = (
-        " (without what was adapted or edited)" if adapted or edits.merges or edits.names else ""
-    )
-    changed = "".join(f".merged({i}, {into})" for i, into in edits.merges)
-    changed += f".named({dict(edits.names)!r})" if edits.names else ""
+    plain = " (without what was adapted)" if adapted else ""
     said = backbones.describe(settings.backbone)
     about = f"# Backbone: {said}\n" if said != settings.backbone else ""
-    return f"""{about}# Command line (names and merges are made in Python or on the page)
+    made = edits.concerning(cut)
+    changed = f".edited({_lines(map(_as_python, made))})" if made else ""
+    passed = f", [{_lines(repr(edit.to_dict()) for edit in made)}]" if made else ""
+    return f"""{about}# Command line (edits are made in Python or on the page)
 python -m bavos_core segment CLIP --out results --backbone {settings.backbone}{option} \\
     --correlator {correlator} --frames {settings.frames} --patches {settings.patches} \\
     --tau {cut.tau!r}
 
 # Python
-from bavos_core import Settings, analyse
+from bavos_core import Edit, Settings, analyse
 analysis = analyse("CLIP", Settings(backbone={settings.backbone!r}, weights={weights!r},
     correlator={correlator!r}, frames={settings.frames}, patches={settings.patches}))
-cut = analysis.segment(clusters={cut.clusters}){changed}
+cut = analysis{changed}.segment(clusters={cut.cut})
 
 # This server, from Python{plain}
 from gradio_client import Client, handle_file
 client = Client("{link or "http://127.0.0.1:7860/"}")
 summary, overlay = client.predict(handle_file("CLIP"), {settings.backbone!r},
     {settings.frames}, {settings.patches}, api_name="/segment")
-files = client.predict(summary["result"], {cut.clusters}, api_name="/export")
+files = client.predict(summary["result"], {cut.cut}{passed}, api_name="/export")
 """
+
+
+def _as_python(edit: Edit) -> str:
+    """The call that makes an edit."""
+    values = [repr(value) for value in (edit.cluster, edit.value) if value is not None]
+    place = [] if edit.at is None else [f"at={edit.at}"]
+    return f"Edit.{edit.action}({', '.join(values + place)})"
+
+
+def _lines(values: Iterable[str]) -> str:
+    """What stands between brackets: values with commas, a line each."""
+    return "".join(f"\n    {value}," for value in values) + "\n"
 
 
 def file_name(source: FileOrUrl) -> str:
@@ -373,3 +402,30 @@ def as_json(result: Result) -> dict[str, Any]:
         "seconds": {stage: round(value, 3) for stage, value in analysis.timings.items()},
         "notices": list(result.notices),
     }
+
+
+def cut_as_json(result: Result, cut: Segmentation) -> dict[str, Any]:
+    """A cut in numbers for the HTTP API; an empty cluster has no role."""
+    present = set(cut.present)
+    return {
+        "tau": cut.tau,
+        "clusters": cut.clusters,
+        "background": cut.background.tolist(),
+        "names": [cut.name(i) for i in range(cut.clusters)],
+        "roles": [cut.role(i) if i in present else None for i in range(cut.clusters)],
+        "instances": _instances(result.analysis.tree, cut),
+        "splits": {str(i): list(parts) for i, parts in cut.splits.items()},
+        "leaves": result.analysis.tree.leaves,
+    }
+
+
+def _instances(tree: ClusterTree, cut: Segmentation) -> list[list[int]]:
+    """Groups of clusters that attend alike and are told apart as instances."""
+    joins = np.append(np.zeros(tree.leaves, bool), tree.instances)
+    parents = tree.parents()
+    above = joins & (tree.node_clusters(cut.leaf_cluster) < 0)  # the cut
+    highest = above & ~((parents >= 0) & above[parents])
+    return [
+        np.unique(cut.leaf_cluster[tree.leaves_of(int(node))]).tolist()
+        for node in np.flatnonzero(highest)
+    ]

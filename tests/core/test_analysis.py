@@ -17,6 +17,7 @@ from bavos_core.analysis import attention_rows, choose_source, read_sample
 from bavos_core.backbones import ViTBackbone
 from bavos_core.clustering import Clusters, assign, find_clusters
 from bavos_core.correlator import TemporalCorrelator, untrained
+from bavos_core.edits import Edit
 from bavos_core.settings import Compute
 from bavos_core.trained import TrainedBlock, read_trained
 from bavos_core.video import ArrayClip
@@ -699,3 +700,13 @@ def test_a_file_of_another_version_is_refused_as_such(version, square_analysis, 
     with pytest.raises(InputError) as caught:
         Analysis.load(path)
     check_message(caught.value, "one.npz", "another version", "analyse the clip again")
+
+
+def test_an_edit_without_a_place_concerns_no_part_of_a_split(square_analysis) -> None:
+    """Numbers after those of the hierarchy's cut belong to other clusters at finer cuts."""
+    split = square_analysis.edited(Edit.split(0, at=2))
+    assert split.segment(clusters=2).clusters > 2
+    meant_for_finer = split.edited(Edit.name(2, "dog"))
+    assert meant_for_finer.segment(clusters=2).names == {}
+    assert meant_for_finer.segment(clusters=3).names == {2: "dog"}
+    assert split.edited(Edit.name(2, "dog", at=2)).segment(clusters=2).names == {2: "dog"}

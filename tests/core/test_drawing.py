@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -356,6 +357,26 @@ def test_branches_below_the_cut_have_their_objects_colour_and_scenery_is_grey() 
     for leaf in range(8):
         rgb = drawing.BACKGROUND_GREY if background[cut[leaf]] else drawing.object_colour(cut[leaf])
         assert colour[leaf] == "#{:02x}{:02x}{:02x}".format(*rgb)
+
+
+def test_branches_to_instances_are_dotted_and_say_what_they_are() -> None:
+    tree = random_tree(12)
+    joins = np.arange(11) % 4 == 2
+    picture = picture_of(replace(tree, instances=joins), 1.0)
+    children = tree.merges[joins, :2].astype(int).ravel().tolist()
+    for path in picture.iter(f"{SVG}path"):
+        joined = int(path.get("data-node")) in children
+        assert (path.get("stroke-dasharray") is not None) == joined
+        assert path.find(f"{SVG}title").text.endswith("told apart as instances") == joined
+        assert ("joined at τ" in path.find(f"{SVG}title").text) != joined
+
+
+def test_instances_are_marked_in_the_drawn_part_of_a_large_tree(large_tree) -> None:
+    joins = np.zeros(399, bool)
+    joins[[3, 390]] = True  # the first lies in what is too fine to be drawn
+    picture = picture_of(replace(large_tree, instances=joins), 1.0)
+    dotted = [p for p in picture.iter(f"{SVG}path") if p.get("stroke-dasharray")]
+    assert sorted(int(p.get("data-node")) for p in dotted) == large_tree.merges[390, :2].tolist()
 
 
 def test_the_line_of_the_cut_separates_merges_done_from_those_not_done() -> None:

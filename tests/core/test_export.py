@@ -17,7 +17,16 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from pycocotools import mask as coco
 
-from bavos_core import Analysis, Cancelled, InputError, Segmentation, Settings, analyse, export
+from bavos_core import (
+    Analysis,
+    Cancelled,
+    Edit,
+    InputError,
+    Segmentation,
+    Settings,
+    analyse,
+    export,
+)
 from bavos_core.drawing import davis_palette, object_colour
 from bavos_core.hierarchy import ClusterTree
 from bavos_core.video import ArrayClip
@@ -306,7 +315,7 @@ def test_write_all_leaves_the_files_of_the_contract_and_no_others(folder) -> Non
 def test_write_all_returns_what_the_summary_file_says(square_analysis, clip, tmp_path) -> None:
     document = export.write_all(tmp_path, square_analysis, square_analysis.segment(), clip)
     assert json.loads((tmp_path / "summary.json").read_text()) == json.loads(json.dumps(document))
-    stages = {"decode", "features", "attention and clustering", "masks", "encode"}
+    stages = {"decode", "features", "attention and clustering", "instances", "masks", "encode"}
     assert set(document["seconds"]) == stages
     assert document["frames"] == document["frames_analysed"] == 7
 
@@ -342,7 +351,7 @@ def test_the_labels_file_holds_the_levels_and_what_each_leaf_looks_at(
     assert [path.name for path in tmp_path.iterdir()] == ["labels.npz"]
     with np.load(tmp_path / "labels.npz", allow_pickle=False) as file:
         arrays = dict(file)
-    names = {"labels", "analysed", "times", "background", "tau", "size"}
+    names = {"labels", "analysed", "times", "background", "names", "tau", "size"}
     assert set(arrays) == names | {"levels", "leaf_labels", "leaf_rows"}
     np.testing.assert_array_equal(arrays["levels"], analysis.levels)
     np.testing.assert_array_equal(arrays["leaf_labels"], analysis.nearest[..., 0])
@@ -377,6 +386,47 @@ def test_the_hierarchy_files_are_well_formed_and_agree_with_the_cut(
         assert node["frames"] == sorted({f for child in children for f in child["frames"]})
     assert nodes[-1]["patches"] == square_analysis.nearest[..., 0].size
     assert ET.parse(folder / "hierarchy.svg").getroot().tag.endswith("svg")
+
+
+def test_edits_are_in_every_file(square_analysis, clip, tmp_path) -> None:
+    (thing,) = square_analysis.segment(clusters=4).objects
+    scenery = next(i for i in range(4) if i != thing)
+    edited = square_analysis.edited(
+        Edit.split(thing, at=4),
+        Edit.name(4, "half", at=4),
+        Edit.name(scenery, "noise"),
+        Edit.role(thing, "background", at=4),
+    )
+    cut = edited.segment(clusters=4)
+    assert cut.clusters > 4
+    export.write_all(tmp_path, edited, cut, clip)
+    masks, hierarchy, summary = (
+        json.loads((tmp_path / f"{name}.json").read_text())
+        for name in ("masks", "hierarchy", "summary")
+    )
+    assert [c["name"] for c in masks["clusters"]] == [cut.name(i) for i in range(cut.clusters)]
+    assert [c["background"] for c in masks["clusters"]] == cut.background.tolist()
+    for names in (hierarchy["names"], summary["names"]):
+        assert names == {str(i): cut.name(i) for i in range(cut.clusters)}
+        assert (names[str(scenery)], names["4"]) == ("noise", "half")
+    assert (hierarchy["roles"][str(thing)], hierarchy["roles"]["4"]) == ("background", "object")
+    assert hierarchy["splits"] == {str(thing): [thing, *range(4, cut.clusters)]}
+    assert {"background": cut.background.nonzero()[0].tolist()}.items() <= hierarchy.items()
+    with np.load(tmp_path / "labels.npz", allow_pickle=False) as file:
+        assert file["names"].tolist() == [cut.name(i) for i in range(cut.clusters)]
+        np.testing.assert_array_equal(file["background"], cut.background)
+        np.testing.assert_array_equal(file["labels"], cut.labels)
+    found = {int(value) for picture in pngs(tmp_path).values() for value in np.unique(picture)}
+    assert 5 in found  # the half
+    assert thing + 1 not in found
+
+
+def test_nodes_whose_children_are_instances_are_marked(square_analysis) -> None:
+    joins = np.arange(square_analysis.tree.leaves - 1) % 3 == 1
+    analysis = replace(square_analysis, tree=replace(square_analysis.tree, instances=joins))
+    nodes = export.hierarchy_document(analysis, analysis.segment())["nodes"]
+    leaves = analysis.tree.leaves
+    assert [node["instances"] for node in nodes] == [False] * leaves + joins.tolist()
 
 
 @pytest.mark.parametrize("kind", ["square_analysis", "several_keys", "exact_analysis"])

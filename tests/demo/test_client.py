@@ -15,6 +15,8 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from pycocotools import mask as coco
 
+from bavos_core import Edit
+
 FRAMES = 4  # analysed
 PATCHES = 300  # of a frame, about
 FILES = {
@@ -153,6 +155,56 @@ def test_a_finer_cut_has_a_lower_tau_and_another_picture(client, summary) -> Non
     fine, second = client.predict(summary["result"], 30, 0, api_name="/cut")
     assert fine["tau"] < coarse["tau"]
     assert Path(first).read_bytes() != Path(second).read_bytes()
+
+
+def test_cut_tells_names_and_roles(client, summary) -> None:
+    numbers, _ = client.predict(summary["result"], 9, 0, api_name="/cut")
+    assert numbers["roles"] == ["background" if b else "object" for b in numbers["background"]]
+    assert numbers["names"] == [f"{r.capitalize()} {i + 1}" for i, r in enumerate(numbers["roles"])]
+    assert numbers["splits"] == {}
+    assert {"background", "object"} == set(numbers["roles"])
+
+
+def test_edits_that_are_sent_are_made(client, summary) -> None:
+    plain, before = client.predict(summary["result"], 8, 1, api_name="/cut")
+    scenery = plain["roles"].index("background")
+    edits = [
+        Edit.name(scenery, "Grass"),
+        Edit.role(scenery, "object"),
+        Edit.split(scenery, at=8),
+        Edit.role(8, "background", at=8),
+        Edit.merge(7, 6),
+    ]
+    sent = [edit.to_dict() for edit in edits]
+    numbers, picture = client.predict(summary["result"], 8, 1, sent, api_name="/cut")
+    parts = numbers["splits"][str(scenery)]
+    assert parts == [scenery, *range(8, numbers["clusters"])]
+    assert numbers["names"][scenery] == "Grass"
+    assert (numbers["roles"][scenery], numbers["roles"][8]) == ("object", "background")
+    assert numbers["roles"][7] is None  # it is empty
+    assert Path(picture).read_bytes() != Path(before).read_bytes()
+    paths = client.predict(summary["result"], 8, sent, api_name="/export")
+    masks = next(json.loads(Path(p).read_text()) for p in paths if p.endswith("masks.json"))
+    assert [cluster["name"] for cluster in masks["clusters"]] == numbers["names"]
+    assert [cluster["background"] for cluster in masks["clusters"]] == numbers["background"]
+    assert 7 not in {annotation["cluster"] for annotation in masks["annotations"]}
+    again, _ = client.predict(summary["result"], 8, 1, api_name="/cut")
+    assert again == plain  # edits are of one question only
+
+
+def test_cut_tells_which_clusters_are_instances(client, summary, served) -> None:
+    tree = served.store._results[summary["result"]].analysis.tree
+    joins = np.flatnonzero(tree.instances)
+    assert len(joins) > 0, "choose an example that holds things which attend alike"
+    apart = tree.leaves - int(joins.min())  # clusters as soon as the lowest of them is undone
+    numbers, _ = client.predict(summary["result"], apart, 0, api_name="/cut")
+    assert numbers["instances"]
+    for group in numbers["instances"]:
+        assert len(group) > 1
+        assert set(group) <= set(range(apart))
+    joined = tree.leaves - int(joins.max()) - 1
+    numbers, _ = client.predict(summary["result"], joined, 0, api_name="/cut")
+    assert numbers["instances"] == []
 
 
 # ---- attend ------------------------------------------------------------------------------------
@@ -335,6 +387,25 @@ def test_zero_frames_are_refused_in_one_sentence(client, small_clip) -> None:
 @pytest.mark.parametrize("result", ["", "x", "../../etc"])
 def test_an_unknown_result_is_refused_in_one_sentence(client, api_name, rest, result) -> None:
     assert "result" in refusal(client, result, *rest, api_name=api_name)
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        None, 3, "split", {"action": "split"}, [3], ["split"], [None], [[]], [{}],
+        [{"action": "paint", "cluster": 1}], [{"action": "split", "cluster": 1}],
+        [{"action": "name", "cluster": -1, "value": "a", "at": None}],
+        [{"action": "role", "cluster": 1, "value": "hero", "at": None}],
+        [{"action": "merge", "cluster": 1, "value": 1.5, "at": None}],
+        [{"action": ["name"], "cluster": 1, "value": "a\nb" * 200}],
+        [{"action": "name", "cluster": 1, "value": "a", "colour": "red"}],
+        [Edit.name(1, "a").to_dict()] * 257,
+    ],
+)  # fmt: skip
+def test_what_are_no_edits_is_refused_in_one_sentence(client, summary, edits) -> None:
+    said = refusal(client, summary["result"], 3, 0, edits, api_name="/cut")
+    assert "edit" in said.lower()
+    assert refusal(client, summary["result"], 3, edits, api_name="/export") == said
 
 
 @pytest.mark.parametrize("frame", [-1, FRAMES, 10**6])

@@ -1,108 +1,178 @@
-"""What a person changes about objects: names, merges, hiding."""
+"""What a person changes about objects: names, roles, merges, splits, and what is only hidden."""
 
 import copy
 
-import numpy as np
 import pytest
 from gradio.utils import deep_hash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bavos_core import Segmentation
+from bavos_core import Analysis, Edit, Segmentation
 from demo.edits import Edits
 
-CLUSTERS = 5
-clusters = st.integers(0, CLUSTERS + 2)  # some of them beyond the cut
+CUTS = (3, 5)  # numbers of clusters that a person looks at
+CHANGES = ("name", "role", "merge", "split", "undo", "redo", "hide", "alone")
+ROLES = ("object", "background")
 
 
-def cut() -> Segmentation:
-    """Five clusters of one frame each, of 1, 2, 3, 4 and 5 patches; the last is background."""
-    import torch
-
-    labels = np.repeat(np.arange(CLUSTERS), np.arange(1, CLUSTERS + 1)).reshape(1, 3, 5)
-    soft = torch.nn.functional.one_hot(torch.from_numpy(labels), CLUSTERS).permute(0, 3, 1, 2)
-    background = np.arange(CLUSTERS) == CLUSTERS - 1
-    return Segmentation(1.0, np.arange(CLUSTERS), labels, soft.float(), background)
+@pytest.fixture(scope="module")
+def cut(tiny_analysis: Analysis) -> Segmentation:
+    """Five clusters; only the first is an object."""
+    found = tiny_analysis.segment(clusters=5)
+    assert found.objects == [0]
+    return found
 
 
-@st.composite
-def edits(draw: st.DrawFn) -> Edits:
-    """Any sequence of changes."""
+def applied(analysis: Analysis, made: Edits, clusters: int = 5) -> Segmentation:
+    return analysis.edited(*made.edits).segment(clusters=clusters)
+
+
+def changed(data: st.DataObject, analysis: Analysis, changes: int = 6) -> Edits:
+    """Any sequence of changes, each to what the ones before it left, at one cut or another."""
     made = Edits()
-    for _ in range(draw(st.integers(0, 6))):
-        match draw(st.sampled_from(["rename", "hide", "alone", "merge", "split"])):
-            case "rename":
-                made = made.rename(draw(clusters), draw(st.text(max_size=80)))
-            case "hide":
-                made = made.hide(draw(clusters))
-            case "alone":
-                made = made.show_alone(draw(clusters))
-            case "merge":
-                made = made.merge(draw(clusters), draw(clusters))
+    for _ in range(data.draw(st.integers(0, changes))):
+        cut = applied(analysis, made, data.draw(st.sampled_from(CUTS)))
+        cluster, other = (data.draw(st.sampled_from(cut.present)) for _ in range(2))
+        match data.draw(st.sampled_from(CHANGES)):
+            case "name":
+                made = made.rename(cut, cluster, data.draw(st.text(max_size=80)))
+            case "role":
+                made = made.take_for(cut, cluster, data.draw(st.sampled_from(ROLES)))
+            case "merge" if cluster != other:
+                made = made.merge(cut, cluster, other)
             case "split":
-                made = made.split()
+                made = made.split(cut, cluster)
+            case "undo":
+                made = made.undo()
+            case "redo":
+                made = made.redo()
+            case "hide":
+                made = made.hide(cut, cluster)
+            case "alone":
+                made = made.show_alone(cut, cluster)
     return made
 
 
-@given(edits())
-def test_any_edits_can_be_applied_to_any_cut_and_lose_no_patch(made: Edits) -> None:
-    applied = made.apply(cut())
-    assert applied.clusters == CLUSTERS
-    assert applied.labels.size == cut().labels.size
-    np.testing.assert_allclose(applied.soft.sum(1).numpy(), 1)
-    assert made.unseen(applied) <= set(range(CLUSTERS + 3))
+@given(data=st.data(), clusters=st.sampled_from((*CUTS, 4)))
+def test_any_edits_can_be_applied_to_any_cut_and_lose_no_patch(
+    tiny_analysis, data, clusters
+) -> None:
+    made = changed(data, tiny_analysis)
+    found = applied(tiny_analysis, made, clusters)
+    assert found.labels.size == tiny_analysis.nearest[..., 0].size
+    assert abs(found.soft.sum(1) - 1).max() < 1e-5
+    assert made.unseen(found) <= set(range(found.clusters))
+    alone = applied(tiny_analysis, Edits(made.concerning(found)), clusters)
+    assert (alone.labels == found.labels).all()
+    assert (alone.background == found.background).all()
+    assert alone.names == found.names
 
 
-@given(edits())
-def test_edits_are_small_can_be_copied_and_have_a_lasting_hash(made: Edits) -> None:
+@given(data=st.data())
+def test_edits_can_be_copied_and_have_a_lasting_hash(tiny_analysis, data) -> None:
+    made = changed(data, tiny_analysis)
     twin = copy.deepcopy(made)
     assert twin == made
     assert hash(twin) == hash(made)
     assert deep_hash(twin) == deep_hash(made)  # by which Gradio tells a change
 
 
-@given(edits(), clusters)
-def test_hiding_twice_and_alone_twice_change_nothing(made: Edits, cluster: int) -> None:
-    assert made.hide(cluster).hide(cluster) == made
-    if made.alone != cluster:
-        assert made.show_alone(cluster).show_alone(cluster).alone is None
+@given(data=st.data())
+def test_undo_takes_back_one_edit_after_the_other_and_redo_brings_all_back(
+    tiny_analysis, data
+) -> None:
+    made = changed(data, tiny_analysis)
+    back = made
+    for count in range(len(made.edits), 0, -1):
+        assert back.edits == made.edits[:count]
+        back = back.undo()
+    assert back.edits == ()
+    assert back.undo() == back
+    for _ in made.edits:
+        back = back.redo()
+    assert back == made
+
+
+def test_a_new_edit_leaves_nothing_to_redo(cut) -> None:
+    undone = Edits().rename(cut, 0, "Ball").rename(cut, 1, "Sky").undo()
+    assert undone.undone == (Edit.name(1, "Sky"),)
+    assert undone.take_for(cut, 1, "object").undone == ()
+    assert undone.hide(cut, 0).undone == undone.undone  # which is no edit
+
+
+@given(data=st.data())
+def test_hiding_twice_and_alone_twice_change_nothing(tiny_analysis, cut, data) -> None:
+    made, cluster = changed(data, tiny_analysis), data.draw(st.integers(0, 4))
+    assert made.hide(cut, cluster).hide(cut, cluster) == made
+    if not made.is_alone(cut, cluster):
+        assert made.show_alone(cut, cluster).show_alone(cut, cluster).alone is None
 
 
 @given(st.text(max_size=200))
 def test_a_name_is_one_line_of_at_most_60_characters(text: str) -> None:
-    name = dict(Edits().rename(1, text).names).get(1, "")
-    assert len(name) <= 60
-    assert name == " ".join(text.split())[:60]
-    assert len(name.splitlines()) <= 1
+    sent = {"action": "name", "cluster": 1, "value": text}
+    for edit in (Edit.name(1, text), Edit.from_dict(sent)):
+        assert edit.value == " ".join(text.split())[:60]
+        assert len(edit.value.splitlines()) <= 1
 
 
-def test_an_empty_name_gives_the_old_one_back() -> None:
-    named = Edits().rename(1, "Ball")
-    assert named.apply(cut()).name(1) == "Ball"
-    assert named.rename(1, "  ").apply(cut()).name(1) == "Object 2"
+def test_an_empty_name_gives_the_usual_one_back(tiny_analysis, cut) -> None:
+    named = Edits().rename(cut, 1, "Ball")
+    assert applied(tiny_analysis, named).name(1) == "Ball"
+    assert applied(tiny_analysis, named.rename(cut, 1, "  ")).name(1) == "Background 2"
 
 
-def test_a_merge_moves_all_patches_and_splitting_takes_it_back() -> None:
-    merged = Edits().merge(0, 2)
-    applied = merged.apply(cut())
-    assert (applied.labels == 2).sum() == 1 + 3
-    assert applied.objects == [1, 2, 3]
-    assert merged.split().apply(cut()).objects == [0, 1, 2, 3]
+def test_an_object_that_is_shown_alone_stays_seen_when_it_is_merged(tiny_analysis, cut) -> None:
+    made = Edits().take_for(cut, 2, "object").show_alone(cut, 0).merge(cut, 0, 2)
+    assert made.unseen(applied(tiny_analysis, made)) == {0, 1, 3, 4}
 
 
-def test_an_object_that_is_shown_alone_stays_seen_when_it_is_merged() -> None:
-    made = Edits().show_alone(0).merge(0, 2)
-    assert made.unseen(made.apply(cut())) == {0, 1, 3, 4}
+def test_what_became_background_is_neither_hidden_nor_alone(tiny_analysis, cut) -> None:
+    scenery = Edits().take_for(cut, 0, "background")
+    for made in (scenery.hide(cut, 0), scenery.show_alone(cut, 0)):
+        assert made.unseen(applied(tiny_analysis, made)) == frozenset()
 
 
-def test_merging_with_itself_is_no_merge() -> None:
-    assert Edits().merge(1, 1) == Edits()
+# ---- at which cuts -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("into", [CLUSTERS, CLUSTERS + 3])
-def test_edits_of_clusters_that_a_cut_has_not_wait(into: int) -> None:
-    made = Edits().merge(0, into).rename(into, "Later").show_alone(into)
-    applied = made.apply(cut())
-    assert applied.objects == [0, 1, 2, 3]
-    assert into not in applied.names
-    assert made.unseen(applied) == frozenset()
+def test_edits_of_whole_clusters_hold_at_every_cut(cut) -> None:
+    made = Edits().rename(cut, 0, "Ball").take_for(cut, 1, "object").merge(cut, 2, 0)
+    assert [edit.at for edit in made.edits] == [None] * 3
+
+
+def test_a_split_and_what_concerns_its_parts_hold_at_its_cut_only(tiny_analysis, cut) -> None:
+    divided = Edits().split(cut, 0)
+    parts = applied(tiny_analysis, divided)
+    assert parts.splits == {0: (0, 5)}
+    for made in (
+        divided.rename(parts, 5, "Ball"),
+        divided.take_for(parts, 0, "background"),  # the part that keeps the number
+        divided.merge(parts, 5, 1),
+        divided.merge(parts, 1, 5),
+    ):
+        assert [edit.at for edit in made.edits] == [5, 5]
+        whole = tiny_analysis.segment(clusters=4)
+        assert made.concerning(whole) == ()
+        assert (applied(tiny_analysis, made, 4).labels == whole.labels).all()
+    assert divided.rename(parts, 1, "Sky").edits[-1].at is None
+
+
+def test_a_hidden_part_hides_nothing_at_another_cut(tiny_analysis, cut) -> None:
+    divided = Edits().split(cut, 0)
+    parts = applied(tiny_analysis, divided)
+    hidden = divided.hide(parts, 5)
+    assert hidden.unseen(parts) == {5}
+    finer = Edits(edits=(Edit.role(5, "object"),), hidden=hidden.hidden)
+    assert 5 in applied(tiny_analysis, finer, 8).objects
+    assert finer.unseen(applied(tiny_analysis, finer, 8)) == frozenset()
+
+
+def test_edits_of_clusters_that_a_cut_has_not_wait(tiny_analysis, cut) -> None:
+    fine = tiny_analysis.segment(clusters=9)
+    made = Edits().merge(fine, 0, 8).rename(fine, 8, "Later").show_alone(fine, 8)
+    found = applied(tiny_analysis, made)
+    assert (found.labels == cut.labels).all()
+    assert found.names == {}
+    assert made.unseen(found) == frozenset()
+    assert made.concerning(found) == ()

@@ -1,16 +1,21 @@
 """What the page does, without the page: limits, analysing, pictures and files."""
 
+import ast
 import json
 import threading
 import zipfile
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from bavos_core import Cancelled, InputError
+from bavos_core import Cancelled, Edit, InputError
 from demo import pictures, words
+from demo.api import checked_edits
 from demo.edits import Edits
 from demo.jobs import Jobs
 from demo.pictures import HeatLook, ObjectsLook
@@ -24,6 +29,7 @@ FILES = {
     "hierarchy.json", "hierarchy.svg", "summary.json",
 }  # fmt: skip
 KEYS = HeatLook("keys")
+STAGES = ["decode", "features", "attention and clustering", "instances", "painting the video"]
 
 
 def ignore(share: float, stage: str) -> None:
@@ -121,13 +127,10 @@ def test_progress_rises_to_the_end_and_names_what_is_done(jobs, small_clip) -> N
     shares = [share for share, _ in heard]
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
-    stages = list(dict.fromkeys(stage for _, stage in heard))
-    assert stages == ["decode", "features", "attention and clustering", "painting the video"]
+    assert list(dict.fromkeys(stage for _, stage in heard)) == STAGES
 
 
-@pytest.mark.parametrize(
-    "stop_at", ["decode", "features", "attention and clustering", "painting the video"]
-)
+@pytest.mark.parametrize("stop_at", STAGES)
 def test_a_job_that_is_stopped_keeps_nothing(tiny_analysis, small_clip, stop_at) -> None:
     jobs = Jobs(DemoSettings(backbone="descriptors"))
 
@@ -341,49 +344,165 @@ def test_one_zip_holds_everything_else(jobs, result) -> None:
     assert held - pictures_held == {path.name for path in paths} - {"bavos.zip", "masks.zip"}
 
 
-def test_names_and_merges_go_into_masks_hierarchy_and_summary(jobs, result) -> None:
-    cut = result.analysis.segment(clusters=12)
-    first, second, *_ = cut.objects
-    edits = Edits().rename(second, "Red <b>box</b>").merge(first, second).hide(second)
-    found = {path.name: path for path in jobs.files(result.id, 12, edits, ignore)}
-    masks = json.loads(found["masks.json"].read_text())
+def of(paths: list[Path], name: str) -> Any:
+    """What one of the JSON files says."""
+    return json.loads(next(path for path in paths if path.name == name).read_text())
+
+
+def area(masks: dict, cluster: int) -> int:
+    """Pixels of a cluster in all frames of masks.json."""
+    return sum(a["area"] for a in masks["annotations"] if a["cluster"] == cluster)
+
+
+def mask_values(paths: list[Path]) -> set[int]:
+    """The values in all pictures of masks.zip."""
+    with zipfile.ZipFile(next(path for path in paths if path.name == "masks.zip")) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".png")]
+        pictures = [np.asarray(Image.open(BytesIO(archive.read(name)))) for name in names]
+    return set(np.unique(pictures).tolist())
+
+
+def test_names_roles_and_merges_go_into_all_files(jobs, result) -> None:
+    cut = jobs.cut(result.id, 12)[1]
+    (thing,) = cut.objects
+    first, second, third = (i for i in range(4) if i != thing)
+    edits = Edits().rename(cut, second, "Red <b>box</b>").merge(cut, first, second)
+    edits = edits.take_for(cut, second, "object").take_for(cut, thing, "background")
+    edits = edits.hide(cut, second)
+    found = jobs.files(result.id, 12, edits, ignore)
+    masks, hierarchy = of(found, "masks.json"), of(found, "hierarchy.json")
     assert masks["clusters"][second]["name"] == "Red <b>box</b>"
+    assert masks["clusters"][third]["name"] == f"Background {third + 1}"
+    assert [masks["clusters"][i]["background"] for i in (thing, second)] == [True, False]
     held = {annotation["cluster"] for annotation in masks["annotations"]}
     assert second in held  # what is hidden on the page is not lost
     assert first not in held
-    for name in ("summary.json", "hierarchy.json"):
-        names = json.loads(found[name].read_text())["names"]
+    assert hierarchy["roles"][str(second)] == "object"
+    assert hierarchy["roles"][str(thing)] == hierarchy["roles"][str(third)] == "background"
+    for names in (of(found, "summary.json")["names"], hierarchy["names"]):
         assert names[str(second)] == "Red <b>box</b>"
+        assert names[str(third)] == f"Background {third + 1}"
         assert str(first) not in names
-    plain = {path.name: path for path in jobs.files(result.id, 12, Edits(), ignore)}
-    area = {
-        i: sum(a["area"] for a in json.loads(plain["masks.json"].read_text())["annotations"]
-               if a["cluster"] == i)
-        for i in (first, second)
-    }  # fmt: skip
-    merged = sum(a["area"] for a in masks["annotations"] if a["cluster"] == second)
-    assert merged >= 0.9 * (area[first] + area[second])
+    assert mask_values(found) == {0, second + 1}
+    with np.load(next(path for path in found if path.name == "labels.npz")) as labels:
+        assert labels["names"][second] == "Red <b>box</b>"
+        assert labels["background"].tolist() == [i != second for i in range(12)]
+    plain = of(jobs.files(result.id, 12, Edits(), ignore), "masks.json")
+    assert area(masks, second) >= 0.9 * (area(plain, first) + area(plain, second))
+
+
+def test_the_parts_of_a_split_go_into_all_files(jobs, result) -> None:
+    cut = jobs.cut(result.id, 8)[1]
+    (thing,) = cut.objects
+    edits = Edits().split(cut, thing)
+    divided = jobs.cut(result.id, 8, edits)[1]
+    found = jobs.files(result.id, 8, edits, ignore)
+    masks, hierarchy = of(found, "masks.json"), of(found, "hierarchy.json")
+    parts = [thing, *range(8, divided.clusters)]
+    assert len(parts) > 1
+    assert hierarchy["splits"] == {str(thing): parts}
+    assert mask_values(found) == {0, *(part + 1 for part in parts)}
+    assert all(area(masks, part) > 0 for part in parts)
+    plain = of(jobs.files(result.id, 8, Edits(), ignore), "masks.json")
+    together = sum(area(masks, part) for part in parts)
+    assert together == pytest.approx(area(plain, thing), rel=0.1)
+
+
+def test_files_differ_by_names_too(jobs, result) -> None:
+    cut = jobs.cut(result.id, 5)[1]
+    for name in ("Ball", "Box"):
+        found = jobs.files(result.id, 5, Edits().rename(cut, 1, name), ignore)
+        assert of(found, "masks.json")["clusters"][1]["name"] == name
+
+
+def test_the_code_gives_exactly_this_result(jobs, result, small_clip) -> None:
+    cut = jobs.cut(result.id, 8)[1]
+    edits = Edits().split(cut, cut.objects[0])
+    cut = jobs.cut(result.id, 8, edits)[1]
+    edits = edits.rename(cut, 8, 'It\'s "half"').take_for(cut, 0, "object").merge(cut, 3, 8)
+    cut = jobs.cut(result.id, 8, edits)[1]
+    code = words.code(result, cut, edits, "")
+    names: dict[str, Any] = {}
+    python = code.split("# Python\n")[1].split("# This server")[0]
+    exec(python.replace("CLIP", str(small_clip)), names)
+    np.testing.assert_array_equal(names["cut"].labels, cut.labels)
+    np.testing.assert_array_equal(names["cut"].background, cut.background)
+    assert names["cut"].names == cut.names == {8: 'It\'s "half"'}
+    sent = code.split('summary["result"], 8, ')[1].split(", api_name")[0]
+    assert checked_edits(ast.literal_eval(sent)).edits == edits.edits
+
+
+# ---- cuts that are kept ------------------------------------------------------------------------
+
+
+def test_a_cut_is_found_once_and_few_are_kept(jobs, result) -> None:
+    cut = jobs.cut(result.id, 8)[1]
+    edits = Edits().split(cut, 0)
+    assert jobs.cut(result.id, 8, edits)[1] is jobs.cut(result.id, 8, edits.hide(cut, 1))[1]
+    assert jobs.cut(result.id, 8)[1] is cut
+    for clusters in range(2, 20):
+        jobs.cut(result.id, clusters)
+    assert jobs.cut(result.id, 8)[1] is not cut
+
+
+def test_a_kept_cut_is_given_to_no_other_visitor(small_clip) -> None:
+    visitor = "one"
+    jobs = Jobs(DemoSettings(backbone="descriptors", max_frames=3), whose=lambda: visitor)
+    result, _ = jobs.segment(str(small_clip), "descriptors", FEW, ignore)
+    jobs.cut(result.id, 8)
+    visitor = "other"
+    with pytest.raises(InputError):
+        jobs.cut(result.id, 8)
+    jobs.close()
 
 
 # ---- looks -------------------------------------------------------------------------------------
 
 
 def test_a_hidden_object_is_not_painted_and_one_alone_is_all_that_is(jobs, result) -> None:
-    cut = result.analysis.segment(clusters=12)
-    bare = ObjectsLook(style="fills", opacity=0.5)
+    two = Edits().take_for(jobs.cut(result.id, 12)[1], 0, "object")
+    cut = jobs.cut(result.id, 12, two)[1]
     plain = result.analysis.frames[1].astype(int)
 
     def painted(edits: Edits) -> np.ndarray:
         look = ObjectsLook(style="fills", opacity=0.5, edits=edits)
         return abs(jobs.frame(result.id, 1, 12, look) - plain).sum(2) > 6
 
-    everything = abs(jobs.frame(result.id, 1, 12, bare) - plain).sum(2) > 6
+    everything = painted(two)
     chosen = max(cut.objects, key=lambda i: (cut.labels[1] == i).sum())
-    hidden, alone = painted(Edits().hide(chosen)), painted(Edits().show_alone(chosen))
+    hidden, alone = painted(two.hide(cut, chosen)), painted(two.show_alone(cut, chosen))
     assert 0 < alone.sum() < everything.sum()
-    assert hidden.sum() < everything.sum()
+    assert 0 < hidden.sum() < everything.sum()
     assert (alone & everything).sum() == alone.sum()
-    np.testing.assert_array_equal(painted(Edits().hide(chosen).hide(chosen)), everything)
+    again = two.hide(cut, chosen).hide(cut, chosen)
+    np.testing.assert_array_equal(painted(again), everything)
+
+
+def test_role_merge_and_split_are_seen_in_frame_and_overlay_and_undone(
+    jobs, result, decode
+) -> None:
+    def overlay(made: Edits) -> Path:
+        return jobs.overlay(*jobs.cut(result.id, 7, made), look=ObjectsLook(edits=made))
+
+    def frame(made: Edits) -> np.ndarray:
+        return jobs.frame(result.id, 1, 7, ObjectsLook(edits=made)).astype(int)
+
+    made, cut = Edits(), jobs.cut(result.id, 7)[1]
+    (thing,) = cut.objects
+    other = next(i for i in cut.present if i != thing)
+    for change in ("role", "merge", "split"):
+        before, cut = made, jobs.cut(result.id, 7, made)[1]
+        match change:
+            case "role":
+                made = made.take_for(cut, other, "object")
+            case "merge":
+                made = made.merge(cut, thing, other)
+            case "split":
+                made = made.split(cut, other)
+        assert abs(frame(made) - frame(before)).max() > 30, change
+        assert overlay(made) != overlay(before)
+        assert abs(decode(overlay(made)).astype(int) - decode(overlay(before))).max() > 30, change
+        assert overlay(made.undo()) == overlay(before)
 
 
 @pytest.mark.parametrize("style", ["both", "fills", "outlines"])
@@ -432,12 +551,17 @@ def test_the_first_point_lies_in_the_largest_object(result) -> None:
 
 
 def test_looks_that_paint_the_same_share_one_video(jobs, result) -> None:
-    cut = result.analysis.segment(clusters=7)
-    one = jobs.overlay(result, cut)
-    assert jobs.overlay(result, cut, look=ObjectsLook(edits=Edits().rename(0, "Ball"))) == one
-    assert jobs.overlay(result, cut, look=ObjectsLook(opacity=0.1)) != one
-    hidden = Edits().hide(cut.objects[0])
-    assert jobs.overlay(result, cut, look=ObjectsLook(edits=hidden)) != one
+    cut = jobs.cut(result.id, 7)[1]
+
+    def overlay(made: Edits, **look: float) -> Path:
+        shown = ObjectsLook(edits=made, **look)
+        return jobs.overlay(*jobs.cut(result.id, 7, made), look=shown)
+
+    one = overlay(Edits())
+    assert overlay(Edits().rename(cut, 0, "Ball")) == one
+    assert overlay(Edits((Edit.split(0, at=6), Edit.role(9, "object")))) == one  # which both wait
+    assert overlay(Edits(), opacity=0.1) != one
+    assert overlay(Edits().hide(cut, cut.objects[0])) != one
 
 
 # ---- hierarchy ---------------------------------------------------------------------------------
