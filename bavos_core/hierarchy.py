@@ -183,7 +183,7 @@ class ClusterTree:
         merges[:, :2] = np.sort(number[merges[:, :2].astype(int)], axis=1)
         counts = self.node_counts()[kept[:leaves]].astype(self.counts.dtype)
         rows = np.stack([self.node_row(int(top)) * self.rows.shape[1] for top in kept[:leaves]])
-        return ClusterTree(merges, counts, _as_stored(rows), self.instances[-len(merges) :])
+        return ClusterTree(merges, counts, _as_stored(rows), self.instances[self.leaves - leaves :])
 
     def parents(self) -> np.ndarray:
         """The node above every node (2L-1,) int64; -1 above the root."""

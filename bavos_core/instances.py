@@ -91,7 +91,8 @@ def patch_looks(frames: np.ndarray, tokens: Tensor, grid: tuple[int, int]) -> Lo
 def _principal(values: Tensor, most: int) -> Tensor:
     """Return the strongest principal components of values (n, C): (n, at most `most`)."""
     centred = values - values.mean(0)
-    return centred @ torch.linalg.eigh(centred.T @ centred)[1][:, -most:]
+    moments = (centred.T @ centred).double()  # as float32, eigh may fail where channels are empty
+    return centred @ torch.linalg.eigh(moments)[1][:, -most:].to(centred)
 
 
 def instances(inside: np.ndarray, looks: Looks) -> np.ndarray | None:

@@ -101,16 +101,18 @@ class Segmentation:
         self._check(into)
         if cluster == into:
             raise InputError(f"Cluster {cluster} cannot be merged into itself; give another one.")
-        soft, background = self.soft.clone(), self.background.copy()
+        soft, background, thin = self.soft.clone(), self.background.copy(), self.thin.copy()
         soft[:, into] += soft[:, cluster]
         soft[:, cluster] = 0
         background[into] &= background[cluster]
+        thin[into] &= thin[cluster]
         return replace(
             self,
             leaf_cluster=np.where(self.leaf_cluster == cluster, into, self.leaf_cluster),
             labels=np.where(self.labels == cluster, into, self.labels),
             soft=soft,
             background=background,
+            thin=thin,
         )
 
     def split(self, cluster: int, parts: np.ndarray) -> Segmentation:
@@ -162,16 +164,18 @@ def without_seams(soft: Tensor, seams: np.ndarray) -> Tensor:
     """Return membership (T, C, h, w) with that of the seams (C,) bool given to the other clusters.
 
     Each patch keeps the proportions that are left. Where nothing is left, it is as the nearest
-    patch of its frame.
+    patch of its frame; a frame of nothing but seams stays as it is.
     """
     kept = soft.clone()
     kept[:, torch.from_numpy(seams)] = 0
     total = kept.sum(1, keepdim=True)  # (T, 1, h, w)
-    for frame, left in zip(kept, total[:, 0] > _UNLIKELY, strict=True):
-        if left.any() and not left.all():
+    for frame, before, left in zip(kept, soft, total[:, 0] > _UNLIKELY, strict=True):
+        if not left.any():
+            frame[:] = before
+        elif not left.all():
             rows, columns = nearest_place(left.numpy())
             frame[:] = frame[:, rows, columns]
-    return kept / kept.sum(1, keepdim=True).clamp_min(_UNLIKELY)
+    return kept / kept.sum(1, keepdim=True)
 
 
 def nearest_place(where: np.ndarray) -> np.ndarray:
