@@ -8,15 +8,15 @@ is how much work it takes:
 
 - logs are taken once, and a self-distance needs one cross term instead of two;
 - with one head the logs of rows are inner products, so that a self-distance needs no product of
-  rows with logs at all (`HeadRows`); with several heads and bfloat16 they nearly are (`Sketch`);
+  rows with logs at all (`HeadRows`); with bfloat16 few directions stand for the logs (`Sketch`);
 - like rows are smoothed together, from those rows only that are near one of them;
 - after smoothing, distances are taken from the few rows that become seeds, which a merge on a few
   columns foretells.
 
 In float32 the result is the reference's. With bfloat16, the averages of step 1a are formed in
-bfloat16 and, with several heads, the distances before it and the final assignment are those of a
-sketch. Everything that decides which smoothed rows and centroids merge stays in float32: the
-greedy order turns differences of 1e-3 in a distance into other clusters.
+bfloat16, and the distances before it and the final assignment are those of a sketch. Everything
+that decides which smoothed rows and centroids merge stays in float32: the greedy order turns
+differences of 1e-3 in a distance into other clusters.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SEEDS_AT_ONCE = 32  # candidate seeds whose distances are computed together
 _SMOOTHED_AT_ONCE = 256  # like rows that are smoothed together
 _ROWS_AT_ONCE = 256  # rows whose temporaries stay in the cache
 _COLUMNS_THAT_FORETELL = 300  # columns of rows that are merged to foretell seeds
-_DIRECTIONS = 128  # of a sketch: closer to the true distances than products in bfloat16 were
+_DIRECTIONS = 128  # of a sketch
 
 Progress = Callable[[float], None]
 Inner = tuple[Tensor, Tensor, Tensor]  # queries (n, d), mean keys (n, d) and own (n,) of rows
@@ -122,7 +122,7 @@ class HeadRows:
 
     With one head, log p_i(m) = s·q_i·k_m - const, and the constant meets differences of
     distributions only, which sum to 0. So Σ log p_i·p_j = s·q_i·(Σ_m p_j(m) k_m): d channels take
-    the place of M entries. With several heads, queries and keys are those of a sketch.
+    the place of M entries. In a sketch, queries and keys are its own.
     """
 
     p: Tensor  # (n, M) float32
