@@ -526,7 +526,10 @@ def test_only_objects_can_be_hidden(listed: Page) -> None:
 
 
 def test_an_object_is_hidden_shown_alone_and_shown_again(listed: Page) -> None:
-    frame, row = listed.locator("#frame img"), listed.locator("#objects li").first
+    frame, row = listed.locator("#frame img"), objects(listed).first
+    another = listed.locator("#objects details li").first
+    changes(frame, another.get_by_role("button", name="Make object").click)
+    expect(objects(listed)).to_have_count(2)
     changes(frame, row.get_by_role("button", name="Hide").click)
     expect(row).to_have_class(re.compile("unseen"))
     changes(frame, row.get_by_role("button", name="Show").click)
@@ -537,7 +540,7 @@ def test_an_object_is_hidden_shown_alone_and_shown_again(listed: Page) -> None:
     expect(row.get_by_role("button", name="Only this")).to_have_attribute("aria-pressed", "true")
     changes(frame, row.get_by_role("button", name="Only this").click)
     expect(listed.locator("#objects li.unseen")).to_have_count(0)
-    expect(listed.locator("#objects button[data-action=undo]")).to_be_disabled()  # no edit
+    expect(listed.locator("#objects button[data-action=undo]")).to_have_text("Undo role change")
     expect_no_notice(listed)
 
 
