@@ -28,7 +28,8 @@ from bavos_core import Analysis, Settings
 from bavos_core.evaluation import DATASETS, PROTOCOLS, Pipeline, Run, Selection, evaluate
 from bavos_core.evaluation.command import write_report
 from bavos_core.evaluation.report import Row, sequence_rows, total_rows
-from bavos_core.masks import Segmentation, background_clusters
+from bavos_core.masks import Segmentation
+from bavos_core.roles import background, seams
 from bavos_core.video import Clip
 
 SEQUENCES = (
@@ -85,7 +86,10 @@ class FeatureClusters(Cut):
         found = KMeans(count, n_init=2, random_state=0).fit_predict(tokens)
         labels = found.reshape(len(analysis.frames), *analysis.grid).astype("int64")
         soft = F.one_hot(torch.from_numpy(labels), count).permute(0, 3, 1, 2).float()
-        return replace(cut, labels=labels, soft=soft, background=background_clusters(labels, count))
+        about = labels, count, analysis.saliency
+        return replace(
+            cut, labels=labels, soft=soft, background=background(*about), thin=seams(*about)
+        )
 
 
 Maker = Callable[[Settings, Path, Path], Pipeline]

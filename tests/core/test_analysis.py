@@ -166,7 +166,7 @@ def test_every_stage_reports_from_zero_to_one_and_is_timed(square_clip) -> None:
         seen.setdefault(stage, []).append(share)
 
     analysis = analyse(square_clip, Settings(**TINY), progress=note)
-    stages = ["decode", "features", "attention and clustering"]
+    stages = ["decode", "features", "attention and clustering", "instances"]
     assert list(seen) == list(analysis.timings) == stages
     for shares in seen.values():
         assert shares == sorted(shares)
@@ -175,7 +175,7 @@ def test_every_stage_reports_from_zero_to_one_and_is_timed(square_clip) -> None:
     assert all(seconds >= 0 for seconds in analysis.timings.values())
 
 
-@pytest.mark.parametrize("stage", ["decode", "features", "attention and clustering"])
+@pytest.mark.parametrize("stage", ["decode", "features", "attention and clustering", "instances"])
 def test_what_the_progress_callback_raises_stops_the_work(stage, square_clip) -> None:
     def stop(name: str, share: float) -> None:
         if name == stage and share > 0:
@@ -250,11 +250,15 @@ def test_without_a_block_it_is_back_at_the_keys_and_the_old_one_is_untouched(
     assert (learned_analysis.segment().labels == before).all()
 
 
-def test_finding_anew_reports_and_times_its_one_stage(square_analysis) -> None:
+def test_finding_anew_reports_and_times_its_two_stages(square_analysis) -> None:
     seen: list[tuple[str, float]] = []
     found = recluster(square_analysis, None, progress=lambda *news: seen.append(news))
-    assert {stage for stage, _ in seen} == {"attention and clustering"}
-    assert (seen[0][1], seen[-1][1]) == (0.0, 1.0)
+    stages = ["attention and clustering", "instances"]
+    assert list(dict.fromkeys(stage for stage, _ in seen)) == stages
+    for stage in stages:
+        shares = [share for name, share in seen if name == stage]
+        assert shares == sorted(shares)
+        assert (shares[0], shares[-1]) == (0.0, pytest.approx(1.0))
     assert set(found.timings) == set(square_analysis.timings)
     assert found.timings["decode"] == square_analysis.timings["decode"]
 
@@ -692,7 +696,7 @@ def test_a_damaged_file_is_refused_with_a_sentence(damage, square_analysis, tmp_
     assert str(tmp_path) not in str(caught.value)
 
 
-@pytest.mark.parametrize("version", [1, 3, "2", None])
+@pytest.mark.parametrize("version", [1, 2, 4, "3", None])
 def test_a_file_of_another_version_is_refused_as_such(version, square_analysis, tmp_path) -> None:
     path = tmp_path / "one.npz"
     square_analysis.save(path)

@@ -84,7 +84,8 @@ def segmentation_of(background: list[bool]) -> Segmentation:
     """A cut of which only the clusters matter."""
     labels = np.arange(len(background))
     soft = torch.eye(len(background))[None, ..., None]
-    return Segmentation(1.0, labels, labels[None, :, None], soft, np.array(background))
+    thin = np.zeros(len(background), bool)
+    return Segmentation(1.0, labels, labels[None, :, None], soft, np.array(background), thin)
 
 
 def coco_rle(mask: np.ndarray) -> dict:
@@ -202,7 +203,7 @@ def test_refined_membership_between_analysed_frames_is_blended_by_time(clip) -> 
     cut = analysis.segment()
     masks = list(export.all_masks(analysis, cut, clip))
     for index, (before, after, share) in {1: (0, 1, 1 / 3), 5: (1, 2, 2 / 3)}.items():
-        expected = (1 - share) * cut.soft[before] + share * cut.soft[after]
+        expected = (1 - share) * cut.membership[before] + share * cut.membership[after]
         torch.testing.assert_close(masks[index].soft, expected)
 
 
@@ -212,7 +213,8 @@ def test_uneven_times_decide_the_blend_and_not_the_frame_numbers(square_clip) ->
     analysis = analyse(clip, Settings(**TINY, frames=3))
     cut = analysis.segment()
     masks = list(export.all_masks(analysis, cut, clip))
-    torch.testing.assert_close(masks[1].soft, 0.55 * cut.soft[0] + 0.45 * cut.soft[1])
+    expected = 0.55 * cut.membership[0] + 0.45 * cut.membership[1]
+    torch.testing.assert_close(masks[1].soft, expected)
 
 
 def test_frames_before_the_first_and_after_the_last_analysed_one_follow_it(clip) -> None:
@@ -220,7 +222,7 @@ def test_frames_before_the_first_and_after_the_last_analysed_one_follow_it(clip)
     assert analysis.analysed.tolist() == [3]
     cut = analysis.segment()
     for mask in export.all_masks(analysis, cut, clip):
-        torch.testing.assert_close(mask.soft, cut.soft[0])
+        torch.testing.assert_close(mask.soft, cut.membership[0])
 
 
 def test_exact_masks_are_the_patch_labels_blown_up(exact_analysis, clip) -> None:
