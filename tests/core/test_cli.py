@@ -153,7 +153,7 @@ def test_the_overlay_has_every_frame_at_the_clips_size(segmented) -> None:
 
 
 def test_the_summary_reports_seconds_memory_versions_and_settings(summary) -> None:
-    stages = {"decode", "features", "attention and clustering", "masks", "encode"}
+    stages = {"decode", "features", "attention and clustering", "instances", "masks", "encode"}
     assert set(summary["seconds"]) == stages
     assert all(seconds >= 0 for seconds in summary["seconds"].values())
     assert sum(summary["seconds"].values()) > 0.1
