@@ -38,7 +38,7 @@ class Edit:
             "split": self.value is None and self.at is not None,
         }
         numbers = _is_number(self.cluster) and (self.at is None or _is_number(self.at))
-        if not (numbers and valid.get(self.action, False)):
+        if not (numbers and isinstance(self.action, str) and valid.get(self.action, False)):
             raise InputError(f"There is no such edit: {asdict(self)!r:.200}.")
 
     @classmethod

@@ -326,20 +326,23 @@ def _merges_of_parts(
                 mine = tops[a].get(its_part)
                 tops[node][its_part] = other if mine is None else join(mine, other, height)
         else:
-            heights = _steps_to(height, len(tops[a]) + len(tops[b]) - 2)
+            heights = _steps_to(height, len(tops[a]) + len(tops[b]) - 2, tau)
             tops[node] = {0: join(whole(a, heights), whole(b, heights), height)}
     top = np.nextafter(max([tau, *tree.heights[-1:]]), np.inf)
     for _ in tops[-1]:
         top = np.nextafter(top, np.inf)
-    whole(2 * tree.leaves - 2, _steps_to(top, len(tops[-1]) - 1))
+    whole(2 * tree.leaves - 2, _steps_to(top, len(tops[-1]) - 1, tau))
     return found
 
 
-def _steps_to(height: float, count: int) -> Iterator[float]:
-    """Yield the `count` numbers just below a height, rising."""
-    steps = [height]
+def _steps_to(height: float, count: int, tau: float) -> Iterator[float]:
+    """Yield the `count` numbers just below a height, rising; all above τ, where that is too near.
+
+    Then the lowest number above τ is repeated.
+    """
+    steps, lowest = [height], float(np.nextafter(tau, np.inf))
     for _ in range(count):
-        steps.append(float(np.nextafter(steps[-1], 0)))
+        steps.append(max(float(np.nextafter(steps[-1], 0)), lowest))
     return reversed(steps[1:])
 
 

@@ -69,6 +69,7 @@ class _Tracks:
     places: np.ndarray  # (T, K, 2)
     areas: np.ndarray  # (T, K)
     looks: np.ndarray  # (K, d)
+    pieces: dict[int, list[int]]  # of frames that show all apart: the label of each one's piece
 
     @property
     def radii(self) -> np.ndarray:
@@ -159,13 +160,14 @@ def _follow(pieces: list[_Pieces], count: int) -> _Tracks:
         np.stack([getattr(pieces[t], what)[o] for t, o in zip(apart, order, strict=True)])
         for what in ("places", "areas", "looks")
     )
+    known = {t: pieces[t].numbers[o].tolist() for t, o in zip(apart, order, strict=True)}
     times = np.arange(len(pieces))
 
     def between(values: np.ndarray) -> np.ndarray:
         columns = values.reshape(len(apart), -1).T
         return np.stack([np.interp(times, apart, column) for column in columns], axis=1)
 
-    return _Tracks(between(places).reshape(-1, count, 2), between(areas), looks.mean(0))
+    return _Tracks(between(places).reshape(-1, count, 2), between(areas), looks.mean(0), known)
 
 
 def _linked(pieces: list[_Pieces], before: int, after: int) -> np.ndarray:
@@ -213,9 +215,13 @@ def _divide(pieces: _Pieces, tracks: _Tracks, t: int, looks: np.ndarray) -> np.n
     cost = away + _ALIKE * unlike  # (n, K)
     piece = pieces.labels[rows, columns]
     chosen = np.empty(len(rows), int)
-    for number in np.unique(piece):
+    known = tracks.pieces.get(t, [])
+    for number in np.unique(piece).tolist():
         own = piece == number
-        chosen[own] = _share_out(cost[own], away[own].min(0) < _WITHIN**2, tracks.areas[t])
+        if number in known:
+            chosen[own] = known.index(number)
+        else:
+            chosen[own] = _share_out(cost[own], away[own].min(0) < _WITHIN**2, tracks.areas[t])
     found[rows, columns] = chosen
     return found
 
@@ -236,7 +242,7 @@ def _share_out(cost: np.ndarray, near: np.ndarray, areas: np.ndarray) -> np.ndar
 
 
 def _largest_first(found: np.ndarray, count: int) -> np.ndarray:
-    """Number instances by size; those that got no patch are left out."""
+    """Number instances by size."""
     sizes = np.bincount(found[found >= 0], minlength=count)
     rank = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
     return np.where(found >= 0, rank[found], -1)

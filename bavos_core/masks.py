@@ -135,8 +135,8 @@ class Segmentation:
             splits={**self.splits, cluster: (*known, *numbers[1:].tolist())},
             labels=np.where(self.labels == cluster, numbers[parts], self.labels),
             soft=soft,
-            background=np.append(self.background, [self.background[cluster]] * (count - 1)),
-            thin=np.append(self.thin, [self.thin[cluster]] * (count - 1)),
+            background=np.append(self.background, np.repeat(self.background[cluster], count - 1)),
+            thin=np.append(self.thin, np.repeat(self.thin[cluster], count - 1)),
         )
 
     def _check(self, cluster: int) -> None:

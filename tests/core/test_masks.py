@@ -1,5 +1,7 @@
 """From patch labels to pixels, against plain per-pixel computations and maps drawn by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,15 +12,16 @@ from torch import Tensor
 from bavos_core import Analysis, InputError
 from bavos_core.masks import (
     Segmentation,
-    background_clusters,
     box_mean,
     guided_coefficients,
     nearest_pixels,
+    nearest_place,
     refined_membership,
     refined_pixels,
     soft_membership,
     strongest,
     weighed_by_colour,
+    without_seams,
 )
 
 from .helpers import check_message
@@ -220,68 +223,104 @@ def test_the_strongest_membership_is_the_label_where_the_nearest_leaf_is_clear()
     assert (soft.argmax(1).numpy() == leaf_cluster[index[..., 0]]).all()
 
 
-# ---- background ---------------------------------------------------------------------------------
+# ---- seams --------------------------------------------------------------------------------------
 
 
-def scene(*boxes: tuple[slice, slice], frames: int = 1) -> np.ndarray:
-    """Labels (frames, 12, 16): scenery 0, with the given boxes on it as 1, 2, …"""
-    labels = np.zeros((frames, 12, 16), int)
-    for number, box in enumerate(boxes, 1):
-        labels[(slice(None), *box)] = number
-    return labels
+def random_soft(seed: int, clusters: int = 5) -> Tensor:
+    """Membership (3, clusters, 6, 8) that sums to 1, with zeros here and there."""
+    rng = np.random.default_rng(seed)
+    soft = rng.dirichlet(np.full(clusters, 0.3), (3, 6, 8))
+    only = np.eye(clusters)[rng.integers(0, clusters, (3, 6, 8))]
+    soft = np.where(rng.random((3, 6, 8, 1)) < 0.4, only, soft)
+    return torch.from_numpy(soft).float().permute(0, 3, 1, 2)
 
 
-CENTRE, SKY, FEET = np.s_[4:8, 5:11], np.s_[:4, :], np.s_[4:, 7:9]
-LEFT, RIGHT = np.s_[3:6, 3:6], np.s_[6:9, 9:13]
+@pytest.mark.parametrize("seed", range(20))
+def test_without_seams_each_patch_keeps_its_proportions_or_is_as_the_nearest_one(seed) -> None:
+    soft = random_soft(seed)
+    seams = np.random.default_rng(seed).random(5) < 0.4
+    seams[seed % 5] = True
+    if seed % 2:
+        soft[2] = torch.eye(5)[seed % 5, :, None, None]
+    before = soft.clone()
+    found = without_seams(soft, seams).double().numpy()
+    assert torch.equal(soft, before)
+    others = soft.double().numpy() * ~seams[:, None, None]
+    left = others.sum(1) > 1e-4
+    for t, y, x in np.ndindex(3, 6, 8):
+        if left[t].any():
+            held = np.argwhere(left[t])
+            away = ((held - (y, x)) ** 2).sum(1)
+            nearest = [others[t, :, i, j] for i, j in held[away == away.min()]]
+            expected = [row / row.sum() for row in nearest]
+        else:
+            expected = [soft[t, :, y, x].numpy()]  # nothing but seams
+        assert min(abs(found[t, :, y, x] - row).max() for row in expected) < 1e-5
+    assert (~left).any()
 
 
-@pytest.mark.parametrize(
-    ("labels", "background"),
-    [
-        pytest.param(scene(CENTRE), [True, False], id="centred-object"),
-        pytest.param(scene(SKY, CENTRE), [True, True, False], id="ground-and-sky"),
-        pytest.param(scene(FEET), [True, False], id="feet-cut-off"),
-        pytest.param(scene(LEFT, RIGHT), [True, False, False], id="two-objects"),
-        pytest.param(scene(np.s_[5:6, 0:2], CENTRE), [True, True, False], id="speck-at-the-border"),
-        pytest.param(scene(), [True], id="nothing-but-scenery"),
-    ],
-)
-def test_clusters_bound_to_the_border_are_background(labels, background) -> None:
-    assert background_clusters(labels, len(background)).tolist() == background
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.lists(st.booleans(), min_size=5, max_size=5))
+def test_membership_without_seams_sums_to_one_even_if_all_clusters_are_seams(seed, seams) -> None:
+    found = without_seams(random_soft(seed), np.array(seams))
+    torch.testing.assert_close(found.sum(1), torch.ones(3, 6, 8))
+    assert (found >= 0).all()
 
 
-def test_an_object_that_leaves_the_picture_in_few_frames_is_no_background() -> None:
-    labels = scene(CENTRE, frames=8)
-    labels[-1] = scene(np.s_[4:6, 14:16])
-    assert background_clusters(labels, 2).tolist() == [True, False]
+def test_without_any_seam_nothing_changes() -> None:
+    soft = random_soft(0)
+    torch.testing.assert_close(without_seams(soft, np.zeros(5, bool)), soft)
 
 
-@pytest.mark.parametrize(("frames_at_border", "background"), [(3, False), (5, True)])
-def test_a_small_wanderer_is_background_if_it_is_mostly_at_the_border(frames_at_border, background):
-    labels = scene(CENTRE, np.s_[2:3, 8:9], frames=8)
-    labels[:frames_at_border] = scene(CENTRE, np.s_[4:7, 15:16])
-    assert background_clusters(labels, 3).tolist() == [True, False, background]
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1))
+def test_the_nearest_place_is_none_farther_than_another(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    where = rng.random((7, 9)) < 0.2
+    where[3, 4] = True
+    rows, columns = nearest_place(where)
+    held = np.argwhere(where)
+    for y, x in np.ndindex(7, 9):
+        assert where[rows[y, x], columns[y, x]]
+        squared = (rows[y, x] - y) ** 2 + (columns[y, x] - x) ** 2
+        assert squared == ((held - (y, x)) ** 2).sum(1).min()
 
 
-def test_where_all_hold_the_border_the_least_bound_one_is_an_object() -> None:
-    labels = scene(np.s_[:, 8:])
-    labels[0, 5, 3] = 1  # the right half reaches one patch further into the middle
-    assert background_clusters(labels, 2).tolist() == [True, False]
+def outlined(roles: list[bool]) -> Segmentation:
+    """Scenery 0, a thing 1 and its outline 2, a seam, on one frame of 6×8 patches."""
+    labels = np.zeros((1, 6, 8), int)
+    labels[:, 1:5, 2:7], labels[:, 2:4, 3:6] = 2, 1
+    soft = torch.nn.functional.one_hot(torch.from_numpy(labels), 3).permute(0, 3, 1, 2).float()
+    thin = np.array([False, False, True])
+    return Segmentation(1.0, np.arange(3), labels, soft, np.array(roles), thin, cut=3)
 
 
-def test_a_cluster_without_any_patch_does_not_count_as_the_object() -> None:
-    labels = scene(np.s_[:, 8:])
-    labels[0, 5, 3] = 1
-    assert background_clusters(labels, 3)[:2].tolist() == [True, False]  # cluster 2 is empty
+def test_seams_get_no_pixels_unless_a_person_makes_them_objects() -> None:
+    cut = outlined([True, False, True])
+    refined = cut.membership.argmax(1).numpy()
+    assert set(np.unique(refined)) == {0, 1}
+    same = cut.labels != 2
+    assert (refined[same] == cut.labels[same]).all()
+    assert (cut.membership[:, 2] == 0).all()
+    as_object = cut.with_role(2, "object")
+    assert torch.equal(as_object.membership, cut.soft)
+    assert torch.equal(as_object.with_role(2, "background").membership, cut.membership)
+    assert (cut.labels == 2).any()  # the patches themselves stay in the seam
+    assert cut.present == [0, 1, 2]
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 5), (3, 2, 2)])
-def test_grids_too_small_to_have_an_inside_still_get_an_answer(shape) -> None:
-    labels = np.arange(np.prod(shape)).reshape(shape) % 3
-    clusters = int(labels.max()) + 1
-    background = background_clusters(labels, clusters)
-    assert background.shape == (clusters,)
-    assert clusters == 1 or not background.all()
+def test_scenery_that_is_merged_into_a_seam_keeps_its_pixels() -> None:
+    cut = outlined([True, False, True])
+    merged = cut.merged(0, 2)
+    assert torch.equal(merged.membership, merged.soft)
+    assert (merged.membership.argmax(1).numpy() == np.choose(cut.labels, [2, 1, 2])).all()
+    assert cut.merged(2, 0).thin.tolist() == [False, False, True]
+    assert cut.thin.tolist() == [False, False, True]
+
+
+def test_two_seams_that_are_merged_are_a_seam() -> None:
+    cut = replace(outlined([True, False, True]), thin=np.array([True, False, True]))
+    assert cut.merged(0, 2).thin[2]
 
 
 # ---- what a person changes ---------------------------------------------------------------------
@@ -312,14 +351,67 @@ def test_an_object_merged_with_scenery_stays_an_object(cut: Segmentation) -> Non
     assert scenery in cut.merged(thing, scenery).objects
 
 
-@pytest.mark.parametrize("pair", [(1, 1), (0, 6), (6, 0), (-1, 2)])
-def test_clusters_that_cannot_be_merged_are_bad_input(pair, cut: Segmentation) -> None:
+@pytest.mark.parametrize("pair", [(0, 6), (6, 0), (-1, 2), (2, -1)])
+def test_clusters_that_do_not_exist_cannot_be_merged(pair, cut: Segmentation) -> None:
     with pytest.raises(InputError) as caught:
         cut.merged(*pair)
-    check_message(caught.value, "cannot be merged", "0 to 5")
+    check_message(caught.value, "no cluster", "0 to 5")
 
 
-def test_objects_have_the_names_given_or_numbers(cut: Segmentation) -> None:
+def test_a_cluster_cannot_be_merged_into_itself(cut: Segmentation) -> None:
+    with pytest.raises(InputError) as caught:
+        cut.merged(1, 1)
+    check_message(caught.value, "Cluster 1", "cannot be merged into itself")
+
+
+@pytest.mark.parametrize("cluster", [-1, 6])
+def test_what_does_not_exist_has_no_role_and_cannot_be_split(cluster, cut: Segmentation) -> None:
+    for change in (
+        lambda: cut.with_role(cluster, "object"),
+        lambda: cut.split(cluster, np.zeros(cut.labels.shape, int)),
+    ):
+        with pytest.raises(InputError) as caught:
+            change()
+        check_message(caught.value, f"no cluster {cluster}", "0 to 5")
+
+
+def test_a_role_is_given_to_one_cluster_and_the_old_cut_stays_as_it_was(cut: Segmentation) -> None:
+    before = cut.background.copy()
+    for cluster in range(cut.clusters):
+        for role in ("object", "background"):
+            found = cut.with_role(cluster, role)
+            assert found.background[cluster] == (role == "background")
+            assert (np.delete(found.background, cluster) == np.delete(before, cluster)).all()
+            assert (cluster in found.objects) == (role == "object")
+    assert (cut.background == before).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_cluster_is_split_into_its_parts_and_all_else_stays(count, cut: Segmentation) -> None:
+    parts = np.random.default_rng(count).integers(0, count, cut.labels.shape)
+    parts[0, 0, 0] = count - 1
+    found = cut.split(1, parts)
+    assert found.clusters == 6 + count - 1
+    assert found.soft.shape == (7, found.clusters, 6, 8)
+    numbers = [1, *range(6, 6 + count - 1)]
+    for part, number in enumerate(numbers):
+        assert ((found.labels == number) == ((cut.labels == 1) & (parts == part))).all()
+        assert (found.background[number], found.thin[number]) == (cut.background[1], cut.thin[1])
+        mine = np.where(parts == part, cut.soft[:, 1].numpy(), 0)
+        np.testing.assert_array_equal(found.soft[:, number].numpy(), mine)
+    others = [0, 2, 3, 4, 5]
+    assert torch.equal(found.soft[:, others], cut.soft[:, others])
+    assert (found.labels[cut.labels != 1] == cut.labels[cut.labels != 1]).all()
+    torch.testing.assert_close(found.soft.sum(1), cut.soft.sum(1))
+    torch.testing.assert_close(found.membership.sum(1), torch.ones(7, 6, 8))
+    assert (found.leaf_cluster == cut.leaf_cluster).all()
+    assert (found.cut, cut.clusters) == (6, 6)
+
+
+def test_clusters_have_the_names_given_or_their_role_and_number(cut: Segmentation) -> None:
+    cut = cut.with_role(0, "background").with_role(1, "object")
     named = cut.named({2: "dog"}).named({3: "ball"})
-    assert [named.name(i) for i in (0, 2, 3)] == ["Object 1", "dog", "ball"]
-    assert cut.name(2) == "Object 3"
+    assert [named.name(i) for i in (0, 1, 2, 3)] == ["Background 1", "Object 2", "dog", "ball"]
+    assert named.named({2: ""}).name(2) == cut.name(2)
+    assert named.with_role(2, "background").name(2) == "dog"
+    assert cut.with_role(1, "background").name(1) == "Background 2"

@@ -34,7 +34,7 @@ def frame_around(box: tuple[slice, slice]) -> np.ndarray:
 
 def plain_scores(labels: np.ndarray, clusters: int, saliency: np.ndarray | None) -> list[float]:
     """The score by its definition, patch by patch."""
-    frames, height, width = labels.shape
+    _, height, width = labels.shape
     places = list(np.ndindex(*labels.shape))
     near = {
         (y, x): math.exp(
@@ -122,7 +122,9 @@ def test_a_score_worked_out_by_hand() -> None:
 @given(seeds)
 def test_mirrored_pictures_and_another_order_of_frames_change_no_score_and_no_role(seed) -> None:
     labels, clusters, saliency = random_labels(seed)
-    scores, roles, thin = (f(labels, clusters, saliency) for f in (object_scores, background, seams))
+    scores, roles, thin = (
+        f(labels, clusters, saliency) for f in (object_scores, background, seams)
+    )
     order = np.random.default_rng(seed).permutation(len(labels))
     for turn in (np.s_[:, ::-1], np.s_[:, :, ::-1], np.s_[:, ::-1, ::-1], np.s_[order]):
         turned = labels[turn], clusters, saliency[turn]

@@ -1,0 +1,274 @@
+"""What a person changes: edits that make sense, how they compose, and how they are undone."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bavos_core import Analysis, InputError, Segmentation
+from bavos_core.edits import Edit
+
+from .helpers import check_message, same_partition
+
+EDITS = [
+    Edit.name(2, "dog"),
+    Edit.name(0, "", at=3),
+    Edit.role(1, "object"),
+    Edit.role(1, "background", at=4),
+    Edit.merge(3, 0),
+    Edit.merge(0, 3, at=6),
+    Edit.split(1, at=6),
+]
+
+
+def assert_same(first: Segmentation, second: Segmentation) -> None:
+    """To the bit."""
+    for name in ("leaf_cluster", "labels", "background", "thin"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    assert torch.equal(first.soft, second.soft)
+    assert (first.tau, first.cut, first.names) == (second.tau, second.cut, second.names)
+
+
+# ---- single edits -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=str)
+def test_an_edit_comes_back_from_json(edit: Edit) -> None:
+    assert Edit.from_dict(json.loads(json.dumps(edit.to_dict()))) == edit
+
+
+NONSENSE = [
+    ("paint", 0, None, None),
+    ("", 0, None, None),
+    (None, 0, None, None),
+    ("name", 0, None, None),
+    ("name", 0, 7, None),
+    ("name", -1, "dog", None),
+    ("name", "0", "dog", None),
+    ("name", 1.0, "dog", None),
+    ("name", True, "dog", None),
+    ("name", None, "dog", None),
+    ("role", 0, "scenery", None),
+    ("role", 0, None, None),
+    ("role", 0, 1, None),
+    ("role", 0, "object", -1),
+    ("role", 0, "object", "3"),
+    ("role", 0, "object", False),
+    ("merge", 1, 1, None),
+    ("merge", 1, None, None),
+    ("merge", 1, "2", None),
+    ("merge", 1, -2, None),
+    ("merge", 2, True, None),
+    ("split", 1, None, None),
+    ("split", 1, 2, 4),
+    ("split", 1, "object", 4),
+    ("split", 1, None, 4.0),
+    ("name", 0, ["x" * 500], None),
+    ("paint", 0, "x" * 500, None),
+    ("paint", 0, "two\nlines", None),
+    (["merge"], 1, 2, None),
+    ({}, 1, 2, None),
+]
+
+
+@pytest.mark.parametrize("values", NONSENSE, ids=lambda v: repr(v)[:40])
+def test_an_edit_that_makes_no_sense_is_refused_with_one_sentence(values) -> None:
+    names = ("action", "cluster", "value", "at")
+    for make in (lambda: Edit(*values), lambda: Edit.from_dict(dict(zip(names, values)))):
+        with pytest.raises(InputError) as caught:
+            make()
+        check_message(caught.value, "no such edit")
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"action": "name"}, {"action": "role", "cluster": 0, "value": "object", "to": 1},
+               [], None, "name", 3, {1: 2}, {"x" * 500: 1}], ids=repr,
+)  # fmt: skip
+def test_what_has_other_fields_is_no_edit(values) -> None:
+    with pytest.raises(InputError) as caught:
+        Edit.from_dict(values)
+    check_message(caught.value, "no such edit")
+
+
+@given(st.text(max_size=200))
+def test_a_name_is_one_line_of_at_most_60_characters(name: str) -> None:
+    found = Edit.name(0, name).value
+    assert isinstance(found, str)
+    assert len(found) <= 60
+    assert found == " ".join(name.split())[:60]
+    assert len(found.splitlines()) <= 1
+
+
+def test_an_edit_concerns_its_cluster_and_the_one_it_is_merged_into() -> None:
+    assert Edit.merge(3, 5).clusters == (3, 5)
+    for edit in (Edit.name(3, "5"), Edit.role(3, "object"), Edit.split(3, at=5)):
+        assert edit.clusters == (3,)
+
+
+# ---- edits of an analysis -----------------------------------------------------------------------
+
+
+def test_each_edit_does_what_the_cut_offers(square_analysis: Analysis) -> None:
+    cut = square_analysis.segment(clusters=6)
+    role = "object" if cut.background[1] else "background"
+    for edit, expected in (
+        (Edit.name(2, "dog"), cut.named({2: "dog"})),
+        (Edit.role(1, role), cut.with_role(1, role)),
+        (Edit.merge(4, 1), cut.merged(4, 1)),
+    ):
+        assert_same(square_analysis.edited(edit).segment(clusters=6), expected)
+    assert_same(square_analysis.segment(clusters=6), cut)
+    assert square_analysis.edits == ()
+
+
+def random_edits(seed: int, count: int) -> list[Edit]:
+    """Edits of a cut into six, some of other cuts, some of clusters that only a split makes."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        at = [None, None, 6, 3][rng.integers(4)]
+        first, second = (int(c) for c in rng.permutation(8)[:2])
+        found.append(
+            [
+                Edit.name(first, f"thing {first}", at=at),
+                Edit.role(first, "object", at=at),
+                Edit.role(first, "background", at=at),
+                Edit.merge(first, second, at=at),
+                Edit.split(first, at=6 if at is None else at),
+            ][rng.integers(5)]
+        )
+    return found
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**32 - 1))
+def test_edits_compose_in_order_and_undoing_gives_each_earlier_state(square_analysis, seed) -> None:
+    edits = random_edits(seed, 6)
+    states, edited = [square_analysis.segment(clusters=6)], square_analysis
+    for edit in edits:
+        edited = edited.edited(edit)
+        states.append(edited.segment(clusters=6))
+    assert edited.edits == tuple(edits)
+    at_once = square_analysis.edited(*edits)
+    for state in reversed(states):
+        assert_same(at_once.segment(clusters=6), state)
+        torch.testing.assert_close(state.soft.sum(1), torch.ones(7, 6, 8))
+        torch.testing.assert_close(state.membership.sum(1), torch.ones(7, 6, 8))
+        assert state.background.dtype == state.thin.dtype == bool
+        assert len(state.background) == len(state.thin) == state.soft.shape[1] == state.clusters
+        assert state.cut == 6
+        assert state.labels.max() < state.clusters
+        at_once = at_once.undone()
+    assert at_once.edits == ()
+    assert at_once.undone().edits == ()
+
+
+def test_the_order_of_edits_counts(square_analysis: Analysis) -> None:
+    one = square_analysis.edited(Edit.merge(4, 1), Edit.merge(1, 2)).segment(clusters=6)
+    other = square_analysis.edited(Edit.merge(1, 2), Edit.merge(4, 1)).segment(clusters=6)
+    assert (one.labels == 1).sum() == 0
+    assert (other.labels == 1).sum() > 0
+    last = square_analysis.edited(Edit.role(1, "object"), Edit.role(1, "background"))
+    assert last.segment(clusters=6).background[1]
+    assert not last.undone().segment(clusters=6).background[1]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [Edit.merge(5, 0), Edit.merge(0, 5), Edit.role(5, "object"), Edit.name(5, "dog"),
+     Edit.split(0, at=6), Edit.role(0, "object", at=6), Edit.role(0, "background", at=6),
+     Edit.split(5, at=5), Edit.merge(1, 0, at=6)], ids=str,
+)  # fmt: skip
+def test_edits_that_do_not_concern_a_cut_wait(edit: Edit, square_analysis: Analysis) -> None:
+    edited = square_analysis.edited(edit)
+    assert_same(edited.segment(clusters=5), square_analysis.segment(clusters=5))
+    assert edited.edits == (edit,)
+
+
+def test_an_edit_holds_at_all_cuts_that_have_its_clusters(square_analysis: Analysis) -> None:
+    edited = square_analysis.edited(Edit.merge(2, 0), Edit.name(1, "sky"))
+    for clusters in range(3, 8):
+        expected = square_analysis.segment(clusters=clusters).merged(2, 0).named({1: "sky"})
+        assert_same(edited.segment(clusters=clusters), expected)
+
+
+# ---- splits -------------------------------------------------------------------------------------
+
+
+def test_a_split_divides_one_cluster_and_shares_out_its_membership(square_analysis) -> None:
+    cut, split = square_analysis.segment(clusters=3), []
+    for cluster in range(3):
+        found = square_analysis.edited(Edit.split(cluster, at=3)).segment(clusters=3)
+        parts = [cluster, *range(3, found.clusters)]
+        split.append(len(parts) > 1)
+        assert (np.isin(found.labels, parts) == (cut.labels == cluster)).all()
+        assert all((found.labels == part).any() for part in parts)
+        torch.testing.assert_close(found.soft[:, parts].sum(1), cut.soft[:, cluster])
+        others = [c for c in range(3) if c != cluster]
+        assert torch.equal(found.soft[:, others], cut.soft[:, others])
+    assert any(split)
+
+
+def test_what_has_no_instances_is_split_as_the_hierarchy_divides_it_next(square_analysis) -> None:
+    # Noise holds no instances: the finest parts that still have several leaves are divided so.
+    tree, leaves = square_analysis.tree, square_analysis.nearest[..., 0]
+    divided = 0
+    for clusters in range(2, 12):
+        cut = square_analysis.segment(clusters=clusters)
+        for cluster in range(clusters):
+            edit = Edit.split(cluster, at=clusters)
+            found = square_analysis.edited(edit).segment(clusters=clusters)
+            below = np.flatnonzero(cut.leaf_cluster == cluster)
+            own = cut.labels == cluster
+            if found.clusters == clusters + 1:
+                parts = tree.first_parts(below)[leaves]
+                divided += same_partition(found.labels[own], parts[own])
+            if len(below) == 1 and found.clusters == clusters:
+                assert_same(found, cut)
+    assert divided > 5
+
+
+def test_two_things_in_one_cluster_are_split_into_the_things(square_analysis: Analysis) -> None:
+    # Take a cut into two and give everything in two far places to one cluster.
+    rows, columns = np.indices((6, 8))
+    spots = ((rows < 3) & (columns < 3)).astype(int) + 2 * ((rows > 3) & (columns > 4))
+    labels = np.broadcast_to((spots > 0).astype(int), (7, 6, 8))
+    cut = square_analysis.segment(clusters=2)
+    soft = torch.nn.functional.one_hot(torch.from_numpy(labels.copy()), 2).permute(0, 3, 1, 2)
+    drawn = replace(cut, labels=labels, soft=soft.float())
+    found = square_analysis._apply(Edit.split(1, at=2), drawn)
+    assert found.clusters == 3
+    for t in range(7):
+        assert same_partition(found.labels[t], spots)
+
+
+def test_a_part_of_a_split_can_be_named_merged_and_split_again(square_analysis) -> None:
+    once = square_analysis.edited(Edit.split(0, at=2))
+    cut = once.segment(clusters=2)
+    assert cut.clusters > 2
+    edited = once.edited(Edit.name(2, "part", at=2), Edit.merge(2, 1, at=2))
+    found = edited.segment(clusters=2)
+    assert found.name(2) == "part"
+    assert (found.labels == np.where(cut.labels == 2, 1, cut.labels)).all()
+    again = edited.edited(Edit.split(1, at=2)).segment(clusters=2)
+    assert again.clusters >= found.clusters
+    assert ((again.labels == found.labels) | (found.labels == 1)).all()
+    empty = edited.edited(Edit.split(2, at=2)).segment(clusters=2)  # it has gone to another
+    assert_same(empty, found)
+
+
+# ---- file ---------------------------------------------------------------------------------------
+
+
+def test_edits_are_kept_in_the_file(square_analysis: Analysis, tmp_path) -> None:
+    edited = square_analysis.edited(*EDITS)
+    edited.save(tmp_path / "one.npz")
+    after = Analysis.load(tmp_path / "one.npz")
+    assert after.edits == tuple(EDITS)
+    for clusters in (3, 4, 6):
+        assert_same(after.segment(clusters=clusters), edited.segment(clusters=clusters))
+    assert_same(after.undone().segment(clusters=6), edited.undone().segment(clusters=6))
