@@ -35,6 +35,7 @@ _SEEDS_AT_ONCE = 32  # candidate seeds whose distances are computed together
 _SMOOTHED_AT_ONCE = 256  # like rows that are smoothed together
 _ROWS_AT_ONCE = 256  # rows whose temporaries stay in the cache
 _COLUMNS_THAT_FORETELL = 300  # columns of rows that are merged to foretell seeds
+_RARE = 1e-3  # times an even share: a column counts at least so much in a sketch
 _DIRECTIONS = 128  # of a sketch
 
 Progress = Callable[[float], None]
@@ -94,7 +95,7 @@ class Sketch:
         rows = attention.sampled_rows()
         log = safe_log(rows)
         mean, mean_log = rows.mean(0), log.mean(0)
-        weight = (mean + 1 / len(mean)).sqrt()
+        weight = (mean + _RARE / len(mean)).sqrt()
         spread = ((log - mean_log) * weight).double()  # (sampled, M)
         power, directions = torch.linalg.eigh(spread @ spread.T)
         power, directions = power[-_DIRECTIONS:], directions[:, -_DIRECTIONS:]
@@ -207,10 +208,10 @@ def window_rows(
     rows: Tensor, attention: AttentionRows, frames: slice, dtype: torch.dtype
 ) -> LogRows | HeadRows:
     """Rows of a window, in the form that makes their distances cheapest."""
-    if dtype != torch.float32:
-        return HeadRows.sketched(rows, attention, frames)
     if attention.heads == 1:
         return HeadRows.of(rows, attention, frames)
+    if dtype != torch.float32:
+        return HeadRows.sketched(rows, attention, frames)
     return LogRows.of(rows)
 
 
