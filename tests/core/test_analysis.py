@@ -13,11 +13,12 @@ from scipy.ndimage import binary_dilation
 from sklearn.metrics import adjusted_rand_score
 
 from bavos_core import Analysis, Cancelled, InputError, Settings, analyse, backbones, recluster
-from bavos_core.analysis import attention_rows, choose_source, read_sample
+from bavos_core.analysis import _background_as_one, attention_rows, choose_source, read_sample
 from bavos_core.backbones import ViTBackbone
 from bavos_core.clustering import Clusters, assign, find_clusters
 from bavos_core.correlator import TemporalCorrelator, untrained
 from bavos_core.edits import Edit
+from bavos_core.roles import background, seams
 from bavos_core.settings import Compute
 from bavos_core.trained import TrainedBlock, read_trained
 from bavos_core.video import ArrayClip
@@ -355,6 +356,92 @@ def test_a_tau_that_is_not_above_zero_is_refused(tau, square_analysis) -> None:
     check_message(caught.value, str(tau))
 
 
+# ---- instances and saliency ---------------------------------------------------------------------
+
+
+TWINS = TINY | {"size": (96, 128), "tau": 2.0}
+
+
+def two_squares() -> np.ndarray:
+    """Two squares of one colour that move towards each other: (7, 96, 128, 3) uint8."""
+    frames = np.full((7, 96, 128, 3), 40, np.uint8)
+    for t, frame in enumerate(frames):
+        frame[24:56, 16 + 2 * t : 48 + 2 * t] = (220, 180, 40)
+        frame[40:72, 80 - 2 * t : 112 - 2 * t] = (220, 180, 40)
+    return frames
+
+
+@pytest.fixture(scope="module")
+def twins() -> Analysis:
+    """Two squares that attention does not tell apart, on a 12×16 grid."""
+    return analyse(two_squares(), Settings(**TWINS))
+
+
+def test_two_things_of_a_kind_get_a_number_each_that_they_keep(twins: Analysis) -> None:
+    cut = twins.segment()
+    found = []
+    for top, left, way in ((24, 16, 2), (40, 80, -2)):
+        inner = [cut.labels[t, top // 8 + 1 : top // 8 + 3, (left + way * t) // 8 + 2]
+                 for t in range(7)]  # fmt: skip
+        numbers = np.unique(inner)
+        assert len(numbers) == 1
+        found.append(int(numbers[0]))
+    assert found[0] != found[1]
+    assert twins.tree.instances.any()
+    exact = analyse(two_squares(), Settings(**TWINS, exact=True))
+    assert not exact.tree.instances.any()
+
+
+def test_instances_are_kept_in_the_file(twins: Analysis, tmp_path) -> None:
+    twins.save(tmp_path / "one.npz")
+    after = Analysis.load(tmp_path / "one.npz")
+    assert (after.tree.instances == twins.tree.instances).all()
+    assert (after.segment().labels == twins.segment().labels).all()
+
+
+def test_finding_anew_tells_instances_apart_and_drops_edits(twins: Analysis) -> None:
+    found = recluster(twins.edited(Edit.name(0, "sky")), None)
+    assert found.edits == ()
+    assert found.tree.instances.any()
+    assert same_share(found.segment().labels, twins.segment().labels) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("parts", "scenery", "expected"),
+    [
+        ([0, 1, 2, -1], [False, False, False], [0, 1, 2, -1]),
+        ([0, 1, 2, -1], [True, False, True], [0, 1, 0, -1]),
+        ([0, 1, 2, -1], [False, True, True], [0, 1, 1, -1]),
+        ([0, 1, 2, 3], [True, True, False, True], [0, 0, 1, 0]),
+        ([0, 1, -1, -1], [True, True], [0, 0, -1, -1]),
+        ([0, 1, -1, -1], [False, True], [0, 1, -1, -1]),
+    ],
+)
+def test_instances_that_are_scenery_are_one(parts, scenery, expected) -> None:
+    found = _background_as_one(np.array(parts).reshape(1, 2, 2), np.array(scenery))
+    assert found.ravel().tolist() == expected
+
+
+def test_the_saliency_of_a_vit_is_kept_also_in_the_file_and_descriptors_have_none(
+    square_clip, square_analysis, tmp_path
+) -> None:
+    assert square_analysis.saliency is None
+    backbone = ViTBackbone(tiny_vit(), 1, (0.5,) * 3, (0.5,) * 3)
+    analysis = analyse(square_clip, Settings(**TINY), backbone=backbone)
+    assert analysis.saliency.shape == (7, 6, 8)
+    images = backbones.to_images(square_clip, (6, 8), 8)
+    seen = backbone.encode(images, Compute.choose(analysis.settings)).saliency
+    np.testing.assert_allclose(analysis.saliency.reshape(7, 48), seen, rtol=1e-4)
+    for before in (analysis, square_analysis):
+        before.save(tmp_path / "one.npz")
+        after = Analysis.load(tmp_path / "one.npz")
+        assert np.array_equal(after.saliency, before.saliency)
+        cut = before.segment()
+        about = cut.labels, cut.clusters, before.saliency
+        assert (cut.background == background(*about)).all()
+        assert (cut.thin == seams(*about)).all()
+
+
 # ---- the process and the tree -------------------------------------------------------------------
 
 
@@ -681,6 +768,10 @@ DAMAGES = {
     ),
     "another-version": change_meta(format=999),
     "unknown-settings": change_meta(settings={"zeta": 1}),
+    "no-instances": drop("instances"),
+    "unknown-edit": change_meta(edits=[{"action": "paint", "cluster": 0}]),
+    "edits-are-text": change_meta(edits="none"),
+    "edits-are-a-number": change_meta(edits=3),
     "absent": lambda p: p.unlink(),
 }
 

@@ -15,7 +15,7 @@ from bavos_core import BackboneUnavailable, InputError, backbones
 from bavos_core.attention import AttentionRows, centred_unit, perplexity_scale
 from bavos_core.backbones import ViTBackbone, to_images
 from bavos_core.backbones.descriptors import blur, border_contrast, rgb_to_lab
-from bavos_core.backbones.vit import resample_positions
+from bavos_core.backbones.vit import attention_of_cls, resample_positions
 from bavos_core.settings import Compute
 
 from .helpers import check_message, golden, tiny_vit
@@ -188,6 +188,41 @@ def test_every_kind_of_vit_gives_the_keys_of_timms_own_forward_pass(options, lay
     features = plain_backbone(model, layer).encode(batch, CPU)
     torch.testing.assert_close(features.keys, keys.transpose(1, 2), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(features.queries, queries.transpose(1, 2), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, REGISTERS])
+@pytest.mark.parametrize("layer", [0, 2])
+def test_saliency_is_what_cls_attends_to_among_all_tokens_in_the_mean_of_heads(options, layer):
+    model = tiny_vit(**options)
+    batch = images(6, 32, 32)
+    found = plain_backbone(model, layer).encode(batch, CPU).saliency
+    queries, keys, _ = watched_qkv(model, layer, batch).unflatten(-1, (3, 3, 8)).unbind(2)
+    heads = []
+    for head in range(3):
+        logits = (keys[:, :, head] * queries[:, :1, head]).sum(-1) / 8**0.5  # (T, L)
+        powers = torch.exp(logits.double() - logits.amax(1, keepdim=True))
+        heads.append(powers / powers.sum(1, keepdim=True))
+    expected = (sum(heads) / 3)[:, model.num_prefix_tokens :].float()
+    assert found.shape == (6, 16)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_what_cls_attends_to_worked_out_by_hand() -> None:
+    # One head of four channels: logits of [CLS] are 0, log 2 · 2 / 2 and log 3 · 2 / 2.
+    queries = torch.tensor([[2.0, 0, 0, 0], [9, 9, 9, 9], [9, 9, 9, 9]])[None, None]
+    keys = torch.zeros(1, 1, 3, 4)
+    keys[..., 0] = torch.tensor([1.0, 2.0, 3.0]).log()
+    found = attention_of_cls(queries, keys)
+    torch.testing.assert_close(found, torch.tensor([[1, 2, 3]]) / 6)
+    other = torch.zeros(1, 1, 3, 4)  # a second head that attends evenly
+    found = attention_of_cls(queries.repeat(1, 2, 1, 1), torch.cat([keys, other], 1))
+    torch.testing.assert_close(found, (torch.tensor([[1, 2, 3]]) / 6 + 1 / 3) / 2)
+
+
+def test_a_network_without_cls_has_no_saliency() -> None:
+    backbone = plain_backbone(tiny_vit(class_token=False, global_pool="avg"), 1)
+    assert not backbone.has_cls
+    assert backbone.encode(images(2, 32, 32), CPU).saliency is None
 
 
 @pytest.mark.parametrize("fused", [True, False])

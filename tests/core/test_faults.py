@@ -174,7 +174,7 @@ def noisy_video(tmp_path) -> Path:
     return encode(tmp_path / "noise.mp4", noise_clip(8, (240, 320)), *H264)
 
 
-@pytest.mark.parametrize("size", [0, 100, 5_000, 100_000])
+@pytest.mark.parametrize("size", [0, 100, 5_000, 60_000])
 @pytest.mark.parametrize("existed", [False, True])
 def test_a_full_disk_leaves_no_half_result(size, existed, square_analysis, square_clip, tmp_path):
     out = tmp_path / "new" / "result"
