@@ -14,7 +14,6 @@ import argparse
 import csv
 import datetime
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from bavos_core import Settings, backbones
 from bavos_core.analysis import attention_rows, project_keys
 from bavos_core.attention import AttentionRows, centred_unit, key_frames
 from bavos_core.backbones.vit import ViTBackbone
+from bavos_core.benchmark.machine import machine
 from bavos_core.clustering import LogRows, assign, find_clusters, self_distances
 from bavos_core.hierarchy import Growth, grow
 from bavos_core.partitions import adjusted_rand_index
@@ -162,17 +162,20 @@ WORKER = """
 import json, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
+import numpy as np
 import torch
-from bavos_core.analysis import Analysis, attention_rows
+from bavos_core.analysis import attention_rows
+from bavos_core.backbones import Features
 from bavos_core.hierarchy import grow
 from bavos_core.settings import Settings
 torch.set_grad_enabled(False)
-name = None
 for line in sys.stdin:
     path, source, dtype = json.loads(line)
-    if path != name:
-        name, analysis = path, Analysis.load(Path(path))
-    rows = attention_rows(analysis.features, source, None, analysis.settings)
+    with np.load(path) as file:  # of whatever version of the format
+        about = json.loads(file["meta"].tobytes())
+        queries, keys = (torch.from_numpy(file[side]).float() for side in ("queries", "keys"))
+    features = Features(queries, keys, tuple(about["grid"]), about["framewise_scale"])
+    rows = attention_rows(features, source, None, Settings())
     start = time.perf_counter()
     grow(rows, Settings(), dtype=getattr(torch, dtype))
     print(json.dumps([time.perf_counter() - start, rows.heads]), flush=True)
@@ -195,25 +198,25 @@ class Worker:
         return seconds, heads
 
 
-def speed(clips: list[Path], before: Path, out: Path, rounds: int) -> None:
+def speed(options: argparse.Namespace) -> None:
     """Write the seconds of every round; print medians. The first round of all is not counted."""
-    workers = {"before": Worker(before), "after": Worker(HERE)}
-    machine, date = platform.processor() or platform.machine(), datetime.date.today().isoformat()
+    workers = {"before": Worker(options.before), "after": Worker(HERE)}
+    about, date = machine("cpu")["device"], datetime.date.today().isoformat()
     found: dict[tuple[str, str, str], list[float]] = {}
-    with out.open("w", newline="") as file:
+    with options.out.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         columns = "clip,source,heads,dtype,round,commit,seconds,machine,date"
         writer.writerow(columns.split(","))
-        for clip in clips:
-            for turn in range(rounds + 1):
-                for dtype in ("bfloat16", "float32"):
+        for clip in options.clips:
+            for turn in range(options.rounds + 1):
+                for dtype in options.dtypes:
                     for source in ("cross-frame", "keys"):
                         for commit, worker in workers.items():
                             seconds, heads = worker.time(str(clip.resolve()), source, dtype)
                             if not turn:
                                 continue
                             row = (clip.stem, source, heads, dtype, turn, commit)
-                            writer.writerow((*row, f"{seconds:.3f}", machine, date))
+                            writer.writerow((*row, f"{seconds:.3f}", about, date))
                             file.flush()
                             found.setdefault((dtype, source, commit), []).append(seconds)
     for worker in workers.values():
@@ -235,9 +238,10 @@ def main() -> None:
     timed.add_argument("--before", type=Path, required=True, help="another checkout")
     timed.add_argument("--out", type=Path, required=True, help="CSV")
     timed.add_argument("--rounds", type=int, default=3)
+    timed.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32"])
     options = parser.parse_args()
     if options.command == "speed":
-        speed(options.clips, options.before, options.out, options.rounds)
+        speed(options)
     else:
         print_tables(options)
 
