@@ -76,12 +76,12 @@ STEPS = "Training steps"
 SIDE_BY_SIDE = "Side by side: click a picture to go to its frame or head"
 COMPARE = {"Over time": "time", "All sources": "sources", "All heads": "heads"}
 CLUSTERS = (
-    "Patches that attend alike make a cluster. It is suggested as an object if it lies near the "
-    "middle, is solid, does not lean on the border, and draws the attention of [CLS]."
+    "Patches that attend alike make a cluster. It is suggested as an object if it is solid, nearer "
+    "to the middle than the rest, and draws the attention of the network's [CLS] token."
 )
 OBJECTS = (
-    "Roles are a suggestion; change them. Names, roles, merges and splits go into the downloads; "
-    "hiding does not. A split holds at this number of clusters only."
+    "What counts as an object is a suggestion that you can change. Names, roles, merges and splits "
+    "go into the downloads; hiding does not. A split holds at this number of clusters only."
 )
 CHANGES = {"name": "rename", "role": "role change", "merge": "merge", "split": "split"}
 TAU = "How different (symmetric KL divergence) the attention in one cluster may be."
