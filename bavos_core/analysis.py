@@ -114,9 +114,10 @@ class Analysis:
     # ---- objects -------------------------------------------------------------------------------
 
     def segment(self, tau: float | None = None, *, clusters: int | None = None) -> Segmentation:
-        """Return a cut of the hierarchy at symmetric KL `tau` or into so many clusters, edited.
+        """Return a cut of the hierarchy with the edits applied.
 
-        Without either, the cut is at the settings' τ. Takes milliseconds; a tenth of a second for
+        It is made at symmetric KL `tau`, or into a number of clusters; without either, at the
+        settings' τ. Takes milliseconds; a tenth of a second for
         every split among the edits. Raise InputError for τ ≤ 0.
         """
         if clusters is None:
@@ -131,15 +132,9 @@ class Analysis:
         count = int(leaf_cluster.max()) + 1
         labels = leaf_cluster[self.nearest[..., 0]]
         soft = soft_membership(self.nearest, self.distance, leaf_cluster, count)
-        cut = Segmentation(
-            height,
-            leaf_cluster,
-            labels,
-            soft,
-            background(labels, count, self.saliency),
-            seams(labels, count, self.saliency),
-            cut=count,
-        )
+        scenery = background(labels, count, self.saliency)
+        thin = seams(labels, scenery)
+        cut = Segmentation(height, leaf_cluster, labels, soft, scenery, thin, cut=count)
         for edit in self.edits:
             cut = self._apply(edit, cut)
         return cut
@@ -154,8 +149,7 @@ class Analysis:
 
     def _apply(self, edit: Edit, cut: Segmentation) -> Segmentation:
         """Return an edited cut; one that the edit does not concern stays as it is."""
-        known = cut.cut if edit.at is None else cut.clusters  # parts of splits are of one cut only
-        if edit.at not in (None, cut.cut) or max(edit.clusters) >= known:
+        if not edit.holds_at(cut.cut) or max(edit.clusters) >= cut.clusters:
             return cut
         match edit.action, edit.value:
             case "name", str(name):
@@ -509,8 +503,7 @@ def tell_apart(
 
 def _background_as_one(parts: np.ndarray, scenery: np.ndarray) -> np.ndarray:
     """Return parts (T, h, w) renumbered so that all that are background (K,) bool are one."""
-    first = np.flatnonzero(scenery)[:1]
-    same = np.where(scenery, first if len(first) else 0, np.arange(len(scenery)))
+    same = np.where(scenery, scenery.argmax(), np.arange(len(scenery)))
     number = np.unique(same, return_inverse=True)[1]
     return np.where(parts >= 0, number[parts], -1)
 

@@ -48,17 +48,17 @@ class Edit:
 
     @classmethod
     def role(cls, cluster: int, role: Role, *, at: int | None = None) -> Edit:
-        """Return the wish to take a cluster for an object, or for background."""
+        """Return an edit that takes a cluster for an object, or for background."""
         return cls("role", cluster, role, at)
 
     @classmethod
     def merge(cls, cluster: int, into: int, *, at: int | None = None) -> Edit:
-        """Return the wish to give one cluster to another, which keeps its number."""
+        """Return an edit that gives one cluster to another, which keeps its number."""
         return cls("merge", cluster, into, at)
 
     @classmethod
     def split(cls, cluster: int, *, at: int) -> Edit:
-        """Return the wish to divide a cluster of the cut into `at` clusters."""
+        """Return an edit that divides a cluster of the cut into `at` clusters."""
         return cls("split", cluster, None, at)
 
     @classmethod
@@ -72,6 +72,10 @@ class Edit:
     def to_dict(self) -> dict[str, Any]:
         """Return its fields, ready for JSON."""
         return asdict(self)
+
+    def holds_at(self, clusters: int) -> bool:
+        """Return whether it concerns the cut of the hierarchy into so many clusters."""
+        return self.at == clusters or (self.at is None and max(self.clusters) < clusters)
 
     @property
     def clusters(self) -> tuple[int, ...]:

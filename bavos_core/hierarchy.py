@@ -41,8 +41,10 @@ class ClusterTree:
     instances: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
     def __post_init__(self) -> None:
-        if len(self.instances) != len(self.merges):
+        if not len(self.instances):  # none were given
             object.__setattr__(self, "instances", np.zeros(len(self.merges), bool))
+        if len(self.instances) != len(self.merges):
+            raise ValueError(f"{len(self.instances)} flags do not fit {len(self.merges)} merges")
 
     @property
     def leaves(self) -> int:

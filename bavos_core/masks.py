@@ -55,10 +55,9 @@ class Segmentation:
     @property
     def objects(self) -> list[int]:
         """Clusters that hold patches and are no background."""
-        size = np.bincount(self.labels.ravel(), minlength=self.clusters)
-        return np.flatnonzero((size > 0) & ~self.background).tolist()
+        return [cluster for cluster in self.present if not self.background[cluster]]
 
-    @property
+    @functools.cached_property
     def membership(self) -> Tensor:
         """Return what pixel masks are made of: `soft` without the seams (T, C, h, w)."""
         return without_seams(self.soft, self.thin & self.background)

@@ -57,15 +57,16 @@ def background(labels: np.ndarray, clusters: int, saliency: np.ndarray | None = 
     return found
 
 
-def seams(labels: np.ndarray, clusters: int, saliency: np.ndarray | None = None) -> np.ndarray:
+def seams(labels: np.ndarray, scenery: np.ndarray) -> np.ndarray:
     """Return which clusters are seams, (C,) bool: background nearly without an inside.
 
-    Patches that hold the edge of an object attend half as it does and half as the background, and
-    so make a thin cluster of their own.
+    labels (T, h, w) int in 0 … C-1, scenery (C,) bool: which clusters are background. Patches that
+    hold the edge of an object attend half as it does and half as the background, and so make a thin
+    cluster of their own.
     """
-    count = np.bincount(labels.ravel(), minlength=clusters)
-    inside = np.bincount(labels.ravel(), _inner(labels).ravel(), clusters)
-    return background(labels, clusters, saliency) & (count > 0) & (inside < _SEAM * count)
+    count = np.bincount(labels.ravel(), minlength=len(scenery))
+    inside = np.bincount(labels.ravel(), _inner(labels).ravel(), len(scenery))
+    return scenery & (count > 0) & (inside < _SEAM * count)
 
 
 def _middle(grid: tuple[int, ...]) -> np.ndarray:

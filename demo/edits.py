@@ -77,11 +77,7 @@ class Edits:
 
     def concerning(self, cut: Segmentation) -> tuple[Edit, ...]:
         """Return the edits that do not wait for another cut; they alone give this one."""
-        return tuple(
-            edit
-            for edit in self.edits
-            if edit.at == cut.cut or (edit.at is None and max(edit.clusters) < cut.cut)
-        )
+        return tuple(edit for edit in self.edits if edit.holds_at(cut.cut))
 
     def _with(self, edit: Edit) -> Edits:
         return replace(self, edits=(*self.edits, edit), undone=())

@@ -86,10 +86,9 @@ class FeatureClusters(Cut):
         found = KMeans(count, n_init=2, random_state=0).fit_predict(tokens)
         labels = found.reshape(len(analysis.frames), *analysis.grid).astype("int64")
         soft = F.one_hot(torch.from_numpy(labels), count).permute(0, 3, 1, 2).float()
-        about = labels, count, analysis.saliency
-        return replace(
-            cut, labels=labels, soft=soft, background=background(*about), thin=seams(*about)
-        )
+        scenery = background(labels, count, analysis.saliency)
+        thin = seams(labels, scenery)
+        return replace(cut, labels=labels, soft=soft, background=scenery, thin=thin)
 
 
 Maker = Callable[[Settings, Path, Path], Pipeline]

@@ -439,7 +439,7 @@ def test_the_saliency_of_a_vit_is_kept_also_in_the_file_and_descriptors_have_non
         cut = before.segment()
         about = cut.labels, cut.clusters, before.saliency
         assert (cut.background == background(*about)).all()
-        assert (cut.thin == seams(*about)).all()
+        assert (cut.thin == seams(cut.labels, background(*about))).all()
 
 
 # ---- the process and the tree -------------------------------------------------------------------

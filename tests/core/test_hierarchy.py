@@ -874,3 +874,11 @@ def test_progress_of_growing_rises_from_clustering_to_assignment_up_to_one() -> 
     assert shares == sorted(shares)
     assert len(shares) == 6
     assert shares[-1] == pytest.approx(1.0)
+
+
+def test_flags_of_instances_that_do_not_fit_the_merges_are_refused() -> None:
+    merges = np.array([[0, 1, 0.5, 2], [2, 3, 1.0, 3]])
+    counts, rows = np.ones((3, 1), np.int32), np.eye(3, dtype=np.float16)
+    assert not ClusterTree(merges, counts, rows).instances.any()
+    with pytest.raises(ValueError, match="3 flags do not fit 2 merges"):
+        ClusterTree(merges, counts, rows, np.ones(3, bool))
