@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, TimeoutError, expect
 
 from bavos_core import Edit
 from demo import jobs as demo_jobs
@@ -105,13 +105,19 @@ def expect_result(page: Page) -> None:
 
 
 def open_tab(page: Page, name: str) -> None:
-    """Open a tab; on a narrow page it may be in the menu of those that find no room."""
-    tab = page.get_by_role("tab", name=name, exact=True)
-    if tab.count() and tab.first.is_visible():
-        tab.first.click()
-    else:
-        page.get_by_label("More tabs").click()
-        page.locator(".overflow-dropdown button", has_text=name).click()
+    """Open a tab; a narrow page moves those that find no room into a menu, even as we look."""
+    tab, more = page.get_by_role("tab", name=name, exact=True), page.get_by_label("More tabs")
+    for attempt in range(8):
+        try:
+            if tab.count() and tab.first.is_visible():
+                tab.first.click(timeout=3_000)
+            else:
+                more.click(timeout=3_000)
+                page.locator(".overflow-dropdown button", has_text=name).click(timeout=3_000)
+            return
+        except TimeoutError:
+            if attempt == 7:
+                raise
 
 
 def click_at(picture: Locator, right: float, down: float) -> None:
