@@ -15,14 +15,14 @@ import os
 # clustering took 35 s spinning and 8 s sleeping. A value that is set already stays.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from .analysis import Analysis, analyse, recluster
+from .analysis import Analysis
 from .edits import Edit
 from .errors import BackboneUnavailable, Cancelled, InputError
-from .hierarchy import ClusterTree
-from .limits import Limits
-from .masks import Segmentation
+from .pipeline import analyse, recluster
+from .segmentation import Segmentation
 from .settings import Settings
-from .video import open_clip
+from .tree import ClusterTree
+from .video import Limits, open_clip
 
 __version__ = "0.1.0"
 

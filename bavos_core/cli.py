@@ -7,6 +7,7 @@ what to do. 130: stopped with Ctrl-C or SIGTERM.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import signal
 import sys
@@ -19,15 +20,22 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from . import __version__, benchmark
-from .analysis import Analysis, analyse
+from . import __version__
+from .analysis import Analysis
 from .errors import InputError
-from .evaluation.command import add_command as add_evaluate_command
 from .export import write_all, write_heatmap
-from .options import add_settings, fetch, given_settings, size
-from .settings import SOURCES, Compute, Settings
-from .training.command import add_command as add_train_command
+from .files import check_out_file
+from .options import add_settings, fetch, given_settings
+from .pipeline import analyse
+from .settings import SOURCES, Settings
 from .video import Clip, open_clip
+
+# Commands that are loaded when they are asked for: module, help.
+MORE_COMMANDS = {
+    "train": ("bavos_lab.training.command", "train the temporal correlator on a folder of clips"),
+    "evaluate": ("bavos_lab.evaluation.command", "measure saved masks or the pipeline"),
+    "benchmark": ("bavos_lab.benchmark.command", "time the clustering beside a plain version"),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,7 +47,8 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    options = build_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = build_parser(arguments[0] if arguments else None).parse_args(arguments)
     try:
         with _stopped_once():
             return int(options.run(options))
@@ -72,8 +81,8 @@ def _stopped_once() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of all commands, with the options of `command` if it is of MORE_COMMANDS."""
     parser = _Parser(prog="bavos_core", description="Objects from attention, without labels.")
     parser.add_argument("--version", action="version", version=f"bavos_core {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
@@ -92,21 +101,10 @@ def build_parser() -> argparse.ArgumentParser:
     attend.add_argument("--source", choices=SOURCES, help="default: what segment clusters")
     attend.set_defaults(run=run_attend)
 
-    measure = commands.add_parser("benchmark", help="time the clustering beside a plain version")
-    measure.add_argument("--out", type=Path, required=True, metavar="FILE.json")
-    measure.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    measure.add_argument(
-        "--minutes", type=float, default=10.0, help="what takes longer is left out (%(default)s)"
-    )
-    measure.add_argument("--frames", type=int, nargs="+", metavar="T", help="12, 24, 70")
-    measure.add_argument("--grids", type=size, nargs="+", metavar="HxW", help="24x48, 40x60")
-    measure.add_argument(
-        "--methods", nargs="+", choices=benchmark.METHODS, default=benchmark.METHODS
-    )
-    measure.set_defaults(run=run_benchmark)
-
-    add_train_command(commands)
-    add_evaluate_command(commands)
+    for name, (module, help_text) in MORE_COMMANDS.items():
+        more = commands.add_parser(name, help=help_text)
+        if name == command:
+            importlib.import_module(module).add_options(more)
     return parser
 
 
@@ -165,41 +163,6 @@ def _tell(notes: Iterable[str]) -> None:
         print(f"Note: {note}", file=sys.stderr)
 
 
-def run_benchmark(options: argparse.Namespace) -> int:
-    """`benchmark --out FILE.json`: the table goes to stdout, every figure to the file."""
-    _check_out_file(options.out, ".json")
-    if not options.minutes > 0:
-        raise InputError(f"--minutes is {options.minutes:g}; give a number above 0.")
-    device = Compute.choose(Settings(device=options.device)).device.type
-
-    def report(run: benchmark.Run) -> None:
-        outcome = run.why or f"{run.seconds['total']:.2f} s"
-        print(f"{run.case.name}, {run.method}: {outcome}", file=sys.stderr)
-
-    document = benchmark.run_benchmark(
-        device=device,
-        cases=_chosen_cases(options),
-        methods=tuple(options.methods),
-        minutes=options.minutes,
-        report=report,
-    )
-    benchmark.write_document(options.out, document)
-    print(benchmark.as_table(document))
-    return 0
-
-
-def _chosen_cases(options: argparse.Namespace) -> tuple[benchmark.Case, ...]:
-    chosen = tuple(
-        case
-        for case in benchmark.CASES
-        if case.frames in (options.frames or [case.frames])
-        and case.grid in (options.grids or [case.grid])
-    )
-    if not chosen:
-        raise InputError("There is no such case; choose frames of 12 24 70, grids of 24x48 40x60.")
-    return chosen
-
-
 def _check_attend(options: argparse.Namespace, clip: Clip) -> None:
     """What can be known to be wrong before the costly call."""
     frames, (height, width) = len(clip.times), clip.size
@@ -208,16 +171,7 @@ def _check_attend(options: argparse.Namespace, clip: Clip) -> None:
     x, y = options.point
     if not (0 <= x <= width and 0 <= y <= height):
         raise InputError(f"The point {x:g},{y:g} lies outside the {width}×{height} picture.")
-    _check_out_file(options.out, ".mp4")
-
-
-def _check_out_file(path: Path, suffix: str) -> None:
-    if path.is_dir():
-        raise InputError(f"{path.name!r} is a folder; give --out a file name.")
-    if path.suffix.lower() != suffix:
-        raise InputError(f"{path.name!r} must end in {suffix}.")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"There is no folder {path.absolute().parent}; make it first.")
+    check_out_file(options.out, ".mp4")
 
 
 def _analyse(clip: Clip, options: argparse.Namespace, *, also: int | None = None) -> Analysis:

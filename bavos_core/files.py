@@ -47,3 +47,12 @@ def weights_format(path: Path) -> Literal["safetensors", "torch"] | None:
     if head[4:] == b"\0\0\0\0{":  # the header's length, below 4 GiB, and the header, JSON
         return "safetensors"
     return "torch" if head.startswith((b"PK", b"\x80")) else None  # a zip, or a bare pickle
+
+
+def check_out_file(path: Path, suffix: str) -> None:
+    if path.is_dir():
+        raise InputError(f"{path.name!r} is a folder; give --out a file name.")
+    if path.suffix.lower() != suffix:
+        raise InputError(f"{path.name!r} must end in {suffix}.")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"There is no folder {path.absolute().parent}; make it first.")

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from . import backbones
-from .analysis import Progress
 from .download import file_or_url, local_file
+from .pipeline import Progress
 from .settings import EncoderSettings, Settings
 
 BACKBONE_HELP = (

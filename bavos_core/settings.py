@@ -40,7 +40,7 @@ class JsonSettings:
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
             value = getattr(self, name)
-            check(_fits(value, kind), f"{name} is {reprlib.repr(value)}; {_remedy(kind)}")
+            check(_fits(value, kind), f"{name} is {reprlib.repr(value)[:80]}; {_remedy(kind)}")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON-ready values."""

@@ -15,7 +15,7 @@ import gradio as gr
 import numpy as np
 import pandas as pd
 
-from bavos_core import Analysis, Cancelled, InputError, backbones, drawing, open_clip
+from bavos_core import Analysis, Cancelled, InputError, backbones, open_clip, render
 from bavos_core.settings import Sources
 
 from . import pictures, words
@@ -176,7 +176,7 @@ class Handlers:
         analysis = result.analysis
         last = len(analysis.frames) - 1
         cut = analysis.segment()
-        parts = max(min(analysis.tree.leaves, drawing.MAX_PARTS), cut.clusters, 2)
+        parts = max(min(analysis.tree.leaves, render.MAX_PARTS), cut.clusters, 2)
         sources = [(name, source) for source, name in words.sources(analysis)]
         return (
             result.id,
@@ -235,7 +235,7 @@ class Handlers:
         result, cut = self.jobs.cut(key, int(clusters), edits)
         analysis = result.analysis
         thumbnails = {i: pictures.object_thumbnail(analysis, cut, i) for i in cut.present}
-        tree = drawing.hierarchy_svg(
+        tree = render.hierarchy_svg(
             analysis.tree,
             cut.tau,
             cut.leaf_cluster,
@@ -291,7 +291,7 @@ class Handlers:
         """The number of clusters at the τ that the dashed line was dragged to."""
         tree = self.jobs.store.get(key).analysis.tree
         clusters = tree.clusters_at(float(event._data["tau"]))
-        return max(1, min(clusters, drawing.MAX_PARTS))
+        return max(1, min(clusters, render.MAX_PARTS))
 
     @politely
     def show_node(self, key: str, event: gr.EventData) -> Any:

@@ -35,12 +35,12 @@ from bavos_core import (
     open_clip,
     recluster,
 )
-from bavos_core.analysis import Progress
 from bavos_core.download import FileOrUrl
 from bavos_core.files import replacing
+from bavos_core.pipeline import Progress
 from bavos_core.settings import FRAMES_ON_CUDA, Compute
-from bavos_core.training import Step, TrainedBlock, adapting, write_trained
 from bavos_core.video import Clip, VideoWriter, playback
+from bavos_lab.training import Step, TrainedBlock, adapting, write_trained
 
 from . import pictures, words
 from .edits import Edits

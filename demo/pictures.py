@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image
 
-from bavos_core import Analysis, Segmentation, drawing, export
-from bavos_core.masks import nearest_pixels
+from bavos_core import Analysis, Segmentation, export, render
+from bavos_core.refinement import nearest_pixels
 from bavos_core.settings import Sources
 from bavos_core.trained import TrainedBlock
 
@@ -36,7 +36,7 @@ class ObjectsLook:
 
     background: bool = False
     opacity: float = export.OPACITY
-    style: drawing.Style = "both"
+    style: render.Style = "both"
     edits: Edits = field(default_factory=Edits)
 
 
@@ -59,7 +59,7 @@ def objects_frame(
     analysis: Analysis, cut: Segmentation, position: int, look: ObjectsLook
 ) -> np.ndarray:
     """An analysed frame with its objects."""
-    colours, alpha = drawing.cluster_paint(
+    colours, alpha = render.cluster_paint(
         cut.background,
         opacity=look.opacity,
         show_background=look.background,
@@ -93,7 +93,7 @@ def node_over_time(analysis: Analysis, node: int) -> list[Tile]:
     """The patches of one node of the hierarchy, in every analysed frame."""
     inside = node_mask(analysis, node)
     return [
-        (drawing.heats_overlay(_small(analysis, t), [mask]), words.frame_name(analysis, t))
+        (render.heats_overlay(_small(analysis, t), [mask]), words.frame_name(analysis, t))
         for t, mask in enumerate(inside.astype(np.float32))
     ]
 
@@ -156,7 +156,7 @@ def level_pictures(analysis: Analysis, position: int) -> list[Tile]:
 
 
 def _coloured(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    colours = np.array([drawing.object_colour(i) for i in range(int(labels.max()) + 1)])
+    colours = np.array([render.object_colour(i) for i in range(int(labels.max()) + 1)])
     painted = colours[nearest_pixels(labels, frame.shape[:2])]
     return (0.4 * frame + 0.6 * painted).astype(np.uint8)
 
@@ -178,13 +178,13 @@ def heat_frame(
     small: as a tile, at most 280 pixels long.
     """
     picture = _small(analysis, position) if small else analysis.frames[position]
-    heats = [row[position] / drawing.heat_scale(row, look.percentile) for row in rows]
+    heats = [row[position] / render.heat_scale(row, look.percentile) for row in rows]
     if len(heats) == 1:
-        heated = drawing.heat_overlay(picture, heats[0], opacity=look.opacity, colours=look.colours)
+        heated = render.heat_overlay(picture, heats[0], opacity=look.opacity, colours=look.colours)
     else:
-        heated = drawing.heats_overlay(picture, heats, opacity=look.opacity)
+        heated = render.heats_overlay(picture, heats, opacity=look.opacity)
     if look.grid:
-        heated = drawing.patch_grid(heated, analysis.grid)
+        heated = render.patch_grid(heated, analysis.grid)
     return marked(heated, position, queries, shrunk=picture.shape[0] / analysis.size[0])
 
 
@@ -235,6 +235,6 @@ def marked(
     """A picture of a frame with a ring around every query in that frame, in its colour."""
     for i, (frame, y, x) in enumerate(queries):
         if frame == position:
-            colour = drawing.query_colour(i) if len(queries) > 1 else (255, 255, 255)
-            picture = drawing.mark_point(picture, y * shrunk, x * shrunk, colour)
+            colour = render.query_colour(i) if len(queries) > 1 else (255, 255, 255)
+            picture = render.mark_point(picture, y * shrunk, x * shrunk, colour)
     return picture

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bavos_core import Analysis, ClusterTree, Edit, Segmentation, backbones, drawing
+from bavos_core import Analysis, ClusterTree, Edit, Segmentation, backbones, render
 from bavos_core.download import FileOrUrl
 from bavos_core.settings import Sources
-from bavos_core.training import Step
 from bavos_core.video import Clip
+from bavos_lab.training import Step
 
 from .edits import Edits
 from .presets import PRESETS, Pace, usual_preset
@@ -234,7 +234,7 @@ def object_list(cut: Segmentation, edits: Edits, thumbnails: Mapping[int, str]) 
             looks += _button("alone", i, name, "Only this", pressed=alone)
         return (
             f'<li class="{"unseen" if i in unseen else ""}">'
-            f'<i style="background:rgb{drawing.object_colour(i)}"></i>'
+            f'<i style="background:rgb{render.object_colour(i)}"></i>'
             f'<img src="{thumbnails[i]}" alt="{name}">'
             f'<input data-action="name" data-id="{i}" value="{name}" aria-label="Name of {name}">'
             f"<small>{share[i]:.1%} of the picture, {frames} frames</small>"
@@ -293,7 +293,7 @@ def _attention(analysis: Analysis, row: np.ndarray, query: Query, number: int | 
     dot = (
         ""
         if number is None
-        else f'<i class="dot" style="background:rgb{drawing.query_colour(number)}"></i>'
+        else f'<i class="dot" style="background:rgb{render.query_colour(number)}"></i>'
     )
     height, width = analysis.size
     y, x = int(query[1] * row.shape[1] / height), int(query[2] * row.shape[2] / width)

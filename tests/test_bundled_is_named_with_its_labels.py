@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from bavos_core import Analysis, InputError, Settings, analyse, backbones
-from bavos_core.cli import build_parser
-from bavos_core.evaluation.predictions import Pipeline
-from bavos_core.evaluation.report import as_markdown
-from bavos_core.evaluation.runner import Run
+from bavos_core.cli import MORE_COMMANDS, build_parser
+from bavos_lab.evaluation.predictions import Pipeline
+from bavos_lab.evaluation.report import as_markdown
+from bavos_lab.evaluation.runner import Run
 from demo import words
 from demo.api import Api
 from demo.edits import Edits
@@ -29,7 +29,11 @@ LABELS = "tuned on saliency labels"
 CARD = "bavos_core/data/bundled-vits14/README.md"
 PROGRAMS = [
     ROOT / "app.py",
-    *(path for room in ("bavos_core", "demo", "scripts") for path in ROOT.glob(f"{room}/**/*.py")),
+    *(
+        path
+        for room in ("bavos_core", "bavos_lab", "demo", "experiments")
+        for path in ROOT.glob(f"{room}/**/*.py")
+    ),
 ]
 
 
@@ -86,9 +90,14 @@ def test_the_readme_the_model_card_and_the_notice_name_it(document) -> None:
 
 def commands() -> dict[str, argparse.ArgumentParser]:
     """All parsers by the name of their command."""
-    parser = build_parser()
-    (below,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-    return {"": parser, **below.choices}
+    found = {}
+    for command in (None, *MORE_COMMANDS):
+        parser = build_parser(command)
+        (below,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+        found |= {"": parser, **{name: p for name, p in below.choices.items() if name not in found}}
+        if command:
+            found[command] = below.choices[command]
+    return found
 
 
 @pytest.mark.parametrize("command", commands())

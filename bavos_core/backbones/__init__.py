@@ -64,7 +64,7 @@ class _ViT:
     layer: int | None = None  # block whose keys are used; None: the last
     mean: tuple[float, ...] | None = None  # of the input; None: what timm says
     std: tuple[float, ...] | None = None
-    source: Sources = "keys"  # of the attention that does best (RESULTS.md)
+    source: Sources = "keys"  # of the attention that does best (docs/results.md)
 
 
 def _dino(name: str) -> _ViT:

@@ -2,7 +2,7 @@
 
 Torch's fused attention multiplies bfloat16 natively with AMX only. On a processor with AVX-512
 bfloat16 alone it is as slow as in float32, while plain products are 1.6 times as fast
-(BENCHMARKS.md).
+(docs/benchmarks.md).
 """
 
 from __future__ import annotations

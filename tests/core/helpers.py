@@ -11,7 +11,8 @@ from timm.models.vision_transformer import VisionTransformer
 
 from bavos_core.attention import AttentionRows
 from bavos_core.clustering import Assignment
-from bavos_core.hierarchy import ClusterTree, build_tree
+from bavos_core.hierarchy import build_tree
+from bavos_core.tree import ClusterTree
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 TINY = {"backbone": "descriptors", "size": (48, 64), "device": "cpu"}  # 6×8 patches of 8 pixels

@@ -13,13 +13,14 @@ from scipy.ndimage import binary_dilation
 from sklearn.metrics import adjusted_rand_score
 
 from bavos_core import Analysis, Cancelled, InputError, Settings, analyse, backbones, recluster
-from bavos_core.analysis import _background_as_one, attention_rows, choose_source, read_sample
 from bavos_core.backbones import ViTBackbone
 from bavos_core.clustering import Clusters, assign, find_clusters
 from bavos_core.correlator import TemporalCorrelator, untrained
 from bavos_core.edits import Edit
+from bavos_core.pipeline import _background_as_one, read_sample
 from bavos_core.roles import background, seams
 from bavos_core.settings import Compute
+from bavos_core.sources import attention_rows, choose_source
 from bavos_core.trained import TrainedBlock, read_trained
 from bavos_core.video import ArrayClip
 

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bavos_core import drawing
-from bavos_core.hierarchy import ClusterTree
+from bavos_core import render
+from bavos_core.tree import ClusterTree
 
 from .helpers import noise_clip, tree_of
 
@@ -28,7 +28,7 @@ def halves(height: int, width: int) -> torch.Tensor:
 
 def painted(frame: np.ndarray, membership: torch.Tensor, alpha: tuple[float, ...]) -> np.ndarray:
     colours = np.array([RED, BLUE], np.float32)
-    return drawing.paint(frame, torch.arange(2), membership, colours, np.array(alpha, np.float32))
+    return render.paint(frame, torch.arange(2), membership, colours, np.array(alpha, np.float32))
 
 
 def random_tree(leaves: int, seed: int = 0) -> ClusterTree:
@@ -42,7 +42,7 @@ def picture_of(tree: ClusterTree, tau: float, background: np.ndarray | None = No
     if background is None:
         background = np.zeros(tree.clusters_at(tau), bool)
     cut = tree.cut_into(len(background))
-    return ET.fromstring(drawing.hierarchy_svg(tree, tau, cut, background))
+    return ET.fromstring(render.hierarchy_svg(tree, tau, cut, background))
 
 
 def paths(picture: ET.Element) -> list[tuple[list[float], str]]:
@@ -60,23 +60,23 @@ def test_each_of_several_heatmaps_has_a_colour_of_its_own() -> None:
     frame = np.zeros((16, 32, 3), np.uint8)
     left, right = np.zeros((2, 2, 4), np.float32)
     left[:, 0], right[:, 3] = 1, 1
-    found = drawing.heats_overlay(frame, [left, right], opacity=0.5)
-    np.testing.assert_allclose(found[8, 0], 0.5 * np.array(drawing.query_colour(0)), atol=1)
-    np.testing.assert_allclose(found[8, 31], 0.5 * np.array(drawing.query_colour(1)), atol=1)
+    found = render.heats_overlay(frame, [left, right], opacity=0.5)
+    np.testing.assert_allclose(found[8, 0], 0.5 * np.array(render.query_colour(0)), atol=1)
+    np.testing.assert_allclose(found[8, 31], 0.5 * np.array(render.query_colour(1)), atol=1)
     assert (found[:, 14:18] == 0).all()
-    assert len({drawing.query_colour(i) for i in range(8)}) == 8
+    assert len({render.query_colour(i) for i in range(8)}) == 8
 
 
 def test_heatmaps_that_overlap_never_add_to_more_than_the_picture() -> None:
     frame = np.full((8, 8, 3), 255, np.uint8)
-    found = drawing.heats_overlay(frame, [np.ones((2, 2), np.float32)] * 3, opacity=1)
-    mixed = np.mean([drawing.query_colour(i) for i in range(3)], axis=0)
+    found = render.heats_overlay(frame, [np.ones((2, 2), np.float32)] * 3, opacity=1)
+    mixed = np.mean([render.query_colour(i) for i in range(3)], axis=0)
     np.testing.assert_allclose(found[4, 4], mixed, atol=1)
 
 
 def test_the_patch_grid_has_a_line_at_every_border_of_patches_and_nowhere_else() -> None:
     frame = np.zeros((24, 40, 3), np.uint8)
-    lined = drawing.patch_grid(frame, (3, 5)).any(2)
+    lined = render.patch_grid(frame, (3, 5)).any(2)
     assert np.flatnonzero(lined.all(1)).tolist() == [8, 16]
     assert np.flatnonzero(lined.all(0)).tolist() == [8, 16, 24, 32]
     assert lined.sum() == 2 * 40 + 4 * 24 - 8
@@ -87,7 +87,7 @@ def test_the_patch_grid_has_a_line_at_every_border_of_patches_and_nowhere_else()
 
 
 def test_the_palette_begins_as_that_of_davis() -> None:
-    assert drawing.davis_palette()[:9].tolist() == [
+    assert render.davis_palette()[:9].tolist() == [
         [0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128],
         [128, 0, 128], [0, 128, 128], [128, 128, 128], [64, 0, 0],
     ]  # fmt: skip
@@ -102,25 +102,25 @@ def test_the_palette_is_the_one_of_the_pascal_voc_development_kit() -> None:
                 colour[channel] |= (bits >> channel & 1) << shift
             bits >>= 3
         expected.append(colour)
-    assert drawing.davis_palette().tolist() == expected
+    assert render.davis_palette().tolist() == expected
 
 
 def test_all_256_colours_of_the_palette_differ() -> None:
-    palette = drawing.davis_palette()
+    palette = render.davis_palette()
     assert palette.dtype == np.uint8
     assert len(np.unique(palette, axis=0)) == 256
 
 
 def test_the_first_twenty_objects_have_colours_of_their_own() -> None:
-    assert len({drawing.object_colour(i) for i in range(20)}) == 20
-    assert drawing.object_colour(10_000) in {drawing.object_colour(i) for i in range(20)}
+    assert len({render.object_colour(i) for i in range(20)}) == 20
+    assert render.object_colour(10_000) in {render.object_colour(i) for i in range(20)}
 
 
 def test_background_is_painted_only_when_it_is_asked_for() -> None:
     background = np.array([False, True])
-    colours, hidden = drawing.cluster_paint(background, opacity=0.5, show_background=False)
-    _, shown = drawing.cluster_paint(background, opacity=0.5, show_background=True)
-    assert colours.tolist() == [list(drawing.object_colour(i)) for i in range(2)]
+    colours, hidden = render.cluster_paint(background, opacity=0.5, show_background=False)
+    _, shown = render.cluster_paint(background, opacity=0.5, show_background=True)
+    assert colours.tolist() == [list(render.object_colour(i)) for i in range(2)]
     assert hidden.tolist() == [0.5, 0]
     assert shown.tolist() == [0.5, 0.5]
 
@@ -168,7 +168,7 @@ def test_colours_follow_the_numbers_of_the_clusters_that_appear() -> None:
     frame = np.zeros((6, 8, 3), np.uint8)
     colours = np.arange(15, dtype=np.float32).reshape(5, 3) * 10
     alpha = np.ones(5, np.float32)
-    found = drawing.paint(frame, torch.tensor([2, 4]), halves(6, 8), colours, alpha)
+    found = render.paint(frame, torch.tensor([2, 4]), halves(6, 8), colours, alpha)
     assert found[3, 1].tolist() == colours[2].tolist()
     assert found[3, 6].tolist() == colours[4].tolist()
 
@@ -176,7 +176,7 @@ def test_colours_follow_the_numbers_of_the_clusters_that_appear() -> None:
 def test_fills_have_no_line_between_them() -> None:
     frame = noise_clip(1, (12, 16))[0]
     colours, alpha = np.array([RED, BLUE], np.float32), np.full(2, 0.5, np.float32)
-    found = drawing.paint(frame, torch.arange(2), halves(12, 16), colours, alpha, "fills")
+    found = render.paint(frame, torch.arange(2), halves(12, 16), colours, alpha, "fills")
     for part, colour in ((np.s_[:, :8], RED), (np.s_[:, 8:], BLUE)):
         np.testing.assert_allclose(found[part], frame[part] * 0.5 + 0.5 * np.array(colour), atol=1)
 
@@ -184,7 +184,7 @@ def test_fills_have_no_line_between_them() -> None:
 def test_outlines_leave_the_inside_as_it_is() -> None:
     frame = np.full((24, 32, 3), 128, np.uint8)
     colours, alpha = np.array([RED, BLUE], np.float32), np.full(2, 0.5, np.float32)
-    found = drawing.paint(frame, torch.arange(2), halves(24, 32), colours, alpha, "outlines")
+    found = render.paint(frame, torch.arange(2), halves(24, 32), colours, alpha, "outlines")
     changed = (found != frame).any((0, 2))
     assert 1 <= changed.sum() <= 4
     assert changed[14:18].any()
@@ -194,7 +194,7 @@ def test_outlines_leave_the_inside_as_it_is() -> None:
 
 def test_hidden_clusters_have_no_opacity_and_unknown_ones_do_not_matter() -> None:
     background = np.zeros(3, bool)
-    _, alpha = drawing.cluster_paint(background, opacity=0.5, show_background=False, hidden={1, 7})
+    _, alpha = render.cluster_paint(background, opacity=0.5, show_background=False, hidden={1, 7})
     assert alpha.tolist() == [0.5, 0, 0.5]
 
 
@@ -210,14 +210,14 @@ def test_painting_leaves_the_callers_frame_alone() -> None:
 
 def test_cold_places_keep_their_picture_at_77_percent_of_its_brightness() -> None:
     frame = noise_clip(1, (12, 16))[0]
-    found = drawing.heat_overlay(frame, np.zeros((3, 4)))
+    found = render.heat_overlay(frame, np.zeros((3, 4)))
     kept = 1 - 0.65 * 0.35  # opacity times the least strength; inferno begins at black
     np.testing.assert_allclose(found, frame * kept, atol=2)
 
 
 def test_hot_places_keep_a_third_of_their_picture_under_the_brightest_colour() -> None:
     frame = noise_clip(1, (12, 16))[0]
-    found = drawing.heat_overlay(frame, np.ones((3, 4)))
+    found = render.heat_overlay(frame, np.ones((3, 4)))
     hottest = np.array([0.988, 1.0, 0.645]) * 255  # the end of inferno
     np.testing.assert_allclose(found, frame * 0.35 + 0.65 * hottest, atol=2)
 
@@ -225,14 +225,14 @@ def test_hot_places_keep_a_third_of_their_picture_under_the_brightest_colour() -
 def test_the_hotter_a_place_the_less_of_the_picture_is_left() -> None:
     heat = np.linspace(0, 1, 64)[None]
     black, white = (np.full((1, 64, 3), value, np.uint8) for value in (0, 255))
-    left = drawing.heat_overlay(white, heat).astype(int) - drawing.heat_overlay(black, heat)
+    left = render.heat_overlay(white, heat).astype(int) - render.heat_overlay(black, heat)
     assert (np.diff(left, axis=1) <= 1).all()  # each is rounded down
     assert (left[:, 0] - left[:, -1] > 100).all()
 
 
 def test_the_hotter_a_place_the_brighter_it_glows_on_black() -> None:
     heat = np.linspace(0, 1, 64)[None]
-    found = drawing.heat_overlay(np.zeros((1, 64, 3), np.uint8), heat)
+    found = render.heat_overlay(np.zeros((1, 64, 3), np.uint8), heat)
     grey = found[0] @ np.array([0.2126, 0.7152, 0.0722])
     assert (np.diff(grey) >= -1).all()
     assert grey[-1] - grey[0] > 100
@@ -242,15 +242,15 @@ def test_heat_beyond_0_and_1_counts_as_0_and_1() -> None:
     frame = noise_clip(1, (12, 16))[0]
     for beyond, end in ((-3, 0), (7, 1)):
         np.testing.assert_array_equal(
-            drawing.heat_overlay(frame, np.full((3, 4), beyond)),
-            drawing.heat_overlay(frame, np.full((3, 4), end)),
+            render.heat_overlay(frame, np.full((3, 4), beyond)),
+            render.heat_overlay(frame, np.full((3, 4), end)),
         )
 
 
 def test_a_hot_patch_glows_at_its_own_place() -> None:
     heat = np.zeros((6, 8))
     heat[1, 6] = 1
-    found = drawing.heat_overlay(np.zeros((48, 64, 3), np.uint8), heat).sum(2)
+    found = render.heat_overlay(np.zeros((48, 64, 3), np.uint8), heat).sum(2)
     y, x = np.unravel_index(found.argmax(), found.shape)
     assert 8 <= y < 16
     assert 48 <= x < 56
@@ -259,13 +259,13 @@ def test_a_hot_patch_glows_at_its_own_place() -> None:
 def test_the_scale_of_a_row_lets_single_patches_burn_out_and_is_never_0() -> None:
     row = np.full(10_000, 1e-4)
     row[0] = 1
-    assert drawing.heat_scale(row) == pytest.approx(1e-4)
-    assert drawing.heat_scale(np.zeros((2, 3, 4))) > 0
+    assert render.heat_scale(row) == pytest.approx(1e-4)
+    assert render.heat_scale(np.zeros((2, 3, 4))) > 0
 
 
 def test_the_ring_has_its_middle_at_the_point_and_nothing_else_changes() -> None:
     frame = np.full((60, 80, 3), 120, np.uint8)
-    found = drawing.mark_point(frame, 20.0, 50.0)
+    found = render.mark_point(frame, 20.0, 50.0)
     rows, columns = np.nonzero((found != frame).any(2))
     assert rows.mean() + 0.5 == pytest.approx(20, abs=0.2)
     assert columns.mean() + 0.5 == pytest.approx(50, abs=0.2)
@@ -276,7 +276,7 @@ def test_the_ring_has_its_middle_at_the_point_and_nothing_else_changes() -> None
 @pytest.mark.parametrize(("y", "x"), [(0, 0), (60, 80), (0, 80)])
 def test_a_ring_at_the_corner_is_cut_off_but_drawn(y: float, x: float) -> None:
     frame = np.full((60, 80, 3), 120, np.uint8)
-    assert (drawing.mark_point(frame, y, x) != frame).any()
+    assert (render.mark_point(frame, y, x) != frame).any()
 
 
 # ---- hierarchy ---------------------------------------------------------------------------------
@@ -325,7 +325,7 @@ def test_small_pictures_stand_at_their_nodes_and_never_on_one_another() -> None:
     cut = tree.cut_into(6)
     addresses = {node: f"data:,{node}" for node in (58, 57, 56, *range(30), 999)}
     drawn = ET.fromstring(
-        drawing.hierarchy_svg(tree, 1.0, cut, np.zeros(6, bool), thumbnails=addresses)
+        render.hierarchy_svg(tree, 1.0, cut, np.zeros(6, bool), thumbnails=addresses)
     )
     images = list(drawn.iter(f"{SVG}image"))
     assert images[0].get("data-node") == "58"  # the first that is given is shown in any case
@@ -355,7 +355,7 @@ def test_branches_below_the_cut_have_their_objects_colour_and_scenery_is_grey() 
     children = tree.merges[:, :2].astype(int).ravel()
     colour = {int(child): stroke for child, (_, stroke) in zip(children, drawn, strict=True)}
     for leaf in range(8):
-        rgb = drawing.BACKGROUND_GREY if background[cut[leaf]] else drawing.object_colour(cut[leaf])
+        rgb = render.BACKGROUND_GREY if background[cut[leaf]] else render.object_colour(cut[leaf])
         assert colour[leaf] == "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
@@ -424,4 +424,4 @@ def test_the_drawn_part_of_a_large_tree_has_the_colours_of_its_clusters(large_tr
     children = drawn.merges[:, :2].astype(int).ravel()
     colour = {int(child): stroke for child, (_, stroke) in zip(children, branches, strict=True)}
     for leaf in range(255):
-        assert colour[leaf] == "#{:02x}{:02x}{:02x}".format(*drawing.object_colour(cut[leaf]))
+        assert colour[leaf] == "#{:02x}{:02x}{:02x}".format(*render.object_colour(cut[leaf]))

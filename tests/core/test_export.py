@@ -27,8 +27,8 @@ from bavos_core import (
     analyse,
     export,
 )
-from bavos_core.drawing import davis_palette, object_colour
-from bavos_core.hierarchy import ClusterTree
+from bavos_core.render import davis_palette, object_colour
+from bavos_core.tree import ClusterTree
 from bavos_core.video import ArrayClip
 
 from .helpers import TINY, noise_clip

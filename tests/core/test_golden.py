@@ -1,6 +1,6 @@
 """Parity with the reference code, at the tolerances stated in golden/README.md.
 
-training_losses.npz is compared in tests/training/test_losses.py.
+training_losses.npz is compared in tests/lab/training/test_losses.py.
 """
 
 import numpy as np
@@ -10,8 +10,9 @@ from timm.models.vision_transformer import VisionTransformer
 
 from bavos_core.attention import AttentionRows, key_frames
 from bavos_core.backbones.vit import ViTBackbone, queries_keys, run_blocks
-from bavos_core.clustering import LogRows, assign, find_clusters, symmetric_kl
+from bavos_core.clustering import assign, find_clusters
 from bavos_core.correlator import TemporalCorrelator
+from bavos_core.distances import LogRows, symmetric_kl
 from bavos_core.settings import Compute
 
 from .helpers import golden, golden_weights

@@ -13,14 +13,8 @@ from scipy.spatial.distance import pdist, squareform
 
 from bavos_core import Settings, hierarchy
 from bavos_core.clustering import assign, find_clusters
-from bavos_core.hierarchy import (
-    LEAF_TAU,
-    ClusterTree,
-    average_linkage,
-    build_tree,
-    grow,
-    with_instances,
-)
+from bavos_core.hierarchy import LEAF_TAU, average_linkage, build_tree, grow, with_instances
+from bavos_core.tree import ClusterTree
 
 from .helpers import (
     assignment_of,

@@ -10,19 +10,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bavos_core import Analysis, InputError
-from bavos_core.masks import (
-    Segmentation,
+from bavos_core.refinement import (
     box_mean,
     guided_coefficients,
     nearest_pixels,
-    nearest_place,
     refined_membership,
     refined_pixels,
-    soft_membership,
     strongest,
     weighed_by_colour,
-    without_seams,
 )
+from bavos_core.segmentation import Segmentation, nearest_place, soft_membership, without_seams
 
 from .helpers import check_message
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bavos_core import InputError, Settings
 from bavos_core.settings import GRID_PATCHES, Compute, JsonSettings, grid_size
-from bavos_core.training.settings import TrainSettings
+from bavos_lab.training.settings import TrainSettings
 
 from .helpers import check_message
 
@@ -105,6 +105,14 @@ def made_or_refused(make: Callable[[], JsonSettings]) -> JsonSettings | None:
         return make()
     except InputError as error:
         return None if 10 < len(str(error)) < 250 else pytest.fail(str(error))
+
+
+def test_a_refused_value_is_shown_short_however_deep_it_is() -> None:
+    deep = {"a" * 60: {"b" * 60: ("c" * 60, "d" * 60)}, "e" * 60: {"f" * 60: "g" * 60}}
+    with pytest.raises(InputError) as refused:
+        Settings(backbone=deep)
+    assert str(refused.value).endswith("; give a word.")
+    assert len(str(refused.value)) < 120
 
 
 @pytest.mark.parametrize("kind", [Settings, TrainSettings])

@@ -8,13 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from bavos_core.backbones.weights import read_metadata
 from bavos_core.errors import InputError
-from bavos_core.trained import (
-    TrainedBlock,
-    git_revision,
-    read_trained,
-    write_trained,
-)
-from tests.training.helpers import ROOT, assert_same, lively_block, weights_of
+from bavos_core.trained import TrainedBlock, git_revision, read_trained, write_trained
+from tests.lab.training.helpers import ROOT, assert_same, lively_block, weights_of
 
 NAMES = {
     "norm1.weight", "norm1.bias", "attn.qkv.weight", "attn.proj.weight", "attn.proj.bias",

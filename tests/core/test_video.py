@@ -13,14 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bavos_core import InputError, Limits, open_clip
-from bavos_core.video import (
-    MAX_FPS,
-    PICTURES_FPS,
-    ArrayClip,
-    playback,
-    sample_indices,
-    shrunk,
-)
+from bavos_core.video import PICTURES_FPS, ArrayClip, playback, sample_indices
+from bavos_core.video.clip import shrunk
+from bavos_core.video.writing import MAX_FPS
 
 from .helpers import check_message, encode, ffmpeg, make_video, noise_clip
 

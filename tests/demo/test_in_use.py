@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bavos_core import Cancelled, InputError
-from bavos_core.training import TrainedBlock
+from bavos_lab.training import TrainedBlock
 from demo.edits import Edits
 from demo.handlers import Handlers
 from demo.jobs import Jobs

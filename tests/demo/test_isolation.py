@@ -10,7 +10,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from demo.jobs import Jobs
-from scripts.soak import LOOKS, answers, ask, write_clip
+from experiments.soak import LOOKS, answers, ask, write_clip
 
 NOT_MINE = "There is no such result (any more); press Segment again."
 

@@ -1,10 +1,10 @@
-"""Strangers at a server of its own: a short form of scripts/soak.py."""
+"""Strangers at a server of its own: a short form of experiments/soak.py."""
 
 import sys
 
 import pytest
 
-from scripts.soak import soak
+from experiments.soak import soak
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory and children are read from /proc")

@@ -1,0 +1,88 @@
+"""The file of an analysis: one .npz of plain arrays, without code."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .analysis import Analysis
+from .edits import Edit
+from .errors import InputError
+from .files import replacing
+from .settings import Settings
+from .trained import block_from, block_tensors
+from .tree import ClusterTree
+
+FORMAT = 3  # of the file
+
+
+def save(analysis: Analysis, path: Path) -> None:
+    """Write everything to one .npz file, which holds plain arrays and no code."""
+    arrays = {
+        "times": analysis.times, "analysed": analysis.analysed, "frames": analysis.frames,
+        "queries": analysis.queries.numpy(), "keys": analysis.keys.numpy(),
+        "merges": analysis.tree.merges, "counts": analysis.tree.counts, "rows": analysis.tree.rows,
+        "instances": analysis.tree.instances,
+        "nearest": analysis.nearest, "distance": analysis.distance, "levels": analysis.levels,
+    }  # fmt: skip
+    if analysis.saliency is not None:
+        arrays["saliency"] = analysis.saliency
+    if analysis.block is not None:
+        arrays |= {f"block.{k}": v.numpy() for k, v in block_tensors(analysis.block).items()}
+    meta = {
+        "format": FORMAT, "settings": analysis.settings.to_dict(), "clip_name": analysis.clip_name,
+        "frame_names": analysis.frame_names, "grid": analysis.grid, "source": analysis.source,
+        "framewise_scale": analysis.framewise_scale, "notes": analysis.notes,
+        "edits": [edit.to_dict() for edit in analysis.edits],
+        "timings": analysis.timings, "peak_memory_mib": analysis.peak_memory_mib,
+        "block": analysis.block.metadata if analysis.block else {},
+    }  # fmt: skip
+    arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    with replacing(path) as part:
+        part.write_bytes(buffer.getvalue())
+
+
+def load(path: Path) -> Analysis:
+    """Read a file made by `save`. Raises InputError for anything else."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays: dict[str, Any] = dict(file)
+        meta = json.loads(arrays.pop("meta").tobytes())
+        if meta.pop("format") == FORMAT:
+            return _from_parts(arrays, meta)
+    except (OSError, ValueError, LookupError, TypeError, EOFError, AttributeError) as error:
+        raise InputError(f"{path.name!r} is no sound analysis file of Bavos.") from error
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path.name!r} is damaged; analyse the clip again.") from error
+    raise InputError(f"{path.name!r} was made by another version; analyse the clip again.")
+
+
+def _from_parts(arrays: dict[str, Any], meta: dict[str, Any]) -> Analysis:
+    weights = {
+        name.removeprefix("block."): torch.from_numpy(arrays.pop(name))
+        for name in list(arrays)
+        if name.startswith("block.")
+    }
+    parts = ("merges", "counts", "rows", "instances")
+    tree = ClusterTree(*(arrays.pop(name) for name in parts))
+    queries, keys = (torch.from_numpy(arrays.pop(name)) for name in ("queries", "keys"))
+    meta |= {
+        "settings": Settings.from_dict(meta["settings"]),
+        "frame_names": tuple(meta["frame_names"]),
+        "notes": tuple(meta["notes"]),
+        "edits": tuple(map(Edit.from_dict, meta["edits"])),
+        "grid": tuple(meta["grid"]),
+    }
+    about = meta.pop("block")
+    block = block_from(weights, about, "the analysis file") if weights else None
+    arrays.setdefault("saliency", None)
+    return Analysis(**meta, **arrays, queries=queries, keys=keys, block=block, tree=tree)

@@ -1,0 +1,111 @@
+"""Every result of `segment` in one folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import render
+from ..analysis import Analysis
+from ..errors import InputError
+from ..files import cannot_write
+from ..segmentation import Segmentation
+from ..video import Clip
+from .documents import masks_document, summary, write_hierarchy, write_labels
+from .masks import all_masks, analysed_clip, mask_annotations, mask_png, png_values
+from .videos import OPACITY, Report, write_frames
+
+
+def write_all(
+    out: Path,
+    analysis: Analysis,
+    segmentation: Segmentation,
+    clip: Clip | None,
+    *,
+    progress: Report | None = None,
+) -> dict[str, Any]:
+    """Every result of `segment` in one folder (design, command line), in one pass over the clip.
+
+    The folder is filled under another name first, so an interrupted run leaves nothing half-made.
+    Returns the summary.
+    """
+    with _staged(out) as stage:
+        return _fill(stage, analysis, segmentation, clip, progress)
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A folder whose files move to `out` when all went well; otherwise nothing is left of it.
+
+    Raises InputError when files cannot be written, be it for want of room.
+    """
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        _make_folder(out)
+        with tempfile.TemporaryDirectory(prefix=".bavos-", dir=out) as stage:
+            yield Path(stage)
+            for item in Path(stage).iterdir():
+                target = out / item.name
+                if target.is_dir():
+                    shutil.rmtree(target)
+                item.replace(target)
+    except BaseException as error:
+        for folder in new:  # a folder that is not empty by now holds another's files
+            with suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, OSError):
+            raise cannot_write(out, error) from error
+        raise
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be written to; choose another.") from error
+
+
+def _fill(
+    folder: Path,
+    analysis: Analysis,
+    segmentation: Segmentation,
+    clip: Clip | None,
+    progress: Report | None,
+) -> dict[str, Any]:
+    (folder / "masks").mkdir()
+    seconds = {"masks": 0.0, "encode": 0.0}
+    colours, alpha = render.cluster_paint(
+        segmentation.background, opacity=OPACITY, show_background=False
+    )
+    values = png_values(segmentation)
+    annotations: list[dict[str, Any]] = []
+
+    def painted() -> Iterator[np.ndarray]:
+        for mask in all_masks(analysis, segmentation, clip):
+            start = time.perf_counter()
+            name = analysis.frame_names[mask.index]
+            (folder / "masks" / f"{name}.png").write_bytes(mask_png(mask, values))
+            annotations.extend(mask_annotations(mask, name))
+            frame = mask.painted(colours, alpha)
+            seconds["masks"] += time.perf_counter() - start
+            yield frame
+
+    start = time.perf_counter()
+    write_frames(folder / "overlay.mp4", clip or analysed_clip(analysis), painted(), progress)
+    seconds["encode"] = time.perf_counter() - start - seconds["masks"]
+    (folder / "masks.json").write_text(
+        json.dumps(masks_document(analysis, segmentation, annotations))
+    )
+    write_labels(folder / "labels.npz", analysis, segmentation)
+    write_hierarchy(folder, analysis, segmentation)
+    document = summary(analysis, segmentation, seconds)
+    (folder / "summary.json").write_text(json.dumps(document, indent=1))
+    return document

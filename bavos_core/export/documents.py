@@ -1,0 +1,156 @@
+"""Documents about a result: masks as COCO, patch labels, hierarchy, summary.
+
+T analysed frames, h×w patches, C clusters, L leaves, K key frames.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import render
+from ..analysis import Analysis
+from ..files import replacing
+from ..segmentation import Segmentation
+from .masks import MAX_PNG_CLUSTERS, png_values
+
+
+def masks_document(
+    analysis: Analysis, segmentation: Segmentation, annotations: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The COCO-style document that holds all annotations."""
+    return {
+        "clip": analysis.clip_name,
+        "size": list(analysis.size),
+        "frames": list(analysis.frame_names),
+        "clusters": [
+            {
+                "id": i,
+                "name": segmentation.name(i),
+                "background": bool(segmentation.background[i]),
+                "png_value": int(value),
+                "colour": list(render.object_colour(i)),
+            }
+            for i, value in enumerate(png_values(segmentation))
+        ],
+        "annotations": annotations,
+    }
+
+
+def write_labels(path: Path, analysis: Analysis, segmentation: Segmentation) -> None:
+    """Patch labels and what they refer to, as NPZ."""
+    with replacing(path) as part, part.open("wb") as file:
+        np.savez_compressed(
+            file,
+            labels=segmentation.labels.astype(np.int32),  # (T, h, w)
+            analysed=analysis.analysed,  # (T,) frame numbers
+            times=analysis.times,  # (F,) seconds
+            background=segmentation.background,  # (C,) the roles
+            names=np.array([segmentation.name(i) for i in range(segmentation.clusters)]),  # (C,)
+            tau=segmentation.tau,
+            size=np.array(analysis.size),
+            levels=analysis.levels,  # (R, T, h, w) the paper's process: window merge, then rounds
+            leaf_labels=analysis.nearest[..., 0],  # (T, h, w) leaf of every patch
+            leaf_rows=analysis.tree.rows,  # (L, K·h·w) mean attention, in units of 1/(K·h·w)
+        )
+
+
+def hierarchy_document(analysis: Analysis, segmentation: Segmentation) -> dict[str, Any]:
+    """The whole tree, node by node, the present cut, and the levels of the paper's process.
+
+    A node's `attention` is the share of its mean row that each key frame gets; whole rows of the
+    leaves are in labels.npz. `instances` says whether its children are instances of one cluster,
+    `splits` which parts a person divided a cluster into; the leaves stay with the first.
+    """
+    tree = analysis.tree
+    slots, cluster = tree.slots(), tree.node_clusters(segmentation.leaf_cluster)
+    counts = tree.node_counts()
+    attention = _attention_per_key_frame(analysis)
+    nodes: list[dict[str, Any]] = []
+    for node in range(2 * tree.leaves - 1):
+        inner = tree.merges[node - tree.leaves] if node >= tree.leaves else None
+        nodes.append(
+            {
+                "id": node,
+                "children": [] if inner is None else [int(inner[0]), int(inner[1])],
+                "distance": 0.0 if inner is None else float(inner[2]),
+                "patches": int(counts[node].sum()),
+                "frames": analysis.analysed[counts[node] > 0].tolist(),
+                "number": int(slots[node]),
+                "cluster": int(cluster[node]),
+                "instances": inner is not None and bool(tree.instances[node - tree.leaves]),
+                "attention": [round(float(share), 4) for share in attention[node]],
+            }
+        )
+    return {
+        "clip": analysis.clip_name,
+        "tau": segmentation.tau,
+        "clusters": segmentation.clusters,
+        "background": np.flatnonzero(segmentation.background).tolist(),
+        "names": {i: segmentation.name(i) for i in segmentation.present},
+        "roles": {i: segmentation.role(i) for i in segmentation.present},
+        "splits": {i: list(parts) for i, parts in segmentation.splits.items()},
+        "leaves": tree.leaves,
+        "key_frames": analysis.key_frames.tolist(),
+        "nodes": nodes,
+        "levels": [int(level.max()) + 1 for level in analysis.levels],  # clusters of each
+    }
+
+
+def _attention_per_key_frame(analysis: Analysis) -> np.ndarray:
+    """Share of every node's mean row that each key frame gets: (2L-1, K)."""
+    tree = analysis.tree
+    per_frame = tree.rows.reshape(tree.leaves, len(analysis.key_frames), -1)
+    summed = tree.sum_over_nodes(per_frame.sum(2, dtype=np.float64) * tree.weights[:, None])
+    return summed / summed.sum(1, keepdims=True)
+
+
+def write_hierarchy(folder: Path, analysis: Analysis, segmentation: Segmentation) -> None:
+    """hierarchy.json and hierarchy.svg."""
+    with replacing(folder / "hierarchy.json") as part:
+        part.write_text(json.dumps(hierarchy_document(analysis, segmentation)))
+    with replacing(folder / "hierarchy.svg") as part:
+        svg = render.hierarchy_svg(
+            analysis.tree, segmentation.tau, segmentation.leaf_cluster, segmentation.background
+        )
+        part.write_text(svg, encoding="utf-8")
+
+
+def summary(
+    analysis: Analysis, segmentation: Segmentation, extra_seconds: dict[str, float]
+) -> dict[str, Any]:
+    """What was run, how long it took and what came out."""
+    seconds = {**analysis.timings, **extra_seconds}
+    return {
+        "clip": analysis.clip_name,
+        "size": list(analysis.size),
+        "frames": len(analysis.times),
+        "frames_analysed": len(analysis.analysed),
+        "grid": list(analysis.grid),
+        "source": analysis.source,
+        "tau": segmentation.tau,
+        "clusters": segmentation.clusters,
+        "objects": len(segmentation.objects),
+        "names": {i: segmentation.name(i) for i in segmentation.present},
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "frames_per_second": round(len(analysis.analysed) / max(sum(seconds.values()), 1e-9), 2),
+        "peak_memory_mib": analysis.peak_memory_mib,
+        "settings": analysis.settings.to_dict(),
+        "warnings": [*analysis.notes, *_overflow(segmentation)],
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "timm", "numpy")},
+        },
+    }
+
+
+def _overflow(segmentation: Segmentation) -> list[str]:
+    extra = segmentation.clusters - MAX_PNG_CLUSTERS
+    if extra <= 0:
+        return []
+    return [f"{extra} clusters do not fit into 8-bit masks; they are in masks.json only."]

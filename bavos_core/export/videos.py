@@ -1,0 +1,83 @@
+"""Overlay and heatmap videos, at the size and times of the clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .. import render
+from ..analysis import Analysis
+from ..segmentation import Segmentation
+from ..video import Clip, VideoWriter, playback
+from .masks import all_masks, analysed_clip, blend
+
+OPACITY = 0.55  # of painted objects
+
+Report = Callable[[float], None]  # share done, 0 … 1
+
+
+def write_overlay(
+    path: Path,
+    analysis: Analysis,
+    segmentation: Segmentation,
+    clip: Clip | None,
+    *,
+    opacity: float = OPACITY,
+    show_background: bool = False,
+    hidden: Collection[int] = (),
+    progress: Report | None = None,
+) -> None:
+    """The clip with every object in its colour, at the clip's own size and times."""
+    colours, alpha = render.cluster_paint(
+        segmentation.background,
+        opacity=opacity,
+        show_background=show_background,
+        hidden=hidden,
+    )
+    masks = all_masks(analysis, segmentation, clip)
+    write_frames(path, clip or analysed_clip(analysis), (m.painted(colours, alpha) for m in masks),
+           progress)  # fmt: skip
+
+
+def write_heatmap(
+    path: Path,
+    analysis: Analysis,
+    row: np.ndarray,
+    clip: Clip | None,
+    *,
+    query: tuple[int, float, float] | None = None,
+    progress: Report | None = None,
+) -> None:
+    """The clip under the heatmap of one attention row (T, h, w); colours mean the same throughout.
+
+    query: analysed frame, y and x of the point to mark.
+    """
+    shown = clip or analysed_clip(analysis)
+    numbers = range(len(shown.times)) if clip else analysis.analysed.tolist()
+    heat = torch.from_numpy(row / render.heat_scale(row))
+
+    def frames() -> Iterator[np.ndarray]:
+        for index, frame in zip(numbers, shown.read(), strict=False):
+            over = render.heat_overlay(frame, blend(heat, analysis, index).numpy())
+            if query and index == analysis.analysed[query[0]]:
+                over = render.mark_point(over, query[1], query[2])
+            yield over
+
+    write_frames(path, shown, frames(), progress)
+
+
+def write_frames(
+    path: Path, clip: Clip, frames: Iterator[np.ndarray], progress: Report | None
+) -> None:
+    """Write frames at the clip's times."""
+    fps, order = playback(clip.times)
+    repeats = np.bincount(order, minlength=len(clip.times))
+    with VideoWriter(path, size=clip.size, fps=fps) as video:
+        for i, frame in enumerate(frames):
+            for _ in range(repeats[i]):
+                video.write(frame)
+            if progress:
+                progress((i + 1) / len(repeats))

@@ -1,0 +1,87 @@
+"""Objects painted over a frame.
+
+H×W pixels, C clusters. All frames are (H, W, 3) uint8 RGB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..refinement import strongest
+from .palette import object_colour
+
+Style = Literal["both", "fills", "outlines"]
+
+
+def cluster_paint(
+    background: np.ndarray,
+    *,
+    opacity: float,
+    show_background: bool,
+    hidden: Collection[int] = (),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colour (C, 3) float32 0 … 255 and opacity (C,) 0 … 1 of every cluster."""
+    colours = np.array([object_colour(i) for i in range(len(background))], np.float32)
+    alpha = np.where(background & ~show_background, 0.0, opacity).astype(np.float32)
+    alpha[[i for i in hidden if i < len(alpha)]] = 0
+    return colours, alpha
+
+
+def paint(
+    frame: np.ndarray,
+    clusters: Tensor,
+    membership: Tensor,
+    colours: np.ndarray,
+    alpha: np.ndarray,
+    style: Style = "both",
+) -> np.ndarray:
+    """Paint every pixel in the colour of its strongest cluster, with a thin bright outline.
+
+    clusters (C',) and membership (C', gh, gw) as from masks.refined_membership; colours (C, 3)
+    and alpha (C,) for all clusters. Colour and opacity are up-sampled instead of labels, which
+    smooths the borders on large frames.
+    """
+    cluster = clusters[strongest(membership)]  # (gh, gw)
+    opacity = torch.from_numpy(alpha)[cluster]
+    outline = _outline(cluster) & (_widen(opacity) > 0)
+    tint = torch.from_numpy(colours)[cluster]
+    if style == "both":  # brighter than the fill, to stand out from it
+        tint = torch.where(outline[..., None], 0.4 * tint + 153, tint)
+    if style == "outlines":
+        outline = outline | (_widen(outline.float()) > 0) & (opacity > 0)
+        opacity = torch.zeros_like(opacity)
+    if style != "fills":
+        opacity = torch.where(outline, _widen(opacity).clamp_min(0.85), opacity)
+    layer = torch.cat([tint * opacity[..., None], opacity[..., None]], dim=2)  # (gh, gw, 4)
+    layer = F.interpolate(layer.permute(2, 0, 1)[None], size=frame.shape[:2], mode="bilinear")[0]
+    painted = torch.from_numpy(frame).permute(2, 0, 1) * (1 - layer[3]) + layer[:3]
+    return np.asarray(painted.round_().clamp_(0, 255).byte().permute(1, 2, 0).numpy())
+
+
+def patch_grid(frame: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Thin lines between the patches of a grid (h, w), over a frame."""
+    lined = frame.copy()
+    for axis, (side, parts) in enumerate(zip(frame.shape[:2], grid, strict=True)):
+        places = np.arange(1, parts) * side // parts
+        lines = (slice(None),) * axis + (places,)
+        lined[lines] = 0.6 * frame[lines] + 0.4 * 255
+    return lined
+
+
+def _outline(cluster: Tensor) -> Tensor:
+    """Pixels whose right or lower neighbour belongs to another cluster, (gh, gw) bool."""
+    edge = torch.zeros_like(cluster, dtype=torch.bool)
+    edge[:-1] |= cluster[:-1] != cluster[1:]
+    edge[:, :-1] |= cluster[:, :-1] != cluster[:, 1:]
+    return edge
+
+
+def _widen(opacity: Tensor) -> Tensor:
+    """Largest opacity among a pixel and its neighbours."""
+    return F.max_pool2d(opacity[None], 3, 1, 1)[0]

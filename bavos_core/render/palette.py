@@ -1,0 +1,46 @@
+"""Colours of objects, of queries and of mask files."""
+
+from __future__ import annotations
+
+import numpy as np
+
+MAX_PARTS = 255  # clusters that a person can look at, and an 8-bit mask can number
+BACKGROUND_GREY = (150, 150, 150)  # clusters that are scenery, when they are shown
+
+# Eight hues that people with colour-blindness tell apart (Okabe and Ito 2008, without black), then
+# lighter and darker relatives.
+OBJECT_COLOURS = np.array(
+    [
+        (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
+        (0, 114, 178), (213, 94, 0), (204, 121, 167), (148, 103, 189),
+        (255, 187, 120), (174, 225, 255), (120, 220, 180), (255, 245, 157),
+        (90, 140, 255), (255, 127, 80), (255, 182, 218), (197, 176, 213),
+        (166, 86, 40), (23, 190, 207), (127, 188, 65), (188, 128, 20),
+    ],
+    np.uint8,
+)  # fmt: skip
+
+
+def davis_palette() -> np.ndarray:
+    """The palette of DAVIS (and PASCAL VOC) annotation files, (256, 3) uint8.
+
+    Colour i takes the bits of i, three at a time, as the high bits of red, green and blue.
+    """
+    index = np.arange(256)
+    palette = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            taken = (index >> (3 * bit + channel)) & 1 if 3 * bit + channel < 8 else 0 * index
+            palette[:, channel] |= (taken << (7 - bit)).astype(np.uint8)
+    return palette
+
+
+def object_colour(cluster: int) -> tuple[int, int, int]:
+    """RGB 0 … 255 of a cluster on screen; it stays the same at any granularity."""
+    red, green, blue = OBJECT_COLOURS[cluster % len(OBJECT_COLOURS)]
+    return int(red), int(green), int(blue)
+
+
+def query_colour(i: int) -> tuple[int, int, int]:
+    """RGB 0 … 255 of the i-th of several queries."""
+    return object_colour((0, 1, 6, 2, 3, 5, 4, 7)[i % 8])

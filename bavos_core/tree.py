@@ -1,0 +1,186 @@
+"""The tree of clusters: cuts, and what a node holds.
+
+L leaves, 2L-1 nodes, leaves first; T frames, M = K·N columns of a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ClusterTree:
+    """Nested clusters with monotone heights. Cutting it costs microseconds."""
+
+    merges: np.ndarray  # (L-1, 4) float64: child, child, height (symmetric KL), patches
+    counts: np.ndarray  # (L, T) int32: patches of each leaf in each frame
+    rows: np.ndarray  # (L, M) float16: mean attention row of each leaf, in units of 1/M
+    # (L-1,) bool: merges of instances of one cluster, which attention does not tell apart
+    instances: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+    def __post_init__(self) -> None:
+        if not len(self.instances):  # none were given
+            object.__setattr__(self, "instances", np.zeros(len(self.merges), bool))
+        if len(self.instances) != len(self.merges):
+            raise ValueError(f"{len(self.instances)} flags do not fit {len(self.merges)} merges")
+
+    @property
+    def leaves(self) -> int:
+        """L."""
+        return len(self.counts)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Patches of each leaf (L,) int64."""
+        return self.counts.sum(1, dtype=np.int64)
+
+    @property
+    def heights(self) -> np.ndarray:
+        """Height of every merge (L-1,), rising."""
+        heights: np.ndarray = self.merges[:, 2]
+        return heights
+
+    def clusters_at(self, tau: float) -> int:
+        """Number of clusters when all merges up to height τ are done."""
+        return int(self.leaves - np.searchsorted(self.heights, tau, side="right"))
+
+    def cut(self, tau: float) -> np.ndarray:
+        """Cluster of every leaf when all merges up to height τ are done: (L,) int64."""
+        return self.cut_into(self.clusters_at(tau))
+
+    def cut_into(self, clusters: int) -> np.ndarray:
+        """Cluster of every leaf, (L,) int64 in 0 … clusters-1, for 1 ≤ clusters ≤ L.
+
+        A finer cut never renumbers: when a cluster splits, its larger part keeps the number and
+        the smaller part gets the next free one. So a colour stays with its object.
+        """
+        clusters = min(max(clusters, 1), self.leaves)
+        label = self.slots()
+        first_split = 2 * self.leaves - clusters  # from this node on, nodes are cut in two
+        for node in range(min(first_split, 2 * self.leaves - 1) - 1, self.leaves - 1, -1):
+            children = self.merges[node - self.leaves, :2].astype(int)
+            label[children] = label[node]
+        return label[: self.leaves]
+
+    def height_of(self, clusters: int) -> float:
+        """Largest τ at which there are at least `clusters` clusters, or a little above the root."""
+        clusters = min(max(clusters, 1), self.leaves)
+        above = self.heights[self.leaves - clusters :]
+        if len(above):
+            return float(np.nextafter(above[0], 0))
+        return float(self.heights[-1]) if self.leaves > 1 else 1.0
+
+    def node_clusters(self, leaf_cluster: np.ndarray) -> np.ndarray:
+        """Cluster of every node (2L-1,) int64 for a cut; -1 for nodes above it."""
+        cluster = np.concatenate([leaf_cluster, np.full(self.leaves - 1, -1)])
+        for i, (first, second, *_) in enumerate(self.merges):
+            if cluster[int(first)] == cluster[int(second)]:
+                cluster[self.leaves + i] = cluster[int(first)]
+        return cluster
+
+    def slots(self) -> np.ndarray:
+        """Number of every node (2L-1,) int64 under the rule of `cut_into`; the root has 0."""
+        slots = np.zeros(2 * self.leaves - 1, np.int64)
+        weight = np.concatenate([self.sizes, self.merges[:, 3]])
+        for i in range(self.leaves - 2, -1, -1):
+            larger, smaller = sorted(self.merges[i, :2].astype(int), key=lambda c: -weight[c])
+            slots[larger] = slots[self.leaves + i]
+            slots[smaller] = self.leaves - 1 - i
+        return slots
+
+    @property
+    def weights(self) -> np.ndarray:
+        """What each leaf counts in a mean (L,): its patches, or next to nothing without any."""
+        return row_weights(self.sizes)
+
+    def sum_over_nodes(self, values: np.ndarray) -> np.ndarray:
+        """A quantity of every leaf (L, …), summed over the leaves of every node: (2L-1, …)."""
+        summed = np.concatenate([values, np.zeros_like(values[1:])])
+        for i, (first, second) in enumerate(self.merges[:, :2].astype(int)):
+            summed[self.leaves + i] = summed[first] + summed[second]
+        return summed
+
+    def node_counts(self) -> np.ndarray:
+        """Patches of every node in each frame: (2L-1, T) int64."""
+        return self.sum_over_nodes(self.counts.astype(np.int64))
+
+    def node_row(self, node: int) -> np.ndarray:
+        """Mean attention row of one node (M,) float32, over all its patches; sums to 1."""
+        below = self.leaves_of(node)
+        rows = self.rows[below].astype(np.float64)
+        rows /= rows.sum(1, keepdims=True)  # what float16 could not hold was cut off
+        mean: np.ndarray = np.average(rows, axis=0, weights=self.weights[below])
+        return mean.astype(np.float32)
+
+    def leaves_of(self, node: int) -> np.ndarray:
+        """Leaves below a node, or the leaf itself: (k,) int64. Raises IndexError for no node."""
+        if not 0 <= node < 2 * self.leaves - 1:
+            raise IndexError(f"there is no node {node}; the tree has {2 * self.leaves - 1}")
+        found, open_nodes = [], [node]
+        while open_nodes:
+            node = open_nodes.pop()
+            if node < self.leaves:
+                found.append(node)
+            else:
+                open_nodes.extend(self.merges[node - self.leaves, :2].astype(int).tolist())
+        return np.sort(found)
+
+    def first_parts(self, leaves: np.ndarray) -> np.ndarray:
+        """Return what the tree divides some leaves into first: the part of each, (L,) int64.
+
+        Those of one node are in its two children; those of several, each in its node; others in
+        none, which is -1.
+        """
+        chosen = np.full(self.leaves, -1)
+        chosen[leaves] = 0
+        inside = np.append(self.node_clusters(chosen) >= 0, False)  # there is no node -1
+        tops = np.flatnonzero(inside[:-1] & ~inside[self.parents()]).tolist()
+        if len(tops) == 1 and tops[0] >= self.leaves:
+            tops = self.merges[tops[0] - self.leaves, :2].astype(int).tolist()
+        for part, node in enumerate(tops):
+            chosen[self.leaves_of(int(node))] = part
+        return chosen
+
+    def kept_nodes(self, leaves: int) -> np.ndarray:
+        """Nodes that `coarsened(leaves)` keeps, in its order: at most (2·leaves-1,) int64."""
+        if leaves >= self.leaves:
+            return np.arange(2 * self.leaves - 1)
+        done = self.leaves - leaves  # merges that now lie inside a leaf
+        below = np.arange(2 * self.leaves - 1 - (leaves - 1))
+        for i in range(done - 1, -1, -1):  # tops of the cut keep themselves, all below follow them
+            below[self.merges[i, :2].astype(int)] = below[self.leaves + i]
+        tops = np.unique(below[: self.leaves])
+        return np.concatenate([tops, np.arange(self.leaves + done, 2 * self.leaves - 1)])
+
+    def coarsened(self, leaves: int) -> ClusterTree:
+        """The same tree with at most `leaves` leaves: what lies below that cut is merged."""
+        if leaves >= self.leaves:
+            return self
+        kept = self.kept_nodes(leaves)
+        number = np.full(2 * self.leaves - 1, -1)
+        number[kept] = np.arange(len(kept))
+        merges = self.merges[self.leaves - leaves :].copy()
+        merges[:, :2] = np.sort(number[merges[:, :2].astype(int)], axis=1)
+        counts = self.node_counts()[kept[:leaves]].astype(self.counts.dtype)
+        rows = np.stack([self.node_row(int(top)) * self.rows.shape[1] for top in kept[:leaves]])
+        return ClusterTree(merges, counts, as_stored(rows), self.instances[self.leaves - leaves :])
+
+    def parents(self) -> np.ndarray:
+        """The node above every node (2L-1,) int64; -1 above the root."""
+        parents = np.full(2 * self.leaves - 1, -1)
+        above = np.arange(self.leaves, 2 * self.leaves - 1)
+        parents[self.merges[:, :2].astype(int)] = above[:, None]
+        return parents
+
+
+def row_weights(sizes: np.ndarray) -> np.ndarray:
+    """Sizes (L,) as weights of a mean, none of them 0: a leaf may have lost all its patches."""
+    return np.maximum(sizes.astype(float), 1e-9)
+
+
+def as_stored(rows: np.ndarray) -> np.ndarray:
+    """Rows in units of 1/M as float16, which ends at 65504."""
+    stored: np.ndarray = np.minimum(rows, np.finfo(np.float16).max).astype(np.float16)
+    return stored

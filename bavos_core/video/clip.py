@@ -1,0 +1,94 @@
+"""What a clip is: frames that can be read more than once.
+
+F frames in the clip, T of them analysed, H×W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import InputError
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".gif", ".avi")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+PICTURES_FPS = 24.0  # playing speed of a folder or zip of frames, as in DAVIS
+
+
+class Clip(Protocol):
+    """A sequence of frames that can be read more than once."""
+
+    @property
+    def name(self) -> str:
+        """File or folder name, for people."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) pixels, upright."""
+
+    @property
+    def times(self) -> np.ndarray:
+        """Seconds at which each frame appears, (F,) float64, from 0, rising."""
+
+    @property
+    def frame_names(self) -> tuple[str, ...]:
+        """Name of each frame without suffix, (F,); masks are saved under these."""
+
+    def read(self, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+        """Frames (H, W, 3) uint8 RGB, all or those of rising `indices`."""
+
+
+@dataclass(frozen=True)
+class ArrayClip:
+    """Frames that are already in memory."""
+
+    frames: np.ndarray  # (F, H, W, 3) uint8 RGB
+    times: np.ndarray  # (F,)
+    frame_names: tuple[str, ...]
+    name: str = "clip"
+
+    @classmethod
+    def of(cls, frames: np.ndarray, *, fps: float = PICTURES_FPS) -> ArrayClip:
+        """Raises InputError for anything but (F ≥ 1, H, W, 3) uint8."""
+        if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not frames.size:
+            raise InputError(
+                f"Frames must be (frames, height, width, 3) uint8 RGB, not {frames.shape} "
+                f"{frames.dtype}."
+            )
+        return cls(frames, np.arange(len(frames)) / fps, numbered(len(frames)))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.frames.shape[1], self.frames.shape[2]
+
+    def read(self, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+        """Frames (H, W, 3) uint8 RGB."""
+        return iter(self.frames if indices is None else self.frames[list(indices)])
+
+
+def shrunk(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+    """(H, W) with its longer side at most `max_side`."""
+    factor = min(1.0, (max_side or max(size)) / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def sample_indices(total: int, wanted: int) -> np.ndarray:
+    """`wanted` of `total` frames, spread evenly, first and last included: (T,) int64, rising."""
+    if wanted >= total:
+        return np.arange(total)
+    if wanted == 1:
+        return np.array([total // 2])
+    return np.linspace(0, total - 1, wanted).round().astype(np.int64)
+
+
+def shortened(name: str) -> str:
+    """A name that fits into a sentence."""
+    return name if len(name) <= 80 else f"{name[:60]}…{name[-15:]}"
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"{i:05d}" for i in range(count))

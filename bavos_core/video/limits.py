@@ -1,0 +1,56 @@
+"""How large a clip may be, and what reading it may cost: all limits in one place."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What `open_clip` takes. The defaults suit one's own machine; a server sets its own."""
+
+    file_mib: int = 16_384  # of the file, or of one picture of a folder
+    seconds: float = 14_400.0  # from the first frame to the last
+    frames: int = 500_000
+    pixels: int = 8192 * 8192  # of one frame
+    zip_members: int = 200_000  # files in a zip, of whatever kind
+    zip_ratio: int = 1_000  # size of a zip's pictures to the size of the zip
+    decode_seconds: int = 3_600  # that one pass over a clip may wait for the decoder
+    decode_mib: int = 16_384  # memory of the decoder, where the system can bound it
+
+
+def check_limit(name: str, has: str, value: float, unit: str, most: float, remedy: str) -> None:
+    """Raise InputError when `value` is above `most`, in words: name has value unit; remedy."""
+    if value > most:
+        shown = math.ceil(round(value * 10, 6)) / 10  # rounded up, so that it never looks allowed
+        raise InputError(
+            f"{name!r} {has} {_number(shown)} {unit}, and the limit here is {_number(most)} "
+            f"{unit}; {remedy}."
+        )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.1f}".removesuffix(".0")
+
+
+def check_pixels(name: str, size: tuple[int, int], limits: Limits) -> None:
+    if size[0] * size[1] > limits.pixels:
+        raise InputError(
+            f"{name} is {size[1]}×{size[0]}, more than the {limits.pixels / 1e6:g} million "
+            "pixels allowed here; make it smaller."
+        )
+
+
+def check_frames(name: str, frames: int, limits: Limits) -> None:
+    check_limit(name, "has", frames, "frames", limits.frames, "give a shorter clip")
+
+
+def check_seconds(name: str, times: np.ndarray, limits: Limits) -> None:
+    check_limit(name, "lasts", float(times[-1]), "s", limits.seconds, "cut it")

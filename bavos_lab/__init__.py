@@ -1,0 +1,1 @@
+"""Bavos for researchers: training, evaluation and benchmarks on top of `bavos_core`."""

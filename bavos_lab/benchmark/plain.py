@@ -1,0 +1,76 @@
+"""The clustering as the reference code does it: the yardstick of the benchmark.
+
+Attention of all heads at once, twice; both passes compute a distance matrix in two products with
+logs taken anew; a merge loop over all rows. Written from the paper's steps, for comparison only.
+
+T frames, H heads, N patches a frame, M = K·N entries a row, L clusters.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bavos_core.attention import AttentionRows
+from bavos_core.settings import WINDOW
+
+
+def plain_rows(attention: AttentionRows, start: int, stop: int) -> Tensor:
+    """Rows of the frames start … stop-1, all heads materialised: ((stop-start)·N, M) float32."""
+    logits = torch.einsum("qhnc,khmc->qkhnm", attention.queries[start:stop], attention.keys)
+    logits = (logits * attention.scale).permute(0, 3, 2, 1, 4).flatten(3).flatten(0, 1)  # (n, H, M)
+    rows = logits.softmax(-1).mean(1)
+    return rows / rows.sum(-1, keepdim=True)
+
+
+def plain_distances(p: Tensor, q: Tensor) -> Tensor:
+    """Symmetric KL of all pairs, (n, m), from two products and four logs."""
+    own = torch.einsum("nc,nc->n", p, p.log())[:, None] + torch.einsum("mc,mc->m", q, q.log())
+    cross = torch.einsum("nc,mc->nm", p, q.log()) + torch.einsum("mc,nc->nm", q, p.log())
+    return own - cross
+
+
+def plain_smooth(rows: Tensor, tau: float) -> Tensor:
+    """Step 1a for the rows of one window (n, M)."""
+    near = (plain_distances(rows, rows) <= tau).to(rows.dtype)
+    summed = torch.einsum("bn,nc->bc", near, rows)
+    return summed / summed.sum(1, keepdim=True)
+
+
+def plain_merge(rows: Tensor, tau: float) -> Tensor:
+    """Step 1b: (n, M) → (L, M), one row after the other."""
+    distances = plain_distances(rows, rows)
+    free = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    centroids = []
+    for i in range(len(rows)):
+        if not free[i]:
+            continue
+        absorbed = (distances[i] <= tau) & free
+        absorbed[i] = True
+        centroids.append(rows[absorbed].mean(0))
+        free &= ~absorbed
+    return torch.stack(centroids)
+
+
+def plain_centroids(attention: AttentionRows, tau: float) -> Tensor:
+    """All levels: (L, M)."""
+    windows = [
+        plain_merge(plain_smooth(plain_rows(attention, start, start + WINDOW), tau), tau)
+        for start in range(0, attention.frames, WINDOW)
+    ]
+    centroids = torch.cat(windows)
+    while True:
+        merged = plain_merge(centroids, tau)
+        if len(merged) == len(centroids):
+            return merged
+        centroids = merged
+
+
+def plain_labels(attention: AttentionRows, centroids: Tensor) -> Tensor:
+    """Nearest centroid of every row (T·N,)."""
+    return torch.cat(
+        [
+            plain_distances(centroids, plain_rows(attention, start, start + WINDOW)).argmin(0)
+            for start in range(0, attention.frames, WINDOW)
+        ]
+    )

@@ -1,0 +1,149 @@
+"""The command `evaluate DATASET --root DIR --out DIR`.
+
+Exit status 0: done. 130: stopped with Ctrl-C; the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from tqdm import tqdm
+
+from bavos_core.errors import InputError
+from bavos_core.files import replacing
+from bavos_core.options import add_settings, fetch, given_settings, with_known_backbone
+from bavos_core.settings import Settings, check
+
+from .datasets import DATASETS, Dataset, Selection
+from .predictions import Pipeline, Predictions, SavedMasks
+from .protocols import PROTOCOLS
+from .report import as_csv, as_markdown, as_table, sequence_rows, total_rows, write_gallery
+from .runner import Run, evaluate
+
+_WORST = 8
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `evaluate` takes to its parser."""
+    parser.description = (
+        "Measure saved masks, or masks that the pipeline finds, on a benchmark. In DIR "
+        "appear results.md, totals.csv, sequences.csv, the scores of every frame (sequences/), "
+        "the worst sequences as pictures (gallery/) and the pipeline's masks (masks/). "
+        "Run the same command again to go on, or several times at once to share the work."
+    )
+    parser.add_argument("dataset", metavar="DATASET", choices=tuple(DATASETS),
+                        help=", ".join(DATASETS))  # fmt: skip
+    parser.add_argument("--root", type=Path, required=True, metavar="DIR",
+                        help="where the dataset was unpacked")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--protocol", nargs="+", choices=PROTOCOLS, default=PROTOCOLS,
+                        help="default: all, each in rows of its own")  # fmt: skip
+    parser.add_argument("--split", metavar="NAME",
+                        help="DAVIS: val, train or all; FBMS-59: Testset or Trainingset; others: "
+                        "folder of the split")  # fmt: skip
+    parser.add_argument("--sequences", nargs="+", default=(), metavar="NAME",
+                        help="only these, in this order")  # fmt: skip
+    parser.add_argument("--subset", type=_range, metavar="FIRST:END",
+                        help="positions of sequences (ytvis-2019: 600:900)")  # fmt: skip
+    parser.add_argument("--gallery", type=int, default=_WORST, metavar="N",
+                        help="worst sequences to show (%(default)s)")  # fmt: skip
+    parser.add_argument("--predictions", type=Path, metavar="DIR",
+                        help="saved masks, DIR/SEQUENCE/FRAME.png; else the pipeline runs",
+                        )  # fmt: skip
+    add_settings(parser.add_argument_group("pipeline"))
+    parser.set_defaults(run=run_evaluate)
+
+
+def run_evaluate(options: argparse.Namespace) -> int:
+    """`evaluate DATASET --root DIR --out DIR`; the exit status. Raises InputError."""
+    check(options.gallery >= 0, f"--gallery is {options.gallery}; give 0 or more")
+    dataset = DATASETS[options.dataset]
+    selection = Selection(
+        split=options.split, sequences=tuple(options.sequences), subset=options.subset
+    )
+    run = Run(
+        options.out,
+        _title(dataset, selection),
+        dataset.sequences(options.root, selection),
+        _predictions(options),
+        tuple(options.protocol),
+    )
+    try:
+        results = _evaluate(run)
+    except KeyboardInterrupt:
+        left = len(run.missing())
+        print(
+            f"bavos_core: stopped with {left} of {len(run.sequences)} sequences left; "
+            "the same command goes on.",
+            file=sys.stderr,
+        )
+        return 130
+    print(write_report(run, results, options.gallery))
+    return 0
+
+
+def write_report(run: Run, results: list[dict[str, Any]], gallery: int) -> str:
+    """results.md, both CSV files and the gallery; returns the table of totals."""
+    rows = sequence_rows(results)
+    totals = total_rows(rows)
+    with FileLock(run.out / ".locks" / "report"):
+        names = write_gallery(run, results, gallery)
+        for name, text in (
+            ("sequences.csv", as_csv(rows)),
+            ("totals.csv", as_csv(totals)),
+            ("results.md", as_markdown(run, rows, names)),
+        ):
+            with replacing(run.out / name) as part:
+                part.write_text(text, encoding="utf-8")
+    return as_table(totals)
+
+
+def _title(dataset: Dataset, selection: Selection) -> str:
+    """The dataset and what was taken of it, for tables."""
+    chosen = dataset.selection(selection)
+    parts = [dataset.title]
+    if chosen.sequences:
+        parts.append(" ".join(chosen.sequences))
+    elif chosen.split:
+        parts.append(chosen.split)
+    if chosen.subset:
+        parts.append(f"sequences {chosen.subset[0]} to {chosen.subset[1] - 1}")
+    return ", ".join(parts)
+
+
+def _predictions(options: argparse.Namespace) -> Predictions:
+    given = given_settings(options)
+    if options.predictions is None:
+        return Pipeline(with_known_backbone(Settings(**given)), options.out / "masks")
+    if given:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(f"Saved masks take no settings; leave out --predictions or {names}.")
+    if not options.predictions.is_dir():
+        raise InputError(f"There is no folder {options.predictions}; give --predictions a folder.")
+    return SavedMasks(options.predictions)
+
+
+def _evaluate(run: Run) -> list[dict[str, Any]]:
+    with tqdm(
+        total=len(run.sequences),
+        desc="sequences",
+        disable=None,  # on when stderr is a terminal
+        leave=False,
+    ) as bar:
+        if isinstance(run.predictions, Pipeline):
+            fetch(run.predictions.settings, lambda stage, _: bar.set_description_str(stage))
+        return evaluate(run, progress=lambda done, _: bar.update(done - bar.n))
+
+
+def _range(text: str) -> tuple[int, int]:
+    try:
+        first, end = (int(part) for part in text.split(":"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range; write 600:900") from None
+    if not 0 <= first < end:
+        raise argparse.ArgumentTypeError(f"{text!r} holds nothing; write 600:900")
+    return first, end

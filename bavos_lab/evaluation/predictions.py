@@ -1,0 +1,156 @@
+"""Where masks to be scored come from: a folder of saved ones, or the pipeline.
+
+Both are folders in the end, DIR/SEQUENCE/FRAME.png, 0 for no proposal and any other number for one.
+The pipeline saves every cluster, background too, since each is a proposal.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from bavos_core import backbones
+from bavos_core.analysis import Analysis
+from bavos_core.backbones import Backbone
+from bavos_core.errors import InputError
+from bavos_core.export import MAX_PNG_CLUSTERS, all_masks, mask_png, summary
+from bavos_core.pipeline import analyse
+from bavos_core.segmentation import Segmentation
+from bavos_core.settings import Compute, Settings
+from bavos_core.video import Clip
+
+from .sequences import Truth, VideoSequence, read_labels
+
+SUMMARY = "summary.json"  # beside the masks that the pipeline saved
+
+
+class Predictions(Protocol):
+    """Masks for the sequences of a dataset."""
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What made them, as JSON-ready values; runs that share a folder must agree on it."""
+
+    def folder(self, sequence: VideoSequence) -> Path:
+        """The folder of a sequence's masks, which are made first if need be."""
+
+
+@dataclass(frozen=True)
+class SavedMasks:
+    """Masks that are there already."""
+
+    root: Path
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The folder, by its full path."""
+        return {"predictions": str(self.root.resolve())}
+
+    def folder(self, sequence: VideoSequence) -> Path:
+        """Raises InputError when there is none for this sequence."""
+        folder = self.root / sequence.name
+        if not folder.is_dir():
+            raise InputError(f"There is no folder {folder} with masks; give --predictions another.")
+        return folder
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Masks that `analyse` and `segment` find; kept under `root`, whole or not at all.
+
+    One process at a time may ask for the same sequence.
+    """
+
+    settings: Settings
+    root: Path
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The settings."""
+        return {"settings": self.settings.to_dict()}
+
+    def folder(self, sequence: VideoSequence) -> Path:
+        """Raises InputError for frames and settings that cannot be used."""
+        folder = self.root / sequence.name
+        if not folder.is_dir():
+            self._make(sequence, folder)
+        return folder
+
+    def analysis(self, clip: Clip) -> Analysis:
+        """The costly part, for the frames of a sequence; the clip has the sequence's name."""
+        return analyse(clip, self.settings, backbone=self.backbone)
+
+    def segmentation(self, analysis: Analysis) -> Segmentation:
+        """The clusters to be scored."""
+        return analysis.segment()
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The backbone of the settings, loaded when it is first asked for."""
+        settings = self.settings
+        return backbones.load(
+            settings.backbone,
+            weights=settings.weights,
+            layer=settings.layer,
+            device=Compute.choose(settings).device,
+        )
+
+    def _make(self, sequence: VideoSequence, folder: Path) -> None:
+        stage = self.root / f".{sequence.name}.part"
+        shutil.rmtree(stage, ignore_errors=True)  # of a process that was killed
+        stage.mkdir(parents=True)
+        try:
+            clip = sequence.clip()
+            analysis = self.analysis(clip)
+            write_proposals(stage, analysis, self.segmentation(analysis), clip)
+            stage.replace(folder)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+def write_proposals(
+    folder: Path, analysis: Analysis, segmentation: Segmentation, clip: Clip
+) -> None:
+    """One palette PNG per frame of the clip, cluster c as value c + 1, and a summary with times.
+
+    Clusters that 8 bits cannot number are left out, and the summary says how many.
+    """
+    values = np.arange(1, segmentation.clusters + 1)
+    values[values > MAX_PNG_CLUSTERS] = 0
+    start = time.perf_counter()
+    for mask in all_masks(analysis, segmentation, clip):
+        png = mask_png(mask, values.astype(np.uint8))
+        (folder / f"{analysis.frame_names[mask.index]}.png").write_bytes(png)
+    document = summary(analysis, segmentation, {"masks": time.perf_counter() - start})
+    (folder / SUMMARY).write_text(json.dumps(document, indent=1))
+
+
+def read_predictions(folder: Path, sequence: VideoSequence, truth: Truth) -> list[np.ndarray]:
+    """Labels of the scored frames, T of (H, W) int, at the sizes of the truth.
+
+    Masks of another size are scaled by nearest neighbour. Raises InputError for a scored frame
+    without a mask and for damaged files.
+    """
+    labels = []
+    for position, annotation in zip(truth.frames, truth.annotations, strict=True):
+        found = read_labels(folder / f"{sequence.frame_names[position]}.png")[0]
+        if found.shape != annotation.size:
+            found = np.asarray(
+                Image.fromarray(found).resize(annotation.size[::-1], Image.Resampling.NEAREST)
+            )
+        labels.append(found)
+    return labels
+
+
+def pipeline_seconds(folder: Path) -> float | None:
+    """Seconds that the pipeline took for a sequence, reading frames to writing masks."""
+    path = folder / SUMMARY
+    return sum(json.loads(path.read_text())["seconds"].values()) if path.is_file() else None

@@ -1,0 +1,175 @@
+"""Scoring a dataset sequence by sequence, by one process or several, in one go or several.
+
+    OUT/run.json                what is scored and how; whoever joins must agree
+    OUT/masks/NAME/             what the pipeline found, unless masks were given
+    OUT/sequences/NAME.json     the scores of a sequence; there or not, never in part
+    OUT/.locks/NAME             held by the process that works on it
+
+A lock is the operating system's: it goes when its process ends, however that ends. So nothing is
+left behind that would have to be cleared by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from bavos_core import __version__
+from bavos_core.errors import InputError
+from bavos_core.files import replacing
+from bavos_core.settings import check
+
+from .metrics import statistics
+from .predictions import Predictions, pipeline_seconds, read_predictions
+from .protocols import Protocol, Score, measure, score
+from .sequences import VideoSequence
+
+Progress = Callable[[int, int], None]  # sequences that are done, of how many
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluation: some sequences of a dataset, masks for them, and how to score them."""
+
+    out: Path
+    title: str  # of the dataset and what was taken of it
+    sequences: Sequence[VideoSequence]
+    predictions: Predictions
+    protocols: tuple[Protocol, ...]
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What decides the figures, as JSON-ready values."""
+        return {
+            "version": __version__,
+            "dataset": self.title,
+            "sequences": [sequence.name for sequence in self.sequences],
+            "protocols": list(self.protocols),
+            **self.predictions.description,
+        }
+
+    def result_path(self, name: str) -> Path:
+        """Where the scores of a sequence lie."""
+        return self.out / "sequences" / f"{name}.json"
+
+    def missing(self) -> list[VideoSequence]:
+        """Sequences without scores, in the run's order."""
+        return [s for s in self.sequences if not self.result_path(s.name).is_file()]
+
+
+def evaluate(run: Run, *, progress: Progress | None = None) -> list[dict[str, Any]]:
+    """Score what is not scored yet, and return the scores of all sequences, in order.
+
+    Another process may do the same at the same time: each takes sequences that are free, and in
+    the end waits for those that are not, taking over from one that died. What was done stays when
+    this is stopped. Raises InputError for a folder of another run, and for truth and masks that
+    cannot be used.
+    """
+    _begin(run)
+    report = progress or _silent
+    for wait in (False, True):
+        for sequence in run.missing():
+            report(len(run.sequences) - len(run.missing()), len(run.sequences))
+            with _claimed(run, sequence.name, wait=wait) as claimed:
+                path = run.result_path(sequence.name)
+                if claimed and not path.is_file():
+                    _write_json(path, score_sequence(run, sequence))
+    report(len(run.sequences), len(run.sequences))
+    return [json.loads(run.result_path(s.name).read_text()) for s in run.sequences]
+
+
+def _begin(run: Run) -> None:
+    """Make the folder, or check that it belongs to the same run."""
+    names = [sequence.name for sequence in run.sequences]
+    check(len(set(names)) == len(names), "two sequences have one name; choose each only once")
+    try:
+        for folder in ("sequences", ".locks"):
+            (run.out / folder).mkdir(parents=True, exist_ok=True)
+        with FileLock(run.out / ".locks" / "run"):
+            path = run.out / "run.json"
+            if not path.is_file():
+                _write_json(path, run.description)
+            made = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"The folder {run.out} cannot be written to; choose another.") from error
+    given = json.loads(json.dumps(run.description))
+    for key in {**made, **given}:
+        if made.get(key) != given.get(key):
+            raise InputError(
+                f"{run.out} holds a run with another value of {key!r}: {made.get(key)}, "
+                f"not {given.get(key)}; give --out another folder."
+            )
+
+
+@contextmanager
+def _claimed(run: Run, name: str, *, wait: bool) -> Iterator[bool]:
+    """Whether this process alone may work on a sequence; with `wait`, it may in the end."""
+    lock = FileLock(run.out / ".locks" / f"{name}.lock")
+    try:
+        lock.acquire(blocking=wait)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def score_sequence(run: Run, sequence: VideoSequence) -> dict[str, Any]:
+    """Scores of one sequence as JSON-ready values: per frame, per object, and their means."""
+    folder = run.predictions.folder(sequence)
+    start = time.perf_counter()
+    truth = sequence.truth()
+    labels = read_predictions(folder, sequence, truth)
+    measured = measure(truth, labels)
+    scores = [s for p in run.protocols for s in score(p, measured, truth, labels)]
+    return {
+        "dataset": run.title,
+        "sequence": sequence.name,
+        "frames": len(sequence.frame_names),
+        "scored": [sequence.frame_names[i] for i in truth.frames],
+        "size": list(truth.annotations[0].size),
+        "objects": list(truth.objects),
+        "proposals": len(measured.numbers),
+        "pipeline_seconds": pipeline_seconds(folder),
+        "scoring_seconds": time.perf_counter() - start,
+        "scores": [_plain(s) for s in scores],
+    }
+
+
+def _plain(found: Score) -> dict[str, Any]:
+    j, f = ([vars(statistics(row)) for row in rows] for rows in (found.jaccard, found.boundary))
+    return {
+        "protocol": found.protocol,
+        "j": [_mean(j, "mean"), _mean(j, "recall"), _mean(j, "decay")],
+        "f": [_mean(f, "mean"), _mean(f, "recall"), _mean(f, "decay")],
+        "fg_ari_frame": found.fg_ari_frame,
+        "fg_ari_video": found.fg_ari_video,
+        "miou": found.miou,
+        "mbo": found.mbo,
+        "matches": [list(labels) for labels in found.matches],
+        "j_per_frame": found.jaccard.round(6).tolist(),
+        "f_per_frame": found.boundary.round(6).tolist(),
+    }
+
+
+def _mean(rows: list[dict[str, float]], name: str) -> float:
+    return float(np.mean([row[name] for row in rows]))
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    with replacing(path) as part:
+        part.write_text(json.dumps(document))
+
+
+def _silent(_done: int, _total: int) -> None:
+    pass

@@ -1,0 +1,71 @@
+"""A fresh block, as training starts from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bavos_core.attention import perplexity_scale
+from bavos_core.correlator import TemporalCorrelator
+from bavos_core.errors import InputError
+
+from .settings import TrainSettings
+
+_NOISE = 0.01  # deviation of what is added to the identity, so that heads can drift apart
+_SMALL = 0.1  # of the usual size: what the fresh block adds to its input
+
+
+def new_block(
+    channels: int, settings: TrainSettings, *, gain: float | None = None
+) -> TemporalCorrelator:
+    """A fresh block, the same for the same settings. Raises InputError if the heads do not fit.
+
+    gain: instead of the settings'; 1 where neither says any.
+
+    Near the identity, each head compares its own slice of the standardised channels, and the output
+    is little more than the input. So attention starts as that of the features, sharp and sound,
+    and learning refines it: a random start needs many more steps, and what little a small training
+    set holds is spent on them.
+    """
+    if channels % settings.heads:
+        raise InputError(
+            f"The features have {channels} channels, which {settings.heads} heads cannot share "
+            "evenly; give another number of heads."
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        block = TemporalCorrelator(
+            channels,
+            heads=settings.heads,
+            dropout=settings.dropout,
+            attention_dropout=settings.attention_dropout,
+        )
+        if settings.init == "identity":
+            _start_near_identity(block, gain or settings.gain or 1.0)
+    return block
+
+
+def keys_gain(windows: Sequence[Tensor], heads: int) -> float:
+    """The gain at which a fresh block's rows spread as widely as those of `keys` attention.
+
+    windows: standardised features (T, N, C), at least one; the mean over them. Few channels a head
+    give flat rows without it, and flat rows one cluster for everything.
+    """
+    gains = []
+    for tokens in windows:
+        slices = F.layer_norm(tokens, tokens.shape[-1:]).unflatten(2, (heads, -1)).transpose(1, 2)
+        gains.append(perplexity_scale(slices, slices) * slices.shape[-1] ** 0.5)
+    return sum(gains) / len(gains)
+
+
+@torch.no_grad()
+def _start_near_identity(block: TemporalCorrelator, gain: float) -> None:
+    queries, keys, _ = block.attn.qkv.weight.chunk(3)  # (C, C) each
+    for part in (queries, keys):
+        part.normal_(std=_NOISE).diagonal().add_(gain**0.5)
+    for layer in (block.attn.proj, block.mlp.fc2):
+        layer.weight.mul_(_SMALL)
+        layer.bias.zero_()

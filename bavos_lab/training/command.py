@@ -1,0 +1,250 @@
+"""The command `train CLIPS_DIR --out FILE.safetensors`.
+
+Exit status 0: done. 130: stopped with Ctrl-C (or SIGTERM), what was learned so far being written.
+Run it under torchrun to train in several processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from bavos_core.download import file_or_url, local_file
+from bavos_core.errors import Cancelled
+from bavos_core.options import BACKBONE_HELP, size, with_known_backbone
+from bavos_core.settings import Compute
+
+from .checkpoint import checkpoint_path, checkpoint_settings
+from .data import TrainingData, load_clips
+from .run import StopRequest, check_agreement, check_out, tell_stopped
+from .settings import TrainSettings
+from .trainer import Step, TrainResult, train
+from .workers import Workers, joined_workers
+
+_MIB = 2**20
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `train` takes to its parser."""
+    parser.description = (
+        "Train the temporal correlator on unlabelled clips. Beside FILE appear a log (.csv) and, "
+        "every N steps and on Ctrl-C, a checkpoint (.checkpoint.safetensors)."
+    )
+    parser.add_argument("clips", type=Path, metavar="CLIPS_DIR",
+                        help="folder that holds folders of frames, videos or zips")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors")
+    parser.add_argument("--resume", type=Path, metavar="FILE",
+                        help="checkpoint to go on from, with its own settings")  # fmt: skip
+    for add in (_add_features, _add_samples, _add_block, _add_optimiser):
+        add(parser)
+    parser.set_defaults(run=run_train)
+
+
+class _Options:
+    """Options named after the fields of TrainSettings, absent unless given.
+
+    So a resumed run can tell what was asked for from what was left alone.
+    """
+
+    def __init__(self, parser: argparse.ArgumentParser, title: str):
+        self._group = parser.add_argument_group(title)
+        self._default = TrainSettings()
+
+    def add(self, field: str, text: str, **options: Any) -> None:
+        """An option for one field; its help ends with the default."""
+        default = getattr(self._default, field)
+        shown = "x".join(map(str, default)) if isinstance(default, tuple) else default
+        ending = "" if default is None or default is False else f" (default: {shown})"
+        self._group.add_argument(
+            f"--{field.replace('_', '-')}",
+            default=argparse.SUPPRESS,
+            help=text + ending,
+            **options,
+        )
+
+
+def _add_features(parser: argparse.ArgumentParser) -> None:
+    options = _Options(parser, "features")
+    options.add("backbone", BACKBONE_HELP, metavar="NAME")
+    options.add("weights", "weights of the backbone", type=file_or_url, metavar="FILE|URL")
+    options.add("layer", "block whose keys are used, from 0", type=int, metavar="L")
+    options.add("size", "pixels fed to the backbone, or auto for the clip's own shape",
+                type=_size, metavar="HxW")  # fmt: skip
+    options.add("standardise", "bring each channel to variance 1, or all by one common factor",
+                choices=("channel", "common"))  # fmt: skip
+    options.add("cache_mib", "memory that features may take", type=int, metavar="MIB")
+    options.add("device", "where to compute", choices=("auto", "cpu", "cuda"))
+
+
+def _add_samples(parser: argparse.ArgumentParser) -> None:
+    options = _Options(parser, "samples")
+    options.add("frames", "frames of a sample", type=int, metavar="T")
+    options.add("gap", "frames from one frame of a sample to the next", type=int, metavar="N")
+    options.add("clip_frames", "frames of each clip that are used", type=int, metavar="N")
+    options.add("columns", "width of a random crop in patches, 0 for whole frames",
+                type=_columns, metavar="N")  # fmt: skip
+    options.add("augment", "change colours and sharpness by chance; slow, since features cannot "
+                "be kept", action="store_true")  # fmt: skip
+    options.add("holdout_every", "every N-th clip is only measured on", type=int, metavar="N")
+
+
+def _add_block(parser: argparse.ArgumentParser) -> None:
+    options = _Options(parser, "block and losses")
+    options.add("init", "where queries and keys start", choices=("identity", "random"))
+    options.add(
+        "gain",
+        "factor of the first logits; default: as sharp as keys attention",
+        type=float,
+        metavar="X",
+    )
+    options.add("heads", "heads of the block", type=int, metavar="N")
+    options.add("dropout", "dropout of what the block adds", type=float, metavar="P")
+    options.add("attention_dropout", "dropout of attention; the paper's is 0.4",
+                type=float, metavar="P")  # fmt: skip
+    options.add("anchors", "patches of a sample that are compared", type=int, metavar="N")
+    options.add("weighting", "losses that are weighted by entropy", choices=("motion", "both"))
+    options.add("mine_before_dropout", "choose positives before attention dropout",
+                action="store_true")  # fmt: skip
+
+
+def _add_optimiser(parser: argparse.ArgumentParser) -> None:
+    options = _Options(parser, "optimiser and what is kept")
+    options.add("steps", "steps of the run", type=int, metavar="N")
+    options.add("batch", "samples a step in each process", type=int, metavar="N")
+    options.add("lr", "learning rate at the start of the cosine", type=float, metavar="X")
+    options.add("final_lr", "share of it at the end", type=float, metavar="X")
+    options.add("weight_decay", "of matrices", type=float, metavar="X")
+    options.add("seed", "of everything that is drawn", type=int, metavar="N")
+    options.add("precision", "of the block; default: bf16 on CUDA", choices=("fp32", "bf16"))
+    options.add("checkpoint_every", "steps between checkpoints", type=int, metavar="N")
+    options.add("measure_every", "steps between looks at the measure by which the best block is "
+                "kept, 0 for never", type=int, metavar="N")  # fmt: skip
+
+
+# ---- running ------------------------------------------------------------------------------------
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """`train CLIPS_DIR --out FILE.safetensors`; the exit status. Raises InputError."""
+    check_out(options.out)
+    settings = _settings(options)
+    with joined_workers(on_cuda=Compute.choose(settings.analysis).on_cuda) as workers:
+        data = _load(options.clips, settings, workers)
+        with StopRequest() as request, _Bar(settings.steps, workers) as bar:
+
+            def progress(step: Step) -> None:
+                bar.show(step)
+                if request.made:
+                    raise Cancelled
+
+            result = train(
+                data,
+                settings,
+                out=options.out,
+                progress=progress,
+                resume=options.resume,
+                workers=workers,
+            )
+        if workers.first:
+            _tell(result, options.out, settings)
+    return 130 if result.stopped else 0
+
+
+def _settings(options: argparse.Namespace) -> TrainSettings:
+    """The settings given, or those of the checkpoint, which what was given may not contradict."""
+    names = TrainSettings().to_dict()
+    given = {name: value for name, value in vars(options).items() if name in names}
+    if options.resume is None:
+        return with_known_backbone(TrainSettings(**given))
+    settings = checkpoint_settings(options.resume)
+    check_agreement(given, settings, options.resume)
+    return settings
+
+
+def _load(folder: Path, settings: TrainSettings, workers: Workers) -> TrainingData:
+    with tqdm(
+        total=1.0,
+        desc="reading clips",
+        bar_format="{desc:<40} {bar} {percentage:3.0f} %",
+        disable=None if workers.first else True,  # None: on when stderr is a terminal
+        leave=False,
+    ) as bar:
+
+        def progress(name: str, share: float) -> None:
+            bar.set_description_str(name[:40], refresh=False)
+            bar.update(share - bar.n)
+
+        if settings.weights:
+            local_file(settings.weights, progress=partial(progress, "download"))
+        data = load_clips(folder, settings, progress=progress)
+    if workers.first:
+        for note in data.notes:
+            print(f"Note: {note}", file=sys.stderr)
+        held = "frames" if settings.augment else "features"
+        print(
+            f"{len(data.clips)} clips, {data.frames:,} frames; "
+            f"their {held} take {data.nbytes / _MIB:,.1f} MiB of memory.",
+            file=sys.stderr,
+        )
+    return data
+
+
+def _tell(result: TrainResult, out: Path, settings: TrainSettings) -> None:
+    """One line of JSON for programs; when the run was stopped, one for people as well."""
+    document = {
+        "steps": result.steps,
+        "best_step": result.best_step,
+        "semantic": round(result.semantic, 6),
+        "motion": round(result.motion, 6),
+        "measure": None if result.measure is None else round(result.measure, 4),
+        "seconds": round(result.seconds, 2),
+        "out": str(out),
+    }
+    print(json.dumps(document))
+    if result.stopped:
+        tell_stopped(result.steps, settings.steps, checkpoint_path(out))
+
+
+class _Bar:
+    """Steps and losses on a terminal, silence elsewhere."""
+
+    def __init__(self, steps: int, workers: Workers):
+        self._bar = tqdm(
+            total=steps,
+            desc="training",
+            disable=None if workers.first else True,  # None: on when stderr is a terminal
+            leave=False,
+        )
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, step: Step) -> None:
+        """Show that a step is done; a resumed run starts where it left off."""
+        self._bar.set_postfix(
+            semantic=f"{step.semantic:.3f}", motion=f"{step.motion:.3f}", refresh=False
+        )
+        self._bar.update(step.step - self._bar.n)
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    try:
+        return None if text == "auto" else size(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error} or auto") from None
+
+
+def _columns(text: str) -> int | None:
+    try:
+        return int(text) or None
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of columns") from None

@@ -1,0 +1,146 @@
+"""What the losses need of the block's output for one sample, and nothing else.
+
+T frames, N patches a frame, L = T·N, C channels, H heads of d channels, A = T·n anchors.
+The reference forms the attention of all L patches and sorts all of it, then uses a part: the
+anchors' rows, in which positives and negatives are found; the rows of those found for the motion
+loss; the output tokens of those found for the semantic loss. Only these are formed here, the tokens
+by a fused product that holds no attention. Without attention dropout the losses and gradients are
+those of the full computation. With it they are in distribution: rows and tokens draw their dropout
+apart, while the reference cuts both from one matrix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bavos_core.correlator import TemporalCorrelator
+
+from .losses import (
+    Pairs,
+    SetSizes,
+    Weighting,
+    anchor_places,
+    entropy_weights,
+    even_weights,
+    mine_motion,
+    mine_semantic,
+    motion_loss,
+    normalised,
+    semantic_loss,
+)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The two losses of one sample, scalars."""
+
+    semantic: Tensor
+    motion: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """What is minimised."""
+        return self.semantic + self.motion
+
+
+@dataclass(frozen=True)
+class Projected:
+    """A sample inside the block, before its attention."""
+
+    tokens: Tensor  # (L, C) as they enter the block
+    queries: Tensor  # (H, L, d)
+    keys: Tensor  # (H, L, d)
+    values: Tensor  # (H, L, d)
+
+    @classmethod
+    def of(cls, block: TemporalCorrelator, tokens: Tensor) -> Projected:
+        """tokens (T, N, C), standardised."""
+        flat = tokens.flatten(0, 1)
+        return cls(flat, *block.attn.split(block.norm1(flat)))
+
+
+def block_losses(
+    block: TemporalCorrelator,
+    tokens: Tensor,
+    anchors: Tensor,
+    *,
+    weighting: Weighting = "motion",
+    mine_before_dropout: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Losses:
+    """Both losses of one sample, with gradients for all of the block's parameters.
+
+    tokens (T, N, C) float32, standardised; anchors (n,) int64 patch positions in 0 … N-1, the same
+    in all frames; dtype: of the block's matrix products, the losses themselves being float32.
+    Raises ValueError for frames of fewer than two patches.
+    """
+    frames, patches = tokens.shape[:2]
+    sizes = SetSizes.of_grid(patches)
+    places = anchor_places(anchors, frames, patches)
+    with torch.autocast(tokens.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+        projected = Projected.of(block, tokens)
+        rows, mined = anchor_rows(block, projected, places)
+        motion = mine_motion(mined if mine_before_dropout else rows, frames, sizes)
+        semantic = mine_semantic(mined if mine_before_dropout else rows, frames, sizes)
+        motion_rows, motion_pairs = rows_of(block, projected, motion)
+        outputs, own, semantic_pairs = outputs_of(block, projected, places, semantic)
+    by_entropy = entropy_weights(rows, frames)
+    weights = by_entropy if weighting == "both" else even_weights(rows)
+    return Losses(
+        semantic_loss(outputs, own, semantic_pairs, weights),
+        motion_loss(motion_rows, rows, motion_pairs, by_entropy),
+    )
+
+
+@torch.no_grad()
+def anchor_rows(
+    block: TemporalCorrelator, projected: Projected, places: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean attention of the anchors at places (A,), after and before dropout: (A, L) each, sum 1.
+
+    Without gradient: the losses only choose and weigh by these rows.
+    """
+    attention = _attention(block, projected.queries[:, places], projected.keys)
+    return normalised(block.attn.attention_drop(attention).mean(0)), attention.mean(0)
+
+
+def rows_of(block: TemporalCorrelator, projected: Projected, pairs: Pairs) -> tuple[Tensor, Pairs]:
+    """Mean attention after dropout of the patches in pairs, (U, L), and the pairs within them."""
+    needed, (positives, negatives) = compact(pairs.positives, pairs.negatives)
+    attention = _attention(block, projected.queries.index_select(1, needed), projected.keys)
+    return block.attn.attention_drop(attention).mean(0), Pairs(positives, negatives)
+
+
+def outputs_of(
+    block: TemporalCorrelator, projected: Projected, places: Tensor, pairs: Pairs
+) -> tuple[Tensor, Tensor, Pairs]:
+    """Output tokens (U, C) of the anchors and of the patches in pairs, and both within them."""
+    needed, (own, positives, negatives) = compact(places, pairs.positives, pairs.negatives)
+    attn = block.attn
+    mixed = F.scaled_dot_product_attention(
+        projected.queries.index_select(1, needed).unsqueeze(0),
+        projected.keys.unsqueeze(0),
+        projected.values.unsqueeze(0),
+        dropout_p=attn.attention_drop.p if block.training else 0.0,
+        scale=block.scale,
+    )  # (1, H, U, d)
+    tokens = projected.tokens.index_select(0, needed)
+    tokens = tokens + attn.drop(attn.proj(mixed[0].transpose(0, 1).flatten(1)))
+    return tokens + block.mlp(block.norm2(tokens)), own, Pairs(positives, negatives)
+
+
+def compact(*indices: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The different indices that occur (U,), rising, and each tensor as indices into those."""
+    flat = torch.cat([part.flatten() for part in indices])
+    needed, place = flat.unique(return_inverse=True)
+    parts = place.split([part.numel() for part in indices])
+    return needed, [new.view_as(old) for new, old in zip(parts, indices, strict=True)]
+
+
+def _attention(block: TemporalCorrelator, queries: Tensor, keys: Tensor) -> Tensor:
+    """queries (H, U, d), keys (H, L, d) → (H, U, L) float32, before dropout."""
+    return (block.scale * queries @ keys.mT).softmax(-1, dtype=torch.float32)

@@ -1,0 +1,214 @@
+"""The training run: steps, log, checkpoints, and the block that does best on the measure.
+
+A run that ends early, whatever ends it, goes on from its last checkpoint and arrives, on a CPU with
+as many threads, at the very weights that it would have arrived at.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bavos_core import __version__
+from bavos_core.trained import TrainedBlock, git_revision, write_trained
+
+from .blocks import keys_gain, new_block
+from .checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
+from .data import TrainingClip, TrainingData, load_clips, statistics
+from .learner import ALONE, Learner, learning_rate
+from .measure import Measure, held_out_windows, measure
+from .run import append_to_log, asked_to_stop, check_out, log_path, start_log
+from .settings import TrainSettings
+from .workers import Workers
+
+LOG_COLUMNS = (
+    "step", "semantic", "motion", "lr", "seconds", "measure", "clusters", "stability",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step, told when it is done."""
+
+    step: int  # its number, from 1
+    steps: int  # of the whole run
+    semantic: float
+    motion: float
+    lr: float
+    seconds: float  # spent learning so far
+    measure: Measure | None  # where it was taken after this step
+    trained: TrainedBlock = field(repr=False)  # as it is now; it goes on changing
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run arrived at."""
+
+    trained: TrainedBlock  # on the CPU: the best block on the measure; without measure the last
+    steps: int  # done
+    best_step: int  # after which that block was kept
+    semantic: float  # of the last step
+    motion: float  # of the last step
+    measure: float | None  # score of that block
+    seconds: float  # spent learning
+    stopped: bool  # before its end
+
+
+Progress = Callable[[Step], None]
+
+
+def train(
+    clips: Path | TrainingData,
+    settings: TrainSettings | None = None,
+    *,
+    out: Path,
+    progress: Progress | None = None,
+    resume: Path | None = None,
+    workers: Workers = ALONE,
+) -> TrainResult:
+    """Train a block on clips and write it to `out`, with a log and checkpoints beside it.
+
+    clips: a folder of clips, or what `load_clips` read from one. out: a .safetensors file, beside
+    which a .csv and a .checkpoint.safetensors appear. progress: called after every step; when it
+    raises Cancelled the run ends there, and what was learned is written all the same. resume: a
+    checkpoint to go on from, with the settings and clips that it was made with. workers: all
+    processes that train together, of which the first writes.
+    Raises InputError for clips, settings, checkpoints and places that cannot be used.
+    """
+    settings = settings or TrainSettings()
+    check_out(out)
+    data = load_clips(clips, settings) if isinstance(clips, Path) else clips
+    learned_on, measured_on = data.split(settings.holdout_every)
+    if resume:
+        learner = load_checkpoint(resume, settings, data)
+    else:
+        learner = new_learner(learned_on, settings, workers)
+    windows = held_out_windows(measured_on, settings.gap) if settings.measure_every else []
+    if workers.first:
+        start_log(log_path(out), LOG_COLUMNS, after=learner.step)
+    for step in learn(learner, learned_on, windows, workers):
+        if workers.first:
+            append_to_log(log_path(out), _log_row(step))
+            if step.step % settings.checkpoint_every == 0:
+                save_checkpoint(checkpoint_path(out), learner, data)
+        if workers.any(asked_to_stop(progress, step), learner.device):
+            break
+    result = result_of(learner, windows)
+    about = _about(data, result, settings, workers)
+    result = replace(result, trained=replace(result.trained, about=about))
+    if workers.first:
+        save_checkpoint(checkpoint_path(out), learner, data)
+        write_trained(out, result.trained)
+    return result
+
+
+def new_learner(
+    clips: Sequence[TrainingClip],
+    settings: TrainSettings,
+    workers: Workers = ALONE,
+    *,
+    start: TrainedBlock | None = None,
+) -> Learner:
+    """A learner before its first step, on a fresh block or on a copy of one to start from."""
+    if start is None:
+        start = _fresh(clips, settings)
+    learner = Learner(start.frozen_copy(), settings)
+    shared = [parameter.detach() for parameter in learner.block.parameters()]
+    workers.agree([*shared, learner.trained.mean, learner.trained.std])
+    return learner
+
+
+def _fresh(clips: Sequence[TrainingClip], settings: TrainSettings) -> TrainedBlock:
+    """A block that has learned nothing, as sharp as the settings want it."""
+    mean, std = statistics(clips, settings.standardise)
+    fresh = TrainedBlock(new_block(len(mean), settings), mean, std)
+    if settings.init == "random" or settings.gain is not None:
+        return fresh
+    windows = [fresh.standardised(tokens) for tokens in held_out_windows(clips, settings.gap)]
+    return replace(
+        fresh, block=new_block(len(mean), settings, gain=keys_gain(windows, settings.heads))
+    )
+
+
+def learn(
+    learner: Learner,
+    clips: Sequence[TrainingClip],
+    windows: Sequence[Tensor] = (),
+    workers: Workers = ALONE,
+) -> Iterator[Step]:
+    """Take the steps that are left, telling each when it is done.
+
+    windows: what the measure is taken on, now and then and after the last step; none for never.
+    """
+    settings = learner.settings
+    while learner.step < settings.steps:
+        start = time.perf_counter()
+        rate = learning_rate(learner.step, settings)
+        losses = learner.take_step(clips, workers)
+        due = learner.step == settings.steps or learner.step % max(settings.measure_every, 1) == 0
+        seen = measure(learner.trained, windows) if windows and due and workers.first else None
+        if seen:
+            learner.keep_if_best(seen.score)
+        learner.seconds += time.perf_counter() - start
+        yield Step(
+            step=learner.step,
+            steps=settings.steps,
+            semantic=losses.semantic,
+            motion=losses.motion,
+            lr=rate,
+            seconds=learner.seconds,
+            measure=seen,
+            trained=learner.trained,
+        )
+
+
+def result_of(learner: Learner, windows: Sequence[Tensor] = ()) -> TrainResult:
+    """What a learner arrived at: its best block, or its present one if none was measured yet."""
+    best = learner.best
+    score = best.score if best else None
+    if best is None and windows:
+        score = measure(learner.trained, windows).score
+    trained = learner.trained.frozen_copy(best.weights if best else None)
+    return TrainResult(
+        trained=trained.to(torch.device("cpu")),
+        steps=learner.step,
+        best_step=best.step if best else learner.step,
+        semantic=learner.losses.semantic,
+        motion=learner.losses.motion,
+        measure=score,
+        seconds=learner.seconds,
+        stopped=learner.step < learner.settings.steps,
+    )
+
+
+def _about(
+    data: TrainingData, result: TrainResult, settings: TrainSettings, workers: Workers
+) -> dict[str, str]:
+    """What a user of the file may want to know, as strings."""
+    samples = result.best_step * settings.batch * workers.count
+    return {
+        "backbone": settings.backbone,
+        "layer": "" if data.layer is None else str(data.layer),
+        "size": "x".join(map(str, settings.size)) if settings.size else "shaped like each clip",
+        "data": data.name,
+        "clips": str(len(data.clips)),
+        "frames": str(data.frames),
+        "steps": str(result.steps),
+        "best_step": str(result.best_step),
+        "samples": str(samples),
+        "measure": "" if result.measure is None else f"{result.measure:.4f}",
+        "settings": json.dumps(settings.to_dict()),
+        "revision": git_revision(),
+        "version": __version__,
+    }
+
+
+def _log_row(step: Step) -> tuple[object, ...]:
+    seen = astuple(step.measure) if step.measure else ("", "", "")
+    return (step.step, step.semantic, step.motion, step.lr, f"{step.seconds:.3f}", *seen)
