@@ -17,15 +17,16 @@ from torch import Tensor
 
 from .attention import key_frames
 from .backbones import Features
-from .correlator import untrained
+from .compat import SOURCES as OLD_SOURCES
+from .compat import current, renamed
+from .correlator import TrainedCorrelator, untrained
 from .edits import Edit
 from .errors import InputError
 from .instances import Looks, everywhere, instances, patch_looks
 from .roles import background, seams
 from .segmentation import Segmentation, soft_membership
-from .settings import SOURCES, Settings, Sources
+from .settings import SOURCES, AttentionSource, Settings
 from .sources import Projection, project, project_keys
-from .trained import TrainedBlock
 from .tree import ClusterTree
 
 
@@ -43,8 +44,8 @@ class Analysis:
     queries: Tensor  # (T, H, N, d) float16 on the CPU: the backbone's own
     keys: Tensor  # (T, H, N, d) float16
     framewise_scale: float
-    source: Sources  # of the attention that was clustered
-    block: TrainedBlock | None  # the trained block, if there is one
+    source: AttentionSource  # of the attention that was clustered
+    correlator: TrainedCorrelator | None  # the trained one, if there is one
     tree: ClusterTree
     nearest: np.ndarray  # (T, h, w, k) int32: nearest leaves of every patch
     distance: np.ndarray  # (T, h, w, k) float16: their symmetric KL
@@ -71,22 +72,23 @@ class Analysis:
         arrays = (self.frames, self.nearest, self.distance, self.levels)
         return sum(array.nbytes for array in (*arrays, self.queries, self.keys))
 
-    def segment(self, tau: float | None = None, *, clusters: int | None = None) -> Segmentation:
+    @renamed(clusters="n_clusters")
+    def segment(self, tau: float | None = None, *, n_clusters: int | None = None) -> Segmentation:
         """Return a cut of the hierarchy with the edits applied.
 
         It is made at symmetric KL `tau`, or into a number of clusters; without either, at the
         settings' τ. Takes milliseconds; a tenth of a second for
         every split among the edits. Raise InputError for τ ≤ 0.
         """
-        if clusters is None:
+        if n_clusters is None:
             height = self.settings.tau if tau is None else tau
             if not height > 0:
                 raise InputError(f"Tau is {height}; it must be above 0.")
             leaf_cluster = self.tree.cut(height)
         else:
-            leaf_cluster = self.tree.cut_into(clusters)
-            usual = self.tree.clusters_at(self.settings.tau) == clusters
-            height = self.settings.tau if usual else self.tree.height_of(clusters)
+            leaf_cluster = self.tree.cut_into(n_clusters)
+            usual = self.tree.clusters_at(self.settings.tau) == n_clusters
+            height = self.settings.tau if usual else self.tree.height_of(n_clusters)
         count = int(leaf_cluster.max()) + 1
         labels = leaf_cluster[self.nearest[..., 0]]
         soft = soft_membership(self.nearest, self.distance, leaf_cluster, count)
@@ -133,26 +135,27 @@ class Analysis:
                 return None
         return everywhere(found)
 
-    def sources(self) -> tuple[Sources, ...]:
+    def sources(self) -> tuple[AttentionSource, ...]:
         """Sources that `attend` can show: `learned` only with a trained block."""
-        return tuple(s for s in SOURCES if s != "learned" or self.block is not None)
+        return tuple(s for s in SOURCES if s != "correlator" or self.correlator is not None)
 
-    def heads(self, source: Sources | None = None) -> int:
+    def heads(self, source: AttentionSource | None = None) -> int:
         """Number of heads of a source."""
         return self._projection(source).queries.shape[1]
 
+    @renamed(frame="sample_index")
     def attend(
         self,
-        frame: int,
+        sample_index: int,
         y: float,
         x: float,
         *,
         head: int | None = None,
-        source: Sources | None = None,
+        source: AttentionSource | None = None,
     ) -> np.ndarray:
         """Where the patch at pixel (y, x) of an analysed frame attends: (T, h, w) float32, sum 1.
 
-        frame: position among the analysed frames, 0 … T-1. y, x: pixels of the clip, fractions
+        sample_index: position among the analysed frames, 0 … T-1. y, x: pixels of the clip, fractions
         allowed: queries between patch centres are interpolated. head: one head, or None for the
         mean of all. source: None for the one that was clustered.
         `framewise` compares, in every frame, that frame's own query at (y, x) with its own patches
@@ -160,16 +163,16 @@ class Analysis:
         by the backbone's own queries, keys and scale.
         Raises InputError for a frame, point, head or source that does not exist.
         """
-        return self.attend_all([(frame, y, x)], head=head, source=source)[0]
+        return self.attend_all([(sample_index, y, x)], head=head, source=source)[0]
 
     def attend_all(
         self,
         queries: Sequence[tuple[int, float, float]],
         *,
         head: int | None = None,
-        source: Sources | None = None,
+        source: AttentionSource | None = None,
     ) -> np.ndarray:
-        """`attend` for several (frame, y, x) at once: (Q, T, h, w) float32, each sums to 1."""
+        """`attend` for several (sample_index, y, x) at once: (Q, T, h, w) float32, each sums to 1."""
         projection = self._projection(source)
         for query in queries:
             self._check_query(*query, head, projection.queries.shape[1])
@@ -208,17 +211,17 @@ class Analysis:
         if head is not None and not 0 <= head < heads:
             raise InputError(f"There is no head {head}; this source has heads 0 to {heads - 1}.")
 
-    def _projection(self, source: Sources | None) -> Projection:
-        match source or self.source:
+    def _projection(self, source: AttentionSource | None) -> Projection:
+        match current(source, OLD_SOURCES) if source else self.source:
             case "framewise" | "cross-frame":
                 return self._by_backbone
-            case "keys":
+            case "key-similarity":
                 return self._by_keys
             case "untrained":
                 return self._by_untrained
-            case "learned" if self.block is not None:
+            case "correlator" if self.correlator is not None:
                 return self._by_learned
-            case "learned":
+            case "correlator":
                 raise InputError(
                     "There is no trained block for this backbone; give one with --correlator FILE."
                 )
@@ -256,8 +259,8 @@ class Analysis:
 
     @cached_property
     def _by_learned(self) -> Projection:
-        assert self.block is not None
-        return project(self.block, self.tokens)
+        assert self.correlator is not None
+        return project(self.correlator, self.tokens)
 
     def save(self, path: Path) -> None:
         """Write everything to one .npz file, which holds plain arrays and no code."""

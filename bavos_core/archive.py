@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from .analysis import Analysis
+from .correlator import correlator_from, state_of
 from .edits import Edit
 from .errors import InputError
-from .files import replacing
+from .files import atomic_write
 from .settings import Settings
-from .trained import block_from, block_tensors
 from .tree import ClusterTree
 
-FORMAT = 3  # of the file
+FORMAT = 4  # of the file
 
 
 def save(analysis: Analysis, path: Path) -> None:
@@ -34,20 +34,20 @@ def save(analysis: Analysis, path: Path) -> None:
     }  # fmt: skip
     if analysis.saliency is not None:
         arrays["saliency"] = analysis.saliency
-    if analysis.block is not None:
-        arrays |= {f"block.{k}": v.numpy() for k, v in block_tensors(analysis.block).items()}
+    if analysis.correlator is not None:
+        arrays |= {f"correlator.{k}": v.numpy() for k, v in state_of(analysis.correlator).items()}
     meta = {
         "format": FORMAT, "settings": analysis.settings.to_dict(), "clip_name": analysis.clip_name,
         "frame_names": analysis.frame_names, "grid": analysis.grid, "source": analysis.source,
         "framewise_scale": analysis.framewise_scale, "notes": analysis.notes,
         "edits": [edit.to_dict() for edit in analysis.edits],
         "timings": analysis.timings, "peak_memory_mib": analysis.peak_memory_mib,
-        "block": analysis.block.metadata if analysis.block else {},
+        "correlator": analysis.correlator.metadata if analysis.correlator else {},
     }  # fmt: skip
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(buffer.getvalue())
 
 
@@ -68,9 +68,9 @@ def load(path: Path) -> Analysis:
 
 def _from_parts(arrays: dict[str, Any], meta: dict[str, Any]) -> Analysis:
     weights = {
-        name.removeprefix("block."): torch.from_numpy(arrays.pop(name))
+        name.removeprefix("correlator."): torch.from_numpy(arrays.pop(name))
         for name in list(arrays)
-        if name.startswith("block.")
+        if name.startswith("correlator.")
     }
     parts = ("merges", "counts", "rows", "instances")
     tree = ClusterTree(*(arrays.pop(name) for name in parts))
@@ -82,7 +82,7 @@ def _from_parts(arrays: dict[str, Any], meta: dict[str, Any]) -> Analysis:
         "edits": tuple(map(Edit.from_dict, meta["edits"])),
         "grid": tuple(meta["grid"]),
     }
-    about = meta.pop("block")
-    block = block_from(weights, about, "the analysis file") if weights else None
+    about = meta.pop("correlator")
+    correlator = correlator_from(weights, about, "the analysis file") if weights else None
     arrays.setdefault("saliency", None)
-    return Analysis(**meta, **arrays, queries=queries, keys=keys, block=block, tree=tree)
+    return Analysis(**meta, **arrays, queries=queries, keys=keys, correlator=correlator, tree=tree)

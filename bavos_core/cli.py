@@ -12,16 +12,20 @@ import json
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
 from . import __version__
 from .analysis import Analysis
+from .compat import OPTIONS as OLD_OPTIONS
+from .compat import SOURCES as OLD_SOURCES
+from .compat import current
 from .errors import InputError
 from .export import write_all, write_heatmap
 from .files import check_out_file
@@ -48,6 +52,12 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    with warnings.catch_warnings(action="always", category=FutureWarning):  # old names
+        warnings.showwarning = _note
+        return _run([_today(argument) for argument in arguments])
+
+
+def _run(arguments: Sequence[str]) -> int:
     options = build_parser(arguments[0] if arguments else None).parse_args(arguments)
     try:
         with _stopped_once():
@@ -94,11 +104,13 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
     attend = commands.add_parser("attend", help="show where one patch attends, over space and time")
     _add_common(attend)
-    attend.add_argument("--frame", type=int, required=True, metavar="T", help="frame, from 0")
+    attend.add_argument("--clip-frame", type=int, required=True, metavar="N", help="frame, from 0")
     attend.add_argument("--point", type=_point, required=True, metavar="X,Y", help="pixel")
     attend.add_argument("--out", type=Path, required=True, metavar="FILE.mp4")
     attend.add_argument("--head", type=int, metavar="H", help="one head; default: mean of all")
-    attend.add_argument("--source", choices=SOURCES, help="default: what segment clusters")
+    attend.add_argument(
+        "--source", type=_source, choices=SOURCES, help="default: what segment clusters"
+    )
     attend.set_defaults(run=run_attend)
 
     for name, (module, help_text) in MORE_COMMANDS.items():
@@ -130,12 +142,12 @@ def run_segment(options: argparse.Namespace) -> int:
 
 
 def run_attend(options: argparse.Namespace) -> int:
-    """`attend CLIP --frame T --point X,Y --out FILE.mp4`."""
+    """`attend CLIP --clip-frame N --point X,Y --out FILE.mp4`."""
     clip = open_clip(options.clip)
     x, y = options.point
     _check_attend(options, clip)
-    analysis = _analyse(clip, options, also=options.frame)
-    position = int(abs(analysis.analysed - options.frame).argmin())
+    analysis = _analyse(clip, options, include_frame=options.clip_frame)
+    position = int(abs(analysis.analysed - options.clip_frame).argmin())
     row = analysis.attend(position, y, x, head=options.head, source=options.source)
     with _Bar("heatmap video") as bar:
         write_heatmap(
@@ -166,15 +178,17 @@ def _tell(notes: Iterable[str]) -> None:
 def _check_attend(options: argparse.Namespace, clip: Clip) -> None:
     """What can be known to be wrong before the costly call."""
     frames, (height, width) = len(clip.times), clip.size
-    if not 0 <= options.frame < frames:
-        raise InputError(f"There is no frame {options.frame}; the clip has 0 to {frames - 1}.")
+    if not 0 <= options.clip_frame < frames:
+        raise InputError(f"There is no frame {options.clip_frame}; the clip has 0 to {frames - 1}.")
     x, y = options.point
     if not (0 <= x <= width and 0 <= y <= height):
         raise InputError(f"The point {x:g},{y:g} lies outside the {width}×{height} picture.")
     check_out_file(options.out, ".mp4")
 
 
-def _analyse(clip: Clip, options: argparse.Namespace, *, also: int | None = None) -> Analysis:
+def _analyse(
+    clip: Clip, options: argparse.Namespace, *, include_frame: int | None = None
+) -> Analysis:
     settings = Settings(**given_settings(options))
     with _Bar("decode") as bar:
 
@@ -182,7 +196,7 @@ def _analyse(clip: Clip, options: argparse.Namespace, *, also: int | None = None
             bar.update_to(share, stage)
 
         fetch(settings, progress)
-        return analyse(clip, settings, also=also, progress=progress)
+        return analyse(clip, settings, include_frame=include_frame, progress=progress)
 
 
 class _Bar:
@@ -217,3 +231,17 @@ def _point(text: str) -> tuple[float, float]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no point; write X,Y") from None
     return x, y
+
+
+def _source(text: str) -> str:
+    return current(text, OLD_SOURCES)
+
+
+def _today(argument: str) -> str:
+    """Return an argument with an option of version 0.1 under today's name."""
+    option, equals, value = argument.partition("=")
+    return current(option, OLD_OPTIONS) + equals + value
+
+
+def _note(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"Note: {message}", file=sys.stderr)

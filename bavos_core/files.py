@@ -12,7 +12,7 @@ from .errors import InputError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary name that becomes `path` when all went well, and vanishes otherwise.
 
     Raises InputError when the file cannot be written, be it for want of room.

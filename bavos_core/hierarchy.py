@@ -25,7 +25,7 @@ _NEAREST = 8  # leaves remembered for every patch, for soft masks
 
 
 @dataclass(frozen=True)
-class Growth:
+class Hierarchy:
     """A tree, what it was grown from, and how."""
 
     tree: ClusterTree
@@ -33,13 +33,13 @@ class Growth:
     levels: np.ndarray  # (R, T, N) int32: the paper's process, level by level
 
 
-def grow(
+def build_hierarchy(
     attention: AttentionRows,
     settings: Settings,
     *,
     dtype: torch.dtype,
     progress: Progress | None = None,
-) -> Growth:
+) -> Hierarchy:
     """Cluster all rows finely, link the clusters to a tree, give each patch its nearest leaves.
 
     In exact mode the leaves are the paper's clusters at settings.tau, so that cutting the tree
@@ -61,7 +61,7 @@ def grow(
     )
     levels = np.stack(found.levels()).astype(np.int32)
     tree = build_tree(assignment, linked=found.centroids if settings.exact else None)
-    return Growth(tree, assignment, levels.reshape(-1, *assignment.labels.shape))
+    return Hierarchy(tree, assignment, levels.reshape(-1, *assignment.labels.shape))
 
 
 def build_tree(assignment: Assignment, *, linked: Tensor | None = None) -> ClusterTree:

@@ -20,13 +20,13 @@ from torch import Tensor
 from . import backbones
 from .analysis import Analysis
 from .backbones import FRAMES_AT_ONCE_ON_CPU, Backbone, Features
+from .correlator import TrainedCorrelator
 from .errors import InputError
-from .hierarchy import grow, with_instances
+from .hierarchy import build_hierarchy, with_instances
 from .instances import Looks, everywhere, instances, patch_looks
 from .roles import background
-from .settings import FRAMES_ON_CPU, FRAMES_ON_CUDA, Compute, Settings, Sources, grid_size
+from .settings import FRAMES_ON_CPU, FRAMES_ON_CUDA, AttentionSource, Compute, Settings, grid_size
 from .sources import attention_rows, check_channels, choose_source
-from .trained import TrainedBlock
 from .tree import ClusterTree
 from .video import ArrayClip, Clip, open_clip, sample_indices
 
@@ -42,14 +42,14 @@ def analyse(
     settings: Settings | None = None,
     *,
     backbone: Backbone | None = None,
-    also: int | None = None,
+    include_frame: int | None = None,
     progress: Progress | None = None,
 ) -> Analysis:
     """Find the objects of a clip: the costly call.
 
     clip: a video file, a folder or zip of frames, (F, H, W, 3) uint8 RGB, or an open clip.
     backbone: one that is loaded already; None to load the one that the settings name.
-    also: a frame that must be among the analysed ones.
+    include_frame: a frame that must be among the analysed ones.
     progress: called with a stage name and the share done; what it raises stops the work.
     Raises InputError for clips and settings that cannot be used.
     """
@@ -63,7 +63,7 @@ def analyse(
     compute = Compute.choose(settings)
     opened = _opened(clip)
     with clock.stage("decode"):
-        analysed, frames = read_sample(opened, settings, compute, also)
+        analysed, frames = read_sample(opened, settings, compute, include_frame)
         missing = min(_frames_wanted(settings, compute), len(opened.times)) - len(frames)
     with clock.stage("features"):
         backbone = backbone or backbones.load(
@@ -76,8 +76,8 @@ def analyse(
         images = backbones.to_images(frames, grid, backbone.patch)
         features, compute, memory = _encode(backbone, images, settings, compute, report)
     with clock.stage(_CLUSTERING):
-        source, block = choose_source(settings, features.channels, backbone.source)
-        found, more = _cluster(features, source, block, settings, compute, report)
+        source, correlator = choose_source(settings, features.channels, backbone.source)
+        found, more = _cluster(features, source, correlator, settings, compute, report)
     saliency = _saliency(features)
     with clock.stage(_INSTANCES):
         looks = patch_looks(frames, features.tokens, grid)
@@ -107,23 +107,23 @@ def analyse(
 
 
 def recluster(
-    analysis: Analysis, block: TrainedBlock | None, *, progress: Progress | None = None
+    analysis: Analysis, correlator: TrainedCorrelator | None, *, progress: Progress | None = None
 ) -> Analysis:
     """Find the objects anew by another correlator, from the features that are kept.
 
-    block: a trained one, such as `training.adapt` gives; None for training-free keys.
+    correlator: a trained one, such as `training.adapt` gives; None for training-free keys.
     Frames, features and everything else that does not depend on it are shared with the old
-    analysis, which stays as it is. Raises InputError for a block of another number of channels.
+    analysis, which stays as it is. Raises InputError for a correlator of another number of channels.
     """
     report = progress or _silent
     clock = _Clock(report)
     compute = Compute.choose(analysis.settings)
     features = analysis.features
     with clock.stage(_CLUSTERING):
-        if block:
-            check_channels(block, features.channels, analysis.settings.backbone, "The block")
-        source: Sources = "learned" if block else "keys"
-        found, memory = _cluster(features, source, block, analysis.settings, compute, report)
+        if correlator:
+            check_channels(correlator, features.channels, analysis.settings.backbone, "The block")
+        source: AttentionSource = "correlator" if correlator else "key-similarity"
+        found, memory = _cluster(features, source, correlator, analysis.settings, compute, report)
     with clock.stage(_INSTANCES):
         about = analysis.looks, analysis.saliency, analysis.settings
         found |= tell_apart(found["tree"], found["nearest"], *about)
@@ -225,19 +225,19 @@ def _encode_parts(
 
 def _cluster(
     features: Features,
-    source: Sources,
-    block: TrainedBlock | None,
+    source: AttentionSource,
+    correlator: TrainedCorrelator | None,
     settings: Settings,
     compute: Compute,
     report: Progress,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What `_cluster_on` gives, and a note when that took the CPU for want of GPU memory."""
     try:
-        return _cluster_on(features, source, block, settings, compute, report), ()
+        return _cluster_on(features, source, correlator, settings, compute, report), ()
     except torch.cuda.OutOfMemoryError:
         pass  # only after this are the tensors free that its traceback held
     torch.cuda.empty_cache()
-    found = _cluster_on(features, source, block, settings, _on_cpu(settings), report)
+    found = _cluster_on(features, source, correlator, settings, _on_cpu(settings), report)
     return found, (_SHORT_CLUSTERING,)
 
 
@@ -247,15 +247,15 @@ def _on_cpu(settings: Settings) -> Compute:
 
 def _cluster_on(
     features: Features,
-    source: Sources,
-    block: TrainedBlock | None,
+    source: AttentionSource,
+    correlator: TrainedCorrelator | None,
     settings: Settings,
     compute: Compute,
     report: Progress,
 ) -> dict[str, Any]:
     """The fields of an Analysis that depend on the correlator."""
-    growth = grow(
-        attention_rows(features.to(compute.device), source, block, settings),
+    growth = build_hierarchy(
+        attention_rows(features.to(compute.device), source, correlator, settings),
         settings,
         dtype=compute.dtype,
         progress=lambda share: report(_CLUSTERING, share),
@@ -264,7 +264,7 @@ def _cluster_on(
     per_patch = (frames, *features.grid, -1)
     return {
         "source": source,
-        "block": block and block.to(torch.device("cpu")),
+        "correlator": correlator and correlator.to(torch.device("cpu")),
         "tree": growth.tree,
         "nearest": assignment.index.cpu().numpy().astype(np.int32).reshape(per_patch),
         "distance": assignment.distance.cpu().numpy().astype(np.float16).reshape(per_patch),
@@ -273,14 +273,16 @@ def _cluster_on(
 
 
 def read_sample(
-    clip: Clip, settings: Settings, compute: Compute, also: int | None = None
+    clip: Clip, settings: Settings, compute: Compute, include_frame: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Frames to analyse: which they are (T,) int64, and they themselves (T, H, W, 3) uint8."""
     analysed = sample_indices(len(clip.times), _frames_wanted(settings, compute))
-    if also is not None and not 0 <= also < len(clip.times):
-        raise InputError(f"There is no frame {also}; the clip has 0 to {len(clip.times) - 1}.")
-    if also is not None:  # it takes the place of the nearest one, so the number stays
-        analysed[abs(analysed - also).argmin()] = also
+    if include_frame is not None and not 0 <= include_frame < len(clip.times):
+        raise InputError(
+            f"There is no frame {include_frame}; the clip has 0 to {len(clip.times) - 1}."
+        )
+    if include_frame is not None:  # it takes the place of the nearest one, so the number stays
+        analysed[abs(analysed - include_frame).argmin()] = include_frame
     frames = np.stack(list(clip.read(analysed.tolist())))
     return analysed[: len(frames)], frames  # a damaged tail may have cost some
 

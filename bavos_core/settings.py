@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 import torch
 
+from .compat import SOURCES as OLD_SOURCES
+from .compat import current
 from .download import FileOrUrl, file_or_url
 from .errors import InputError
 
@@ -26,8 +28,14 @@ FRAMES_ON_CUDA = 80
 GRID_PATCHES = 1152  # patches a frame when no size is given: 24×48, shaped like the clip
 
 Precision = Literal["fp32", "bf16"]
-Sources = Literal["framewise", "cross-frame", "untrained", "learned", "keys"]
-SOURCES: tuple[Sources, ...] = ("framewise", "cross-frame", "untrained", "learned", "keys")
+AttentionSource = Literal["framewise", "cross-frame", "untrained", "correlator", "key-similarity"]
+SOURCES: tuple[AttentionSource, ...] = (
+    "framewise",
+    "cross-frame",
+    "untrained",
+    "correlator",
+    "key-similarity",
+)
 
 
 SomeSettings = TypeVar("SomeSettings", bound="JsonSettings")
@@ -85,7 +93,8 @@ class EncoderSettings(JsonSettings):
 class Settings(EncoderSettings):
     """What to run and how. Every field has a default; invalid values raise InputError."""
 
-    # "auto" (what suits the backbone), "cross-frame", "keys", "untrained", or a block's file or URL
+    # "auto" (what suits the backbone), "cross-frame", "key-similarity", "untrained",
+    # or the file or URL of a trained correlator
     correlator: str = "auto"
     frames: int | None = None  # frames analysed, spread evenly; None: 24 on CPU, 80 on CUDA
     patches: int = GRID_PATCHES  # about as many a frame has, where no size is given
@@ -99,6 +108,7 @@ class Settings(EncoderSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "correlator", current(self.correlator, OLD_SOURCES))
         check(0 < self.tau < float("inf"), f"tau is {self.tau}; it must be a number above 0")
         check(self.frames is None or self.frames >= 1, f"frames is {self.frames}; give 1 or more")
         check(self.patches >= 1, f"patches is {self.patches}; give 1 or more")

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from .attention import AttentionRows, centred_unit, key_frames, perplexity_scale
 from .backbones import Features
-from .correlator import TemporalCorrelator, untrained
+from .correlator import TemporalCorrelator, TrainedCorrelator, read_correlator, untrained
 from .download import local_file
 from .errors import InputError
-from .settings import Settings, Sources
-from .trained import TrainedBlock, read_trained
+from .settings import AttentionSource, Settings
 
 
 @dataclass(frozen=True)
@@ -33,9 +32,9 @@ class Projection:
 
 
 def choose_source(
-    settings: Settings, channels: int, preferred: Sources
-) -> tuple[Sources, TrainedBlock | None]:
-    """Return the attention to cluster, and the trained block if that is its source.
+    settings: Settings, channels: int, preferred: AttentionSource
+) -> tuple[AttentionSource, TrainedCorrelator | None]:
+    """Return the attention to cluster, and the trained correlator if that is its source.
 
     preferred: the backbone's own choice, where the settings make none.
     Raise InputError for a correlator file that does not arrive or fit the backbone.
@@ -43,43 +42,47 @@ def choose_source(
     match settings.correlator:
         case "auto":
             return preferred, None
-        case "cross-frame" | "keys" | "untrained" as chosen:
+        case "cross-frame" | "key-similarity" | "untrained" as chosen:
             return chosen, None
         case file:
             path = local_file(file)
-    block = read_trained(path)
-    check_channels(block, channels, settings.backbone, path.name)
-    return "learned", block
+    correlator = read_correlator(path)
+    check_channels(correlator, channels, settings.backbone, path.name)
+    return "correlator", correlator
 
 
-def check_channels(block: TrainedBlock, channels: int, backbone: str, name: str) -> None:
-    if block.channels != channels:
+def check_channels(correlator: TrainedCorrelator, channels: int, backbone: str, name: str) -> None:
+    """Raise InputError for a correlator of other features than the backbone gives."""
+    if correlator.channels != channels:
         raise InputError(
-            f"{name} was trained on features of {block.channels} channels, and "
+            f"{name} was trained on features of {correlator.channels} channels, and "
             f"{backbone} gives {channels}; choose the backbone that it was made for."
         )
 
 
 def attention_rows(
-    features: Features, source: Sources, block: TrainedBlock | None, settings: Settings
+    features: Features,
+    source: AttentionSource,
+    correlator: TrainedCorrelator | None,
+    settings: Settings,
 ) -> AttentionRows:
     """The rows to cluster: every patch against the patches of the key frames."""
     tokens = features.tokens
-    if source == "keys":
+    if source == "key-similarity":
         found = project_keys(tokens, settings)
     elif source == "cross-frame":
         found = Projection(features.queries, features.keys, features.scale)
     else:
-        used = block or untrained(features.channels, seed=settings.seed)
+        used = correlator or untrained(features.channels, seed=settings.seed)
         found = project(used.to(tokens.device), tokens)
     chosen = key_frames(len(tokens), settings.key_every)
     return AttentionRows(found.queries, found.keys[chosen], found.scale)
 
 
-def project(block: TemporalCorrelator | TrainedBlock, tokens: Tensor) -> Projection:
+def project(correlator: TemporalCorrelator | TrainedCorrelator, tokens: Tensor) -> Projection:
     """Queries and keys of a correlator for tokens (T, N, C)."""
-    queries, keys = block.queries_keys(tokens)
-    return Projection(queries, keys, block.scale)
+    queries, keys = correlator.queries_keys(tokens)
+    return Projection(queries, keys, correlator.scale)
 
 
 def project_keys(tokens: Tensor, settings: Settings) -> Projection:

@@ -7,13 +7,13 @@ from typing import Any
 import gradio as gr
 
 from bavos_core import Edit, InputError
-from bavos_core.settings import GRID_PATCHES, SOURCES, Sources
+from bavos_core.settings import GRID_PATCHES, SOURCES, AttentionSource
 
-from . import pictures, words
+from . import images, strings
 from .edits import Edits
 from .handlers import politely
+from .images import HeatLook, ObjectsLook
 from .jobs import Jobs
-from .pictures import HeatLook, ObjectsLook
 from .presets import Preset
 
 MOST_EDITS = 256  # a split takes a tenth of a second
@@ -43,7 +43,7 @@ class Api:
         with self.jobs.cancellable(str(request.session_hash)) as stop:
             chosen, report = Preset(int(frames), int(patches)), stop.raising(lambda *_: None)
             result, overlay = self.jobs.segment(clip, backbone, chosen, report)
-        return words.as_json(result), str(overlay)
+        return strings.as_json(result), str(overlay)
 
     def cancel(self, request: gr.Request) -> None:
         """Stop what segment does for this client, which then ends with a notice."""
@@ -67,7 +67,7 @@ class Api:
         made = checked_edits(edits)
         found, segmentation = self.jobs.cut(result, int(clusters), made)
         picture = self.jobs.frame(result, int(frame), int(clusters), ObjectsLook(edits=made))
-        numbers = words.cut_as_json(found, segmentation)
+        numbers = strings.cut_as_json(found, segmentation)
         return numbers, str(self.jobs.picture_file(found, picture))
 
     @politely
@@ -90,7 +90,7 @@ class Api:
         query = (int(frame), y, x)
         look = HeatLook(checked_source(source), int(head) if head >= 0 else None)
         found, rows = self.jobs.attention(result, [query], look)
-        picture = pictures.heat_frame(found.analysis, rows, int(frame), [query], look)
+        picture = images.heat_frame(found.analysis, rows, int(frame), [query], look)
         video = self.jobs.heat_video(found, rows[0], query)
         return {"row": rows[0].tolist()}, str(self.jobs.picture_file(found, picture)), str(video)
 
@@ -110,7 +110,7 @@ class Api:
         return [str(path) for path in paths]
 
 
-def checked_source(name: str) -> Sources:
+def checked_source(name: str) -> AttentionSource:
     """Raises InputError for a source that does not exist."""
     for source in SOURCES:
         if name == source:
@@ -137,7 +137,7 @@ def add_api(jobs: Jobs, device: dict[str, Any]) -> None:
         patches = gr.Number(GRID_PATCHES, label="patches")
         frame, head = gr.Number(0, label="frame"), gr.Number(-1, label="head")
         y, x = gr.Number(0, label="y"), gr.Number(0, label="x")
-        source, edits = gr.Textbox("keys", label="source"), gr.JSON([], label="edits")
+        source, edits = gr.Textbox("key-similarity", label="source"), gr.JSON([], label="edits")
         numbers, picture = gr.JSON(label="numbers"), gr.Image(format="png", label="picture")
         video, files = gr.Video(label="video"), gr.File(file_count="multiple", label="files")
         gr.Button().click(

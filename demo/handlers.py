@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 
 from bavos_core import Analysis, Cancelled, InputError, backbones, open_clip, render
-from bavos_core.settings import Sources
+from bavos_core.settings import AttentionSource
 
-from . import pictures, words
+from . import images, strings
 from .edits import Edits
+from .images import HeatLook, ObjectsLook, Query
 from .jobs import Jobs, checked_position
-from .pictures import HeatLook, ObjectsLook, Query
 from .presets import PRESETS, usual_preset
 from .store import Result
 
@@ -60,10 +60,10 @@ def notices() -> Iterator[None]:
         raise gr.Error("Cancelled.", visible=False, print_exception=False) from stopped
     except Exception as error:
         log.exception("A handler failed")
-        raise gr.Error(words.failure(error), duration=None, print_exception=False) from error
+        raise gr.Error(strings.failure(error), duration=None, print_exception=False) from error
 
 
-def heads_of(result: Result, source: Sources) -> Any:
+def heads_of(result: Result, source: AttentionSource) -> Any:
     """The head menu of a source."""
     count = result.analysis.heads(source)
     choices = [("Mean of all", -1), *((f"Head {i}", i) for i in range(count))]
@@ -86,7 +86,7 @@ def shown(*values: Any) -> tuple[Any, ...]:
     return tuple(gr.update(value=value, visible=True) for value in values)
 
 
-def chosen_head(menu: object, analysis: Analysis, source: Sources) -> int | None:
+def chosen_head(menu: object, analysis: Analysis, source: AttentionSource) -> int | None:
     """The head that a menu value stands for; None, the mean of all, for -1.
 
     And for what is no head of this source: a question may still hold what was chosen for the source
@@ -118,13 +118,13 @@ class Handlers:
     def show_clip(self, path: str | None) -> tuple[Any, ...]:
         """Original video and a sentence about the clip."""
         if not path:
-            return None, words.limits(self.jobs.settings)
+            return None, strings.limits(self.jobs.settings)
         video, clip = self.jobs.preview(path)
-        return video, words.about(clip, self.jobs.settings)
+        return video, strings.about(clip, self.jobs.settings)
 
     def new_clip(self, path: str | None) -> tuple[Any, Any, str]:
         """Nothing of the clip before, and what to do with the new one."""
-        return None, gr.Column(visible=False), words.READY if path else words.START
+        return None, gr.Column(visible=False), strings.READY if path else strings.START
 
     def take_example(self, event: gr.SelectData, request: gr.Request) -> tuple[str, None]:
         """The clip of the example that was clicked, and no overlay yet; what runs is stopped."""
@@ -140,7 +140,7 @@ class Handlers:
         known = backbones.canonical(asked.get("backbone", "")) in backbones.names()
         backbone = backbones.canonical(asked["backbone"] if known else self.jobs.settings.backbone)
         preset = asked["preset"] if asked.get("preset") in PRESETS else usual_preset()
-        qualities = words.presets(self.jobs.pace, self.jobs.settings)
+        qualities = strings.presets(self.jobs.pace, self.jobs.settings)
         return clip, backbone, gr.Radio(qualities, value=preset)
 
     @politely
@@ -169,7 +169,7 @@ class Handlers:
 
     def qualities(self) -> Any:
         """The presets with the seconds that the last run teaches."""
-        return gr.Radio(words.presets(self.jobs.pace, self.jobs.settings))
+        return gr.Radio(strings.presets(self.jobs.pace, self.jobs.settings))
 
     def _shown(self, result: Result, video: Path) -> tuple[Any, ...]:
         """Everything that another result changes, in the order of `page.Wiring`'s `_shown`."""
@@ -177,11 +177,11 @@ class Handlers:
         last = len(analysis.frames) - 1
         cut = analysis.segment()
         parts = max(min(analysis.tree.leaves, render.MAX_PARTS), cut.clusters, 2)
-        sources = [(name, source) for source, name in words.sources(analysis)]
+        sources = [(name, source) for source, name in strings.sources(analysis)]
         return (
             result.id,
             video,
-            words.report(result, cut),
+            strings.report(result, cut),
             gr.Column(visible=True),
             gr.Slider(minimum=0, maximum=max(last, 1), value=last // 2, interactive=last > 0),
             gr.Slider(minimum=1, maximum=parts, value=cut.clusters),
@@ -195,9 +195,9 @@ class Handlers:
     def first_query(self, key: str) -> tuple[Any, ...]:
         """A point in the largest object, for a start, and nothing of the clip before."""
         analysis = self.jobs.store.get(key).analysis
-        query = pictures.telling_point(analysis, (len(analysis.frames) - 1) // 2)
+        query = images.telling_point(analysis, (len(analysis.frames) - 1) // 2)
         hidden = gr.update(value=None, visible=False)
-        return (query,), words.WEIGH, words.ADAPT, hidden, hidden, hidden, hidden
+        return (query,), strings.WEIGH, strings.ADAPT, hidden, hidden, hidden, hidden
 
     # ---- objects -------------------------------------------------------------------------------
 
@@ -221,7 +221,7 @@ class Handlers:
         # Not as components: these would be made into files here, and again when they are sent.
         if view == "compare":
             return gr.update(visible=False), gr.update(value=(original, painted), visible=True)
-        painted = pictures.marked(painted, t, queries)
+        painted = images.marked(painted, t, queries)
         return gr.update(value=painted, visible=True), gr.update(visible=False)
 
     @politely
@@ -234,18 +234,18 @@ class Handlers:
             return gr.skip(), None, None, None, no_files
         result, cut = self.jobs.cut(key, int(clusters), edits)
         analysis = result.analysis
-        thumbnails = {i: pictures.object_thumbnail(analysis, cut, i) for i in cut.present}
+        thumbnails = {i: images.object_thumbnail(analysis, cut, i) for i in cut.present}
         tree = render.hierarchy_svg(
             analysis.tree,
             cut.tau,
             cut.leaf_cluster,
             cut.background,
-            thumbnails=pictures.node_thumbnails(analysis, cut),
+            thumbnails=images.node_thumbnails(analysis, cut),
         )
-        objects = words.object_list(cut, edits, thumbnails)
+        objects = strings.object_list(cut, edits, thumbnails)
         address = str(request.headers.get("origin", ""))
-        code = words.code(result, cut, edits, address)
-        return words.report(result, cut), objects, tree, code, no_files
+        code = strings.code(result, cut, edits, address)
+        return strings.report(result, cut), objects, tree, code, no_files
 
     @politely
     def edit(self, key: str, clusters: int, edits: Edits, event: gr.EventData) -> Edits:
@@ -269,7 +269,7 @@ class Handlers:
                 divided = edits.split(cut, cluster)
                 if self.jobs.cut(key, int(clusters), divided)[1].clusters > cut.clusters:
                     return divided
-                gr.Info(words.one_part(cut.name(cluster)), duration=5, title="Not split")
+                gr.Info(strings.one_part(cut.name(cluster)), duration=5, title="Not split")
                 return edits
             case "hide":
                 return edits.hide(cut, cluster)
@@ -311,11 +311,11 @@ class Handlers:
         """The clicked point, the middle of its pixel; beside the earlier ones if they are kept."""
         x, y = event.index
         kept = queries[-MOST_QUERIES + 1 :] if keep else ()
-        return (*kept, (int(position), y + 0.5, x + 0.5)), words.WEIGH
+        return (*kept, (int(position), y + 0.5, x + 0.5)), strings.WEIGH
 
     def clear(self) -> tuple[Any, ...]:
         """No point, and no numbers of a patch."""
-        return (), words.WEIGH
+        return (), strings.WEIGH
 
     @politely
     def attend(
@@ -327,7 +327,7 @@ class Handlers:
         chosen = self._heat_look(key, *look)
         result, rows = self.jobs.attention(key, queries, chosen)
         checked_position(result, int(position))
-        return pictures.heat_frame(result.analysis, rows, int(position), queries, chosen)
+        return images.heat_frame(result.analysis, rows, int(position), queries, chosen)
 
     @politely
     def attend_over_time(
@@ -335,10 +335,10 @@ class Handlers:
     ) -> tuple[Any, str]:
         """The heatmap video of the last point, and all rows in numbers."""
         if not (key and queries):
-            return gr.update(value=None, visible=False), words.CLICK
+            return gr.update(value=None, visible=False), strings.CLICK
         result, rows = self.jobs.attention(key, queries, self._heat_look(key, *look))
         video = self.jobs.heat_video(result, rows[-1], queries[-1])
-        said = words.attention(result.analysis, rows, queries)
+        said = strings.attention(result.analysis, rows, queries)
         return gr.update(value=video, visible=True), said
 
     @politely
@@ -358,19 +358,19 @@ class Handlers:
         key: str,
         queries: tuple[Query, ...],
         position: int,
-        source: Sources,
+        source: AttentionSource,
         head: object,
         event: gr.SelectData,
     ) -> str:
         """Weight and rank of the patch that was clicked in the heatmap."""
         if not (key and queries):
-            return words.WEIGH
+            return strings.WEIGH
         look = self._heat_look(key, source, head)
         result, rows = self.jobs.attention(key, queries[-1:], look)
         (height, width), (h, w) = result.analysis.size, result.analysis.grid
         x, y = event.index
         place = min(int(y * h / height), h - 1), min(int(x * w / width), w - 1)
-        return words.patch_weight(rows[0], int(position), place)
+        return strings.patch_weight(rows[0], int(position), place)
 
     def pick_tile(self, what: str, event: gr.SelectData) -> tuple[Any, Any]:
         """A small picture that was clicked chooses its frame, or its head."""
@@ -379,12 +379,12 @@ class Handlers:
             event.index if what == "heads" else gr.skip(),
         )
 
-    def _heat_look(self, key: str, source: Sources, head: object, *rest: Any) -> HeatLook:
+    def _heat_look(self, key: str, source: AttentionSource, head: object, *rest: Any) -> HeatLook:
         analysis = self.jobs.store.get(key).analysis
         return HeatLook(source, chosen_head(head, analysis, source), *rest)
 
     @politely
-    def list_heads(self, key: str, source: Sources) -> Any:
+    def list_heads(self, key: str, source: AttentionSource) -> Any:
         """The head menu of another source."""
         return heads_of(self.jobs.store.get(key), source)
 
@@ -403,11 +403,11 @@ class Handlers:
                 losses += [(step.step, step.semantic, "semantic")]
                 losses += [(step.step, step.motion, "motion")]
                 if step.step % LOOK_EVERY == 0 or step.step in (1, step.steps):
-                    seen = pictures.learned_frame(result.analysis, step.trained, point)
-                    yield (words.learning(step), *shown(chart(losses), seen), *UNCHANGED)
-            yield (words.clustering(step), *shown(chart(losses), seen), *UNCHANGED)
+                    seen = images.learned_frame(result.analysis, step.trained, point)
+                    yield (strings.learning(step), *shown(chart(losses), seen), *UNCHANGED)
+            yield (strings.clustering(step), *shown(chart(losses), seen), *UNCHANGED)
             adapted, video = self.jobs.adapted(key, step.trained)
-        yield (words.learned(step), gr.skip(), gr.skip(), *self._shown(adapted, video))
+        yield (strings.learned(step), gr.skip(), gr.skip(), *self._shown(adapted, video))
 
     def stop(self, key: str) -> None:
         """End what learns on a result after the step that it is at."""

@@ -36,16 +36,16 @@ from bavos_core import (
     recluster,
 )
 from bavos_core.download import FileOrUrl
-from bavos_core.files import replacing
+from bavos_core.files import atomic_write
 from bavos_core.pipeline import Progress
 from bavos_core.settings import FRAMES_ON_CUDA, Compute
 from bavos_core.video import Clip, VideoWriter, playback
-from bavos_lab.training import Step, TrainedBlock, adapting, write_trained
+from bavos_lab.training import Step, TrainedCorrelator, adapting, write_correlator
 
-from . import pictures, words
+from . import images, strings
 from .edits import Edits
 from .gpu import ZERO_GPU, on_gpu
-from .pictures import HeatLook, ObjectsLook, Query, Tile
+from .images import HeatLook, ObjectsLook, Query, Tile
 from .presets import PRESETS, Pace, Preset, usual_preset
 from .settings import DemoSettings
 from .store import Result, Store
@@ -337,7 +337,7 @@ class Jobs:
         result = self.store.get(key)
         result.stop.clear()
         analysis = result.analysis
-        start = analysis.block if analysis.source == "learned" else None
+        start = analysis.correlator if analysis.source == "correlator" else None
         for step in run_adaptation(analysis.tokens, analysis.grid, steps, start):
             yield step
             if result.stop.is_set():
@@ -347,10 +347,12 @@ class Jobs:
         """End what `adapt` does for a result after the step that it is at."""
         self.store.get(key).stop.set()
 
-    def adapted(self, key: str, block: TrainedBlock) -> tuple[Result, Path]:
+    def adapted(self, key: str, block: TrainedCorrelator) -> tuple[Result, Path]:
         """A result clustered anew by another block, as a result of its own, and its overlay."""
         old = self.store.get(key)
-        notices = (*old.notices, words.ADAPTED) if words.ADAPTED not in old.notices else old.notices
+        notices = (
+            (*old.notices, strings.ADAPTED) if strings.ADAPTED not in old.notices else old.notices
+        )
         with self.store.room(old) as folder:
             analysis = run_reclustering(old.analysis, block)
             with self.store.put(analysis, folder / old.clip, notices, before=old.id) as result:
@@ -375,7 +377,7 @@ class Jobs:
         with result.cutting:
             cut = self._cuts.get((key, clusters, made))
             if cut is None:
-                cut = result.analysis.edited(*made).segment(clusters=clusters)
+                cut = result.analysis.edited(*made).segment(n_clusters=clusters)
             with self._cuts_lock:
                 self._cuts[key, clusters, made] = cut
                 self._cuts.move_to_end((key, clusters, made))
@@ -393,7 +395,7 @@ class Jobs:
         """One analysed frame with its objects painted (H, W, 3) uint8."""
         result, cut = self.cut(key, clusters, look.edits)
         checked_position(result, position)
-        return pictures.objects_frame(result.analysis, cut, position, look)
+        return images.objects_frame(result.analysis, cut, position, look)
 
     def attention(
         self, key: str, queries: Sequence[Query], look: HeatLook
@@ -410,10 +412,10 @@ class Jobs:
         checked_position(result, position)
         match what:
             case "sources":
-                return pictures.by_source(result.analysis, position, queries[-1], look)
+                return images.by_source(result.analysis, position, queries[-1], look)
             case "heads":
-                return pictures.by_head(result.analysis, position, queries[-1], look)
-        return pictures.over_time(result.analysis, rows, queries, look)
+                return images.by_head(result.analysis, position, queries[-1], look)
+        return images.over_time(result.analysis, rows, queries, look)
 
     def node(self, key: str, node: int) -> list[Tile]:
         """The patches of one node of the hierarchy over time."""
@@ -421,7 +423,7 @@ class Jobs:
         last = 2 * result.analysis.tree.leaves - 2
         if not 0 <= node <= last:
             raise InputError(f"There is no node {node}; give 0 to {last}.")
-        return pictures.node_over_time(result.analysis, node)
+        return images.node_over_time(result.analysis, node)
 
     # ---- files ---------------------------------------------------------------------------------
 
@@ -458,7 +460,7 @@ class Jobs:
         with self.store.room(result) as folder:
             path = folder / f"picture-{_digest(picture.tobytes())}.png"
             if not path.exists():
-                with replacing(path) as part:
+                with atomic_write(path) as part:
                     Image.fromarray(picture).save(part)
             return self._outgoing(path)
 
@@ -476,7 +478,7 @@ class Jobs:
         with self.store.room(result) as folder, result.writing:
             path = folder / f"levels-{position}.mp4"
             if not path.exists():
-                tiles = pictures.level_pictures(result.analysis, position)
+                tiles = images.level_pictures(result.analysis, position)
                 with VideoWriter(path, size=result.analysis.size, fps=_LEVEL_FPS) as video:
                     for picture, _ in tiles:
                         for _ in range(_LEVEL_FPS):
@@ -519,8 +521,8 @@ class Jobs:
             clip,
             progress=lambda share: report(share, "masks and video"),
         )
-        if analysis.block:
-            write_trained(folder / "correlator.safetensors", analysis.block)
+        if analysis.correlator:
+            write_correlator(folder / "correlator.safetensors", analysis.correlator)
         everything = shutil.make_archive(str(place / "bavos"), "zip", folder)
         shutil.make_archive(str(folder / "masks"), "zip", folder, "masks")
         Path(everything).replace(folder / "bavos.zip")
@@ -584,7 +586,7 @@ def _adaptation_seconds(_tokens: object, _grid: object, steps: int, _start: obje
 
 @on_gpu(_adaptation_seconds)
 def run_adaptation(
-    tokens: Tensor, grid: tuple[int, int], steps: int, start: TrainedBlock | None
+    tokens: Tensor, grid: tuple[int, int], steps: int, start: TrainedCorrelator | None
 ) -> Iterator[Step]:
     """Train on the features of one clip; each step with a copy of the block on the CPU."""
     for step in adapting(tokens, grid, steps=steps, start=start):
@@ -596,6 +598,6 @@ def _reclustering_seconds(analysis: Analysis, _block: object) -> int:
 
 
 @on_gpu(_reclustering_seconds)
-def run_reclustering(analysis: Analysis, block: TrainedBlock) -> Analysis:
+def run_reclustering(analysis: Analysis, block: TrainedCorrelator) -> Analysis:
     """Cluster the attention of another block."""
     return recluster(analysis, block)

@@ -18,7 +18,7 @@ from bavos_core import InputError, backbones
 from bavos_core.export import OPACITY
 from bavos_core.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
-from . import visitors, words
+from . import sessions, strings
 from .api import add_api
 from .edits import Edits
 from .gpu import ZERO_GPU
@@ -45,7 +45,7 @@ def launch() -> None:
         settings = DemoSettings.from_environment()
     except InputError as error:
         sys.exit(str(error))
-    jobs = Jobs(settings, examples=sorted(EXAMPLES.glob("*.mp4")), whose=visitors.session)
+    jobs = Jobs(settings, examples=sorted(EXAMPLES.glob("*.mp4")), whose=sessions.session)
     # With everything else that goes when the server ends, or when the next one starts.
     os.environ.setdefault("GRADIO_TEMP_DIR", str(jobs.store.cache))
     warm_up = threading.Thread(target=jobs.warm_up, args=(settings.backbone,), daemon=True)
@@ -127,16 +127,16 @@ def build(jobs: Jobs) -> gr.Blocks:
     """The whole page."""
     handlers = Handlers(jobs)
     with gr.Blocks(title="Bavos", analytics_enabled=False) as page:
-        gr.HTML(words.HEADER, padding=False)
+        gr.HTML(strings.HEADER, padding=False)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
                 inputs = lay_out_inputs(handlers, jobs.settings)
             with gr.Column(scale=3):
                 videos, run = lay_out_videos(), lay_out_run(handlers, jobs.settings)
-                notice = gr.Markdown(words.START, elem_id="notice")
+                notice = gr.Markdown(strings.START, elem_id="notice")
         with gr.Column(visible=False) as results:
             parts = lay_out_results(jobs.settings)
-        gr.Markdown(words.footer(jobs.settings), elem_classes="small")
+        gr.Markdown(strings.footer(jobs.settings), elem_classes="small")
         add_api(jobs, DEVICE)  # first: the names of its endpoints must not be taken
         Wiring(handlers, inputs, videos, run, notice, results, *parts).connect()
         page.unload(handlers.leave)
@@ -192,7 +192,7 @@ class Viewer:
 
     @property
     def look(self) -> list[Any]:
-        """The fields of pictures.ObjectsLook."""
+        """The fields of images.ObjectsLook."""
         return [self.background, self.opacity, self.style, self.edits]
 
 
@@ -200,7 +200,7 @@ class Viewer:
 class Attention:
     """What the clicked patches attend to, and how that is painted."""
 
-    queries: gr.State  # tuple of pictures.Query
+    queries: gr.State  # tuple of images.Query
     heat: gr.Image
     weight: gr.Markdown
     caption: gr.HTML
@@ -218,7 +218,7 @@ class Attention:
 
     @property
     def look(self) -> list[Any]:
-        """The fields of pictures.HeatLook."""
+        """The fields of images.HeatLook."""
         return [
             self.source,
             self.head,
@@ -265,7 +265,7 @@ class TakeHome:
 def lay_out_inputs(handlers: Handlers, settings: DemoSettings) -> Inputs:
     """Upload, examples, settings and the buttons."""
     clip = gr.File(label="Your clip", file_types=FILE_TYPES, height=150, elem_id="clip")
-    about = gr.Markdown(words.limits(settings), elem_classes="small")
+    about = gr.Markdown(strings.limits(settings), elem_classes="small")
     gallery = gr.Gallery(
         handlers.gallery(),
         label="Or try an example",
@@ -279,10 +279,10 @@ def lay_out_inputs(handlers: Handlers, settings: DemoSettings) -> Inputs:
     )
     with gr.Accordion("Settings", open=False):
         backbone = gr.Dropdown(
-            words.backbone_choices(),
+            strings.backbone_choices(),
             value=backbones.canonical(settings.backbone),
             label="Backbone",
-            info=words.BACKBONE,
+            info=strings.BACKBONE,
         )
     return Inputs(clip, about, gallery, backbone)
 
@@ -291,10 +291,10 @@ def lay_out_run(handlers: Handlers, settings: DemoSettings) -> Run:
     """Quality and buttons."""
     with gr.Row():
         preset = gr.Radio(
-            words.presets(handlers.jobs.pace, settings),
+            strings.presets(handlers.jobs.pace, settings),
             value=usual_preset(),
-            label=words.PRESET,
-            info=words.PRESET_INFO,
+            label=strings.PRESET,
+            info=strings.PRESET_INFO,
             elem_id="preset",
             scale=5,
         )
@@ -338,18 +338,20 @@ def lay_out_viewer() -> Viewer:
     """Time, granularity, the frame, and how it is painted."""
     key, edits = gr.State(""), gr.State(Edits())
     look: dict[str, Any] = {"interactive": False, "format": "jpeg"}
-    position = gr.Slider(0, 1, value=0, step=1, label=words.TIME, elem_id="position")
+    position = gr.Slider(0, 1, value=0, step=1, label=strings.TIME, elem_id="position")
     frame = gr.Image(
         label="Objects: click a patch", buttons=["fullscreen"], elem_id="frame", **look
     )
     compared = gr.ImageSlider(
         label="Original and objects", visible=False, buttons=[], elem_id="compare-frame", **look
     )
-    clusters = gr.Slider(1, 2, value=1, step=1, label=words.GRANULARITY, elem_id="clusters")
-    view = gr.Radio(list(words.VIEW.items()), value="objects", label="Show", elem_id="view")
-    style = gr.Radio(list(words.STYLES.items()), value="both", label="Painted as", elem_id="style")
+    clusters = gr.Slider(1, 2, value=1, step=1, label=strings.GRANULARITY, elem_id="clusters")
+    view = gr.Radio(list(strings.VIEW.items()), value="objects", label="Show", elem_id="view")
+    style = gr.Radio(
+        list(strings.STYLES.items()), value="both", label="Painted as", elem_id="style"
+    )
     with gr.Row():
-        background = gr.Checkbox(False, label=words.BACKGROUND, elem_id="background")
+        background = gr.Checkbox(False, label=strings.BACKGROUND, elem_id="background")
         opacity = gr.Slider(0, 1, value=OPACITY, step=0.05, label="Opacity", elem_id="opacity")
     return Viewer(
         key=key,
@@ -369,34 +371,34 @@ def lay_out_attention() -> Attention:
     """Heatmap, numbers, the choice of source and head, and small pictures side by side."""
     queries = gr.State(())
     heat = gr.Image(
-        label=words.HEAT,
+        label=strings.HEAT,
         interactive=False,
         format="jpeg",
         buttons=["download", "fullscreen"],
         elem_id="heat",
     )
-    weight = gr.Markdown(words.WEIGH, elem_id="weight", elem_classes="small")
-    caption = gr.HTML(words.CLICK, elem_id="caption")
+    weight = gr.Markdown(strings.WEIGH, elem_id="weight", elem_classes="small")
+    caption = gr.HTML(strings.CLICK, elem_id="caption")
     with gr.Row(equal_height=True):
-        keep = gr.Checkbox(False, label=words.KEEP, elem_id="keep")
+        keep = gr.Checkbox(False, label=strings.KEEP, elem_id="keep")
         clear = gr.Button("Clear points", size="sm", elem_id="clear")
-    gr.Markdown(words.CAVEAT, elem_classes="small")
-    source = gr.Radio([], label=words.SOURCE_LABEL, info=words.SOURCE, elem_id="source")
+    gr.Markdown(strings.CAVEAT, elem_classes="small")
+    source = gr.Radio([], label=strings.SOURCE_LABEL, info=strings.SOURCE, elem_id="source")
     # Its choices change: a question asked just before may hold one that is gone.
-    head = gr.Dropdown([], label=words.HEAD, allow_custom_value=True, elem_id="head")
+    head = gr.Dropdown([], label=strings.HEAD, allow_custom_value=True, elem_id="head")
     with gr.Accordion("How it is painted", open=False, elem_id="heat-look"):
         with gr.Row():
             colours = gr.Dropdown(
-                list(words.COLOURS), value="inferno", label="Colours", elem_id="colours"
+                list(strings.COLOURS), value="inferno", label="Colours", elem_id="colours"
             )
-            grid = gr.Checkbox(False, label=words.GRID, elem_id="grid")
+            grid = gr.Checkbox(False, label=strings.GRID, elem_id="grid")
         opacity = gr.Slider(0, 1, value=0.65, step=0.05, label="Opacity", elem_id="heat-opacity")
         percentile = gr.Slider(
             90, 100, value=99.9, step=0.1, label="Hottest colour at percentile",
             elem_id="percentile",
         )  # fmt: skip
     compare = gr.Radio(
-        list(words.COMPARE.items()), value="time", label=words.SIDE_BY_SIDE, elem_id="compare"
+        list(strings.COMPARE.items()), value="time", label=strings.SIDE_BY_SIDE, elem_id="compare"
     )
     tiles = gr.Gallery(
         columns=6, height="auto", object_fit="contain", interactive=False, allow_preview=False,
@@ -433,7 +435,7 @@ def lay_out_attention() -> Attention:
 
 def lay_out_hierarchy(objects: gr.HTML) -> Hierarchy:
     """The tree, the clicked branch over time, and the paper's levels."""
-    gr.Markdown(words.TREE, elem_classes="small")
+    gr.Markdown(strings.TREE, elem_classes="small")
     tree = gr.HTML(elem_id="tree", js_on_load=_script("tree.js"))
     node_tiles = gr.Gallery(
         columns=6, height="auto", object_fit="contain", interactive=False, visible=False,
@@ -442,7 +444,7 @@ def lay_out_hierarchy(objects: gr.HTML) -> Hierarchy:
     )  # fmt: skip
     play = gr.Button("Play the levels", elem_id="play")
     levels = gr.Video(
-        label=words.LEVELS, visible=False, autoplay=True, loop=True, interactive=False,
+        label=strings.LEVELS, visible=False, autoplay=True, loop=True, interactive=False,
         buttons=["download"], elem_id="levels",
     )  # fmt: skip
     return Hierarchy(objects, tree, node_tiles, play, levels)
@@ -450,10 +452,10 @@ def lay_out_hierarchy(objects: gr.HTML) -> Hierarchy:
 
 def lay_out_adapting(settings: DemoSettings) -> Adapting:
     """Steps and buttons; losses and attention while it learns."""
-    status = gr.Markdown(words.ADAPT, elem_id="adapt-status")
+    status = gr.Markdown(strings.ADAPT, elem_id="adapt-status")
     steps = gr.Slider(
         1, settings.max_steps, value=min(100, settings.max_steps), step=1,
-        label=words.STEPS, elem_id="steps",
+        label=strings.STEPS, elem_id="steps",
     )  # fmt: skip
     with gr.Row():
         run = gr.Button("Adapt to this clip", variant="primary", elem_id="adapt")
@@ -480,7 +482,7 @@ def lay_out_take_home() -> TakeHome:
         visible=False,
         elem_id="downloads",
     )
-    code = gr.Code(language="python", label=words.CODE, interactive=False, elem_id="code")
+    code = gr.Code(language="python", label=strings.CODE, interactive=False, elem_id="code")
     return TakeHome(prepare, downloads, code)
 
 

@@ -27,11 +27,11 @@ from sklearn.cluster import KMeans
 
 from bavos_core import Settings, backbones, render
 from bavos_core.backbones import Features
-from bavos_core.hierarchy import grow
+from bavos_core.correlator import TrainedCorrelator
+from bavos_core.hierarchy import build_hierarchy
 from bavos_core.refinement import nearest_pixels
-from bavos_core.settings import Sources
+from bavos_core.settings import AttentionSource
 from bavos_core.sources import attention_rows, choose_source
-from bavos_core.trained import TrainedBlock
 
 TAUS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 COUNTS = (4, 6, 8, 12, 16, 24, 32)  # clusters of k-means, in the columns of TAUS
@@ -48,17 +48,19 @@ def by_features(clip: Clip) -> Labels:
 def by_attention(clip: Clip, correlator: str) -> Labels:
     """The tree of one source of attention."""
     settings, source, block = source_of(clip, correlator)
-    growth = grow(
+    growth = build_hierarchy(
         attention_rows(clip.features, source, block, settings), settings, dtype=torch.bfloat16
     )
     leaf = growth.assignment.labels.flatten().numpy()
     return lambda tau: growth.tree.cut(tau)[leaf]
 
 
-def source_of(clip: Clip, correlator: str) -> tuple[Settings, Sources, TrainedBlock | None]:
+def source_of(
+    clip: Clip, correlator: str
+) -> tuple[Settings, AttentionSource, TrainedCorrelator | None]:
     """What an option of --correlator means for a clip."""
     settings = Settings(size=clip.settings.size, correlator=correlator)
-    return settings, *choose_source(settings, clip.features.channels, "keys")
+    return settings, *choose_source(settings, clip.features.channels, "key-similarity")
 
 
 # ---- pictures -----------------------------------------------------------------------------------
@@ -152,7 +154,7 @@ def main() -> None:
     backbone = backbones.load(
         options.backbone, weights=options.weights, layer=None, device=torch.device("cpu")
     )
-    correlators = ("keys", "untrained", *options.correlator)
+    correlators = ("key-similarity", "untrained", *options.correlator)
     scores: dict[str, list[list[float]]] = {}
     sheets = []
     for name in SEQUENCES:

@@ -34,7 +34,7 @@ from bavos_core.attention import AttentionRows, centred_unit, key_frames
 from bavos_core.backbones.vit import ViTBackbone
 from bavos_core.clustering import assign, find_clusters
 from bavos_core.distances import LogRows, self_distances
-from bavos_core.hierarchy import Growth, grow
+from bavos_core.hierarchy import Hierarchy, build_hierarchy
 from bavos_core.settings import Compute, grid_size
 from bavos_core.sources import attention_rows, project_keys
 from bavos_lab.benchmark.machine import machine
@@ -59,7 +59,7 @@ class Clip:
     def attention(self, scale: float | None = None) -> AttentionRows:
         """Training-free attention, at the clip's own temperature or a fixed one."""
         if scale is None:
-            return attention_rows(self.features, "keys", None, self.settings)
+            return attention_rows(self.features, "key-similarity", None, self.settings)
         unit = centred_unit(self.features.tokens)
         keys = unit[key_frames(len(unit), self.settings.key_every)]
         return AttentionRows(unit, keys, scale)
@@ -79,13 +79,13 @@ def by_paper(clip: Clip, dtype: torch.dtype) -> Callable[[float], np.ndarray]:
     return labels
 
 
-def by_tree(growth: Growth) -> Callable[[float], np.ndarray]:
+def by_tree(growth: Hierarchy) -> Callable[[float], np.ndarray]:
     """Labels by cutting one tree."""
     leaf = growth.assignment.labels.flatten().numpy()
     return lambda tau: growth.tree.cut(tau)[leaf]
 
 
-def by_linkage(growth: Growth, method: str) -> Callable[[float], np.ndarray]:
+def by_linkage(growth: Hierarchy, method: str) -> Callable[[float], np.ndarray]:
     """Labels by another linkage of the same leaves, each leaf counting once."""
     leaf = growth.assignment.labels.flatten().numpy()
     distances = self_distances(LogRows.of(growth.assignment.mean_rows)).double().numpy()
@@ -97,11 +97,11 @@ def by_linkage(growth: Growth, method: str) -> Callable[[float], np.ndarray]:
 
 def ways(clip: Clip) -> Iterator[tuple[str, Callable[[float], np.ndarray]]]:
     """Every way to labels that is compared; the first two are exact."""
-    exact = grow(clip.attention(), Settings(), dtype=torch.float32)
+    exact = build_hierarchy(clip.attention(), Settings(), dtype=torch.float32)
     yield "paper, exact", by_paper(clip, torch.float32)
     yield "tree, exact", by_tree(exact)
     yield "paper, fast", by_paper(clip, torch.bfloat16)
-    yield "tree, fast", by_tree(grow(clip.attention(), Settings(), dtype=torch.bfloat16))
+    yield "tree, fast", by_tree(build_hierarchy(clip.attention(), Settings(), dtype=torch.bfloat16))
     for method in LINKAGES:
         yield f"unweighted {method}, exact", by_linkage(exact, method)
 
@@ -141,7 +141,7 @@ def temperature(models: dict[str, tuple[backbones.Backbone, Settings]], root: Pa
             clip = Clip(backbone, settings, root, sequence_name)
             counts = []
             for kind, scale in (("fixed", FIXED_SCALE), ("own", None)):
-                tree = grow(clip.attention(scale), Settings(), dtype=torch.float32).tree
+                tree = build_hierarchy(clip.attention(scale), Settings(), dtype=torch.float32).tree
                 counts.append(tree.clusters_at(1.0))
                 spread[kind].append(counts[-1])
             cells.append(f"{counts[0]} → {counts[1]}")
@@ -167,7 +167,7 @@ import numpy as np
 import torch
 from bavos_core.analysis import attention_rows
 from bavos_core.backbones import Features
-from bavos_core.hierarchy import grow
+from bavos_core.hierarchy import build_hierarchy
 from bavos_core.settings import Settings
 torch.set_grad_enabled(False)
 for line in sys.stdin:
@@ -178,7 +178,7 @@ for line in sys.stdin:
     features = Features(queries, keys, tuple(about["grid"]), about["framewise_scale"])
     rows = attention_rows(features, source, None, Settings())
     start = time.perf_counter()
-    grow(rows, Settings(), dtype=getattr(torch, dtype))
+    build_hierarchy(rows, Settings(), dtype=getattr(torch, dtype))
     print(json.dumps([time.perf_counter() - start, rows.heads]), flush=True)
 """
 

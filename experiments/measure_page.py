@@ -29,7 +29,7 @@ from demo.presets import PRESETS
 from demo.settings import DemoSettings
 
 LOOK = (False, 0.55, "both", Edits())  # background, opacity, style, edits
-HEAT = ("keys", -1, "inferno", 0.65, 99.9, False)
+HEAT = ("key-similarity", -1, "inferno", 0.65, 99.9, False)
 WHERE = (0.3, 0.4), (0.5, 0.5), (0.7, 0.6), (0.2, 0.8), (0.9, 0.1)  # shares of height and width
 
 

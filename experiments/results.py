@@ -117,11 +117,14 @@ def tables(options: argparse.Namespace) -> dict[str, list[Line]]:
         return found
     base = Settings(
         backbone="vit_tiny_patch16_224", weights=options.weights, size=(384, 768),
-        correlator="keys",
+        correlator="key-similarity",
     )  # fmt: skip
-    sources = [Line("keys", base), Line("untrained", replace(base, correlator="untrained"))]
+    sources = [
+        Line("key-similarity", base),
+        Line("untrained", replace(base, correlator="untrained")),
+    ]
     if options.correlator:
-        sources.append(Line("learned", replace(base, correlator=str(options.correlator))))
+        sources.append(Line("correlator", replace(base, correlator=str(options.correlator))))
     return {
         "backbones": [*found["backbones"], Line("stand-in ViT-Ti/16, keys", base)],
         "masks": [

@@ -14,7 +14,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from bavos_core import Settings, analyse
-from demo.pictures import ObjectsLook, objects_frame
+from demo.images import ObjectsLook, objects_frame
 
 FRAMES = (0.2, 0.5, 0.8)  # shown, as shares of a clip
 WIDTH = 300  # pixels of a picture

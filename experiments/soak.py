@@ -40,12 +40,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bavos_core.video import VideoWriter  # noqa: E402
-from demo import words  # noqa: E402
+from demo import strings  # noqa: E402
 
 CLIPS = 4
 FRAMES, PATCHES = 4, 100
 NOT_MINE = "There is no such result (any more); press Segment again."
-UNCLEAR = words.failure(Exception())
+UNCLEAR = strings.failure(Exception())
 
 
 # ---- clips and what they give ------------------------------------------------------------------
@@ -93,7 +93,7 @@ def ask(client: Client, clip: Path) -> tuple[str, str]:
 LOOKS: dict[str, Callable[[Client, str], str]] = {
     "cut": lambda client, result: _cut(*client.predict(result, 3, 1, api_name="/cut")),
     "attend": lambda client, result: _attend(
-        *client.predict(result, 1, 40, 60, -1, "keys", api_name="/attend")
+        *client.predict(result, 1, 40, 60, -1, "key-similarity", api_name="/attend")
     ),
     "export": lambda client, result: fingerprint(client.predict(result, 3, api_name="/export")[0]),
 }

@@ -18,7 +18,7 @@ from bavos_core.cli import MORE_COMMANDS, build_parser
 from bavos_lab.evaluation.predictions import Pipeline
 from bavos_lab.evaluation.report import as_markdown
 from bavos_lab.evaluation.runner import Run
-from demo import words
+from demo import strings
 from demo.api import Api
 from demo.edits import Edits
 from demo.store import Result, Store
@@ -161,23 +161,23 @@ def result(analysis, tmp_path) -> Iterator[Result]:
 
 
 def test_the_choice_of_backbones_on_the_page_says_it() -> None:
-    labels = {name: label for label, name in words.backbone_choices()}
+    labels = {name: label for label, name in strings.backbone_choices()}
     assert labels[NAME] == f"{NAME} ({LABELS})"
-    assert LABELS in words.BACKBONE
+    assert LABELS in strings.BACKBONE
 
 
 def test_the_report_and_the_code_on_the_page_say_it(result) -> None:
     cut = result.analysis.segment()
-    assert f"{NAME} ({LABELS})" in words.report(result, cut)
-    assert f"{NAME} ({LABELS})" in words.code(result, cut, Edits(), "")
+    assert f"{NAME} ({LABELS})" in strings.report(result, cut)
+    assert f"{NAME} ({LABELS})" in strings.code(result, cut, Edits(), "")
 
 
 def test_the_notices_on_the_page_and_in_its_api_say_it(result) -> None:
     noticed = replace(result, notices=result.analysis.notes)
-    assert f"⚠ The bundled backbone is DINOv2 ViT-S/14 {LABELS}" in words.report(
+    assert f"⚠ The bundled backbone is DINOv2 ViT-S/14 {LABELS}" in strings.report(
         noticed, result.analysis.segment()
     )
-    summary = words.as_json(noticed)
+    summary = strings.as_json(noticed)
     assert summary["backbone"] == NAME
     assert any(LABELS in notice for notice in summary["notices"])
 

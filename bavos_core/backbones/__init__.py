@@ -15,7 +15,7 @@ from torch import nn
 
 from ..download import FileOrUrl, local_file
 from ..errors import BackboneUnavailable, InputError
-from ..settings import Sources
+from ..settings import AttentionSource
 from . import hub
 from .base import FRAMES_AT_ONCE_ON_CPU, Backbone, Features, to_images
 from .bundled import bundled_vit
@@ -64,7 +64,7 @@ class _ViT:
     layer: int | None = None  # block whose keys are used; None: the last
     mean: tuple[float, ...] | None = None  # of the input; None: what timm says
     std: tuple[float, ...] | None = None
-    source: Sources = "keys"  # of the attention that does best (docs/results.md)
+    source: AttentionSource = "key-similarity"  # of the attention that does best (docs/results.md)
 
 
 def _dino(name: str) -> _ViT:

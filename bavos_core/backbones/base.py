@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..settings import Compute, Sources
+from ..settings import AttentionSource, Compute
 
 FRAMES_AT_ONCE_ON_CPU = 4  # larger batches only cost memory, and a wish to stop is heard later
 
@@ -67,7 +67,7 @@ class Backbone(Protocol):
         """Side of one patch in pixels."""
 
     @property
-    def source(self) -> Sources:
+    def source(self) -> AttentionSource:
         """The source of attention that is clustered unless the settings name one."""
 
     @property

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..settings import Compute, Sources
+from ..settings import AttentionSource, Compute
 from .base import Features
 
 _ORIENTATIONS = 8
@@ -33,7 +33,7 @@ class Descriptors:
     """A backbone without weights and without labels, for a quick look and for tests."""
 
     patch: int = 8
-    source: Sources = "keys"
+    source: AttentionSource = "key-similarity"
     framewise: bool = False
     note: str = (
         "The descriptors are made by hand and have learned nothing; "

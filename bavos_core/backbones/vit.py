@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..settings import Compute, Sources
+from ..settings import AttentionSource, Compute
 from .base import FRAMES_AT_ONCE_ON_CPU, Features
-from .plain_attention import PlainAttention, pays_off
+from .eager_attention import EagerAttention, pays_off
 
 # The reference normalises frames with these (Kinetics statistics), not with DINO's own.
 REFERENCE_MEAN = (0.43216, 0.394666, 0.37645)
@@ -49,7 +49,7 @@ class ViTBackbone:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     note: str = ""
-    source: Sources = "keys"
+    source: AttentionSource = "key-similarity"
     framewise: bool = True
 
     def to(self, device: torch.device | None) -> ViTBackbone:
@@ -84,7 +84,7 @@ class ViTBackbone:
         low = torch.autocast(
             compute.device.type, torch.bfloat16, enabled=compute.precision == "bf16"
         )
-        with low, PlainAttention() if pays_off(compute) else nullcontext():
+        with low, EagerAttention() if pays_off(compute) else nullcontext():
             tokens, rope = self.embed(self.normalise(images.to(compute.device)))
             tokens = run_blocks(self.blocks[: self.layer], tokens, rope)
             queries, keys = queries_keys(self.blocks[self.layer], tokens)

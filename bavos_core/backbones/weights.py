@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..files import replacing, weights_format
+from ..files import atomic_write, weights_format
 
 _PREFIXES = ("module.", "backbone.", "encoder.")
 _CORRELATOR = "temporal_transformer.0."
@@ -101,7 +101,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file under another name first, so that no half file is ever found."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(save(whole, metadata=dict(metadata)))  # readable like any other file
 
 

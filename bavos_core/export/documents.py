@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import render
 from ..analysis import Analysis
-from ..files import replacing
+from ..files import atomic_write
 from ..segmentation import Segmentation
 from .masks import MAX_PNG_CLUSTERS, png_values
 
@@ -44,7 +44,7 @@ def masks_document(
 
 def write_labels(path: Path, analysis: Analysis, segmentation: Segmentation) -> None:
     """Patch labels and what they refer to, as NPZ."""
-    with replacing(path) as part, part.open("wb") as file:
+    with atomic_write(path) as part, part.open("wb") as file:
         np.savez_compressed(
             file,
             labels=segmentation.labels.astype(np.int32),  # (T, h, w)
@@ -112,9 +112,9 @@ def _attention_per_key_frame(analysis: Analysis) -> np.ndarray:
 
 def write_hierarchy(folder: Path, analysis: Analysis, segmentation: Segmentation) -> None:
     """hierarchy.json and hierarchy.svg."""
-    with replacing(folder / "hierarchy.json") as part:
+    with atomic_write(folder / "hierarchy.json") as part:
         part.write_text(json.dumps(hierarchy_document(analysis, segmentation)))
-    with replacing(folder / "hierarchy.svg") as part:
+    with atomic_write(folder / "hierarchy.svg") as part:
         svg = render.hierarchy_svg(
             analysis.tree, segmentation.tau, segmentation.leaf_cluster, segmentation.background
         )

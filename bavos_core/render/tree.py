@@ -92,7 +92,7 @@ def _thumbnails(
     """Small pictures of nodes at their places, without those that would cover one before."""
     wide, high = 44, 32
     shown: list[tuple[float, float]] = []
-    images = []
+    drawn = []
     for node, address in pictures.items():
         if node not in spots:
             continue
@@ -101,11 +101,11 @@ def _thumbnails(
         if any(abs(x - left) < wide + 2 and abs(y - top) < high + 2 for left, top in shown):
             continue
         shown.append((x, y))
-        images.append(
+        drawn.append(
             f'<image data-node="{node}" x="{x:.1f}" y="{y:.1f}" width="{wide}" height="{high}" '
             f'preserveAspectRatio="xMidYMid slice" href="{address}"/>'
         )
-    return "".join(images)
+    return "".join(drawn)
 
 
 def _branch_colour(cluster: int, background: np.ndarray) -> str:

@@ -15,7 +15,7 @@ from ..errors import InputError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".gif", ".avi")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-PICTURES_FPS = 24.0  # playing speed of a folder or zip of frames, as in DAVIS
+IMAGES_FPS = 24.0  # playing speed of a folder or zip of frames, as in DAVIS
 
 
 class Clip(Protocol):
@@ -51,7 +51,7 @@ class ArrayClip:
     name: str = "clip"
 
     @classmethod
-    def of(cls, frames: np.ndarray, *, fps: float = PICTURES_FPS) -> ArrayClip:
+    def of(cls, frames: np.ndarray, *, fps: float = IMAGES_FPS) -> ArrayClip:
         """Raises InputError for anything but (F ≥ 1, H, W, 3) uint8."""
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not frames.size:
             raise InputError(
@@ -91,4 +91,5 @@ def shortened(name: str) -> str:
 
 
 def numbered(count: int) -> tuple[str, ...]:
+    """Return names for frames that have none."""
     return tuple(f"{i:05d}" for i in range(count))

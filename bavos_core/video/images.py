@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..errors import InputError
-from .clip import IMAGE_SUFFIXES, PICTURES_FPS, shortened, shrunk
+from .clip import IMAGE_SUFFIXES, IMAGES_FPS, shortened, shrunk
 from .limits import MIB, Limits, check_frames, check_limit, check_pixels, check_seconds
 
 # What a picture may be, whatever its name says. Pillow knows others that start further programs.
@@ -42,7 +42,7 @@ Reader = Callable[[int], bytes]  # the bytes of a picture, by its number
 
 
 @dataclass(frozen=True)
-class PictureFiles:
+class ImageFiles:
     """Pictures that are files."""
 
     paths: Sequence[Path]
@@ -67,14 +67,14 @@ class _Zip:
             yield lambda index: archive.read(self.entries[index])
 
 
-class PictureClip:
+class ImageClip:
     """A clip made of separate pictures, each read when it is needed."""
 
     def __init__(
         self,
         name: str,
         names: tuple[str, ...],
-        source: PictureFiles | _Zip,
+        source: ImageFiles | _Zip,
         max_side: int | None = None,
         limits: Limits | None = None,
     ):
@@ -86,7 +86,7 @@ class PictureClip:
         if len(os.fsencode(longest)) > _LONGEST_NAME:
             raise InputError(f"Frame {shortened(longest)!r} of {name!r} has too long a name.")
         self._limits = limits or Limits()
-        self.times = np.arange(len(names)) / PICTURES_FPS
+        self.times = np.arange(len(names)) / IMAGES_FPS
         check_frames(name, len(names), self._limits)
         check_seconds(name, self.times, self._limits)
         self.name = name
@@ -99,7 +99,7 @@ class PictureClip:
     @classmethod
     def from_folder(
         cls, folder: Path, max_side: int | None = None, limits: Limits | None = None
-    ) -> PictureClip:
+    ) -> ImageClip:
         """All pictures of a folder, in natural order of their names."""
         limits = limits or Limits()
         files = [
@@ -122,14 +122,14 @@ class PictureClip:
         files: Sequence[Path],
         max_side: int | None = None,
         limits: Limits | None = None,
-    ) -> PictureClip:
+    ) -> ImageClip:
         """One picture file a frame, in the order given."""
-        return cls(name, names, PictureFiles(files), max_side, limits)
+        return cls(name, names, ImageFiles(files), max_side, limits)
 
     @classmethod
     def from_zip(
         cls, path: Path, max_side: int | None = None, limits: Limits | None = None
-    ) -> PictureClip:
+    ) -> ImageClip:
         """All pictures of a zip, whatever folder they are in; nothing is extracted to disk."""
         limits = limits or Limits()
         entries = [e for e in _zip_entries(path, limits) if _is_picture(e)]
@@ -162,10 +162,10 @@ class PictureClip:
 
     def _picture(self, read: Reader, index: int) -> np.ndarray:
         what = f"Frame {self.frame_names[index]!r} of {self.name!r}"
-        return decode_picture(lambda: read(index), what, self._limits)
+        return decode_image(lambda: read(index), what, self._limits)
 
 
-def decode_picture(read: Callable[[], bytes], what: str, limits: Limits) -> np.ndarray:
+def decode_image(read: Callable[[], bytes], what: str, limits: Limits) -> np.ndarray:
     """A picture (H, W, 3) uint8 RGB, upright, from what `read` gives.
 
     what: how a message calls it. Raises InputError for all that is no picture within the limits.

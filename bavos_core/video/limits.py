@@ -41,6 +41,7 @@ def _number(value: float) -> str:
 
 
 def check_pixels(name: str, size: tuple[int, int], limits: Limits) -> None:
+    """Raise InputError for a frame (H, W) of too many pixels."""
     if size[0] * size[1] > limits.pixels:
         raise InputError(
             f"{name} is {size[1]}×{size[0]}, more than the {limits.pixels / 1e6:g} million "
@@ -49,8 +50,10 @@ def check_pixels(name: str, size: tuple[int, int], limits: Limits) -> None:
 
 
 def check_frames(name: str, frames: int, limits: Limits) -> None:
+    """Raise InputError for too many frames."""
     check_limit(name, "has", frames, "frames", limits.frames, "give a shorter clip")
 
 
 def check_seconds(name: str, times: np.ndarray, limits: Limits) -> None:
+    """Raise InputError for a clip that lasts too long; times (F,) in seconds."""
     check_limit(name, "lasts", float(times[-1]), "s", limits.seconds, "cut it")

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import InputError
 from .clip import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Clip, shortened
 from .decoding import VideoClip
-from .images import PictureClip, PictureFiles
+from .images import ImageClip, ImageFiles
 from .limits import MIB, Limits, check_limit
 
 
@@ -36,7 +36,7 @@ def open_clip(
 def _opened(path: Path, max_side: int | None, limits: Limits) -> Clip:
     suffix = path.suffix.lower()
     if path.is_dir():
-        return PictureClip.from_folder(path, max_side, limits)
+        return ImageClip.from_folder(path, max_side, limits)
     if not path.is_file():
         raise InputError(f"There is no file or folder {path.name!r}; check the path.")
     size = path.stat().st_size
@@ -49,7 +49,7 @@ def _opened(path: Path, max_side: int | None, limits: Limits) -> Clip:
         )
     check_limit(path.name, "has", size / MIB, "MiB", limits.file_mib, "give a shorter clip")
     if suffix == ".zip":
-        return PictureClip.from_zip(path, max_side, limits)
+        return ImageClip.from_zip(path, max_side, limits)
     if suffix in IMAGE_SUFFIXES:
-        return PictureClip(path.name, (path.stem,), PictureFiles([path]), max_side, limits)
+        return ImageClip(path.name, (path.stem,), ImageFiles([path]), max_side, limits)
     return VideoClip(path, max_side, limits)

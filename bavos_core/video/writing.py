@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import part_of
-from .clip import PICTURES_FPS
+from .clip import IMAGES_FPS
 from .ffmpeg import Encoder
 
 MAX_FPS = 120.0  # browsers drop frames above this; such clips are written at 60
@@ -21,7 +21,7 @@ def playback(times: np.ndarray) -> tuple[float, np.ndarray]:
     encoder carry no times.
     """
     if len(times) < 2 or times[-1] <= 0:
-        return PICTURES_FPS, np.arange(len(times))
+        return IMAGES_FPS, np.arange(len(times))
     gaps = np.diff(times)
     fps = (len(times) - 1) / times[-1]
     if fps <= MAX_FPS + 1e-6 and np.abs(gaps - 1 / fps).max() < 0.6 / fps:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bavos_core.files import replacing
+from bavos_core.files import atomic_write
 
 from .runs import METHODS, Case
 
@@ -56,5 +56,5 @@ def _size(run: dict[str, Any]) -> tuple[Any, ...]:
 
 def write_document(path: Path, document: dict[str, Any]) -> None:
     """The document as JSON; complete or not there."""
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(document, indent=1))

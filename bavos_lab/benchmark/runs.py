@@ -21,12 +21,12 @@ from torch import Tensor
 
 from bavos_core.attention import AttentionRows
 from bavos_core.clustering import assign, find_clusters
-from bavos_core.hierarchy import grow
+from bavos_core.hierarchy import build_hierarchy
 from bavos_core.settings import WINDOW, Settings
 
 from ..partitions import adjusted_rand_index
 from .machine import machine
-from .plain import plain_centroids, plain_labels
+from .naive import naive_centroids, naive_labels
 from .scene import HEADS, scene
 
 Method = Literal["plain", "exact", "fast", "tree"]
@@ -182,9 +182,9 @@ def measure(case: Case, method: Method, device: str = "cpu") -> tuple[Run, np.nd
 
 def _plain(attention: AttentionRows, stages: _Stages) -> tuple[Tensor, int]:
     with stages("find clusters"):
-        centroids = plain_centroids(attention, TAU)
+        centroids = naive_centroids(attention, TAU)
     with stages("assign"):
-        labels = plain_labels(attention, centroids)
+        labels = naive_labels(attention, centroids)
     return labels, len(centroids)
 
 
@@ -201,7 +201,7 @@ def _paper(dtype: torch.dtype) -> Callable[[AttentionRows, _Stages], tuple[Tenso
 
 def _tree(attention: AttentionRows, stages: _Stages) -> tuple[Tensor, int]:
     with stages("grow"):
-        growth = grow(attention, Settings(), dtype=torch.bfloat16)
+        growth = build_hierarchy(attention, Settings(), dtype=torch.bfloat16)
     with stages("cut"):
         cut = growth.tree.cut(TAU)
     labels = torch.from_numpy(cut)[growth.assignment.labels.flatten().cpu()]

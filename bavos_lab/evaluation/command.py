@@ -14,7 +14,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from bavos_core.errors import InputError
-from bavos_core.files import replacing
+from bavos_core.files import atomic_write
 from bavos_core.options import add_settings, fetch, given_settings, with_known_backbone
 from bavos_core.settings import Settings, check
 
@@ -97,7 +97,7 @@ def write_report(run: Run, results: list[dict[str, Any]], gallery: int) -> str:
             ("totals.csv", as_csv(totals)),
             ("results.md", as_markdown(run, rows, names)),
         ):
-            with replacing(run.out / name) as part:
+            with atomic_write(run.out / name) as part:
                 part.write_text(text, encoding="utf-8")
     return as_table(totals)
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from bavos_core import render
 from bavos_core.backbones import describe
-from bavos_core.files import replacing
+from bavos_core.files import atomic_write
 
 from .predictions import read_predictions
 from .protocols import MAX_PROPOSALS, object_masks
@@ -187,7 +187,7 @@ def write_gallery(run: Run, results: Sequence[dict[str, Any]], count: int) -> li
     for place, result in enumerate(order, 1):
         names.append(f"{place:02d}-{result['sequence']}.jpg")
         sheet = failure_sheet(run, by_name[result["sequence"]], result)
-        with replacing(folder / names[-1]) as part:
+        with atomic_write(folder / names[-1]) as part:
             sheet.save(part, "JPEG", quality=88)
     return names
 

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from bavos_core import __version__
 from bavos_core.errors import InputError
-from bavos_core.files import replacing
+from bavos_core.files import atomic_write
 from bavos_core.settings import check
 
 from .metrics import statistics
@@ -167,7 +167,7 @@ def _mean(rows: list[dict[str, float]], name: str) -> float:
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(document))
 
 

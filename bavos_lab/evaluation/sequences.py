@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from bavos_core.errors import InputError
-from bavos_core.video import PictureClip
+from bavos_core.video import ImageClip
 
 VOID = 255  # in palette files: pixels that are not scored
 
@@ -67,9 +67,9 @@ class VideoSequence:
             objects = [number for number in objects if number <= last]
         return Truth(self.scored, tuple(objects), annotations)
 
-    def clip(self) -> PictureClip:
+    def clip(self) -> ImageClip:
         """The frames as a clip. Raises InputError for frames that cannot be read."""
-        return PictureClip.from_files(self.name, self.frame_names, self.frame_paths)
+        return ImageClip.from_files(self.name, self.frame_names, self.frame_paths)
 
     def _annotation(self, index: int) -> Annotation:
         read = self.annotations[index]

@@ -1,6 +1,6 @@
 """Training the temporal correlator (paper, section 3.2 and training details)."""
 
-from bavos_core.trained import TrainedBlock, read_trained, write_trained
+from bavos_core.correlator import TrainedCorrelator, read_correlator, write_correlator
 
 from .adapt import ADAPT, adapt, adapting
 from .data import TrainingData, load_clips
@@ -12,12 +12,12 @@ __all__ = [
     "Step",
     "TrainResult",
     "TrainSettings",
-    "TrainedBlock",
+    "TrainedCorrelator",
     "TrainingData",
     "adapt",
     "adapting",
     "load_clips",
-    "read_trained",
+    "read_correlator",
     "train",
-    "write_trained",
+    "write_correlator",
 ]

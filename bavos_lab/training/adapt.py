@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from bavos_core.correlator import TrainedCorrelator
 from bavos_core.errors import InputError
-from bavos_core.trained import TrainedBlock
 
 from .data import CachedClip
 from .learner import Learner
@@ -30,7 +30,7 @@ def adapt(
     *,
     steps: int | None = None,
     settings: TrainSettings = ADAPT,
-    start: TrainedBlock | None = None,
+    start: TrainedCorrelator | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train on the features of one clip for some steps; nothing is written.
@@ -54,7 +54,7 @@ def adapting(
     *,
     steps: int | None = None,
     settings: TrainSettings = ADAPT,
-    start: TrainedBlock | None = None,
+    start: TrainedCorrelator | None = None,
 ) -> Iterator[Step]:
     """`adapt` as an iterator, for who wants to look at the block while it learns.
 
@@ -69,7 +69,7 @@ def _learner(
     grid: tuple[int, int],
     steps: int | None,
     settings: TrainSettings,
-    start: TrainedBlock | None,
+    start: TrainedCorrelator | None,
 ) -> tuple[Learner, CachedClip]:
     settings = settings if steps is None else replace(settings, steps=steps)
     _check(tokens, grid, settings, start)
@@ -78,7 +78,7 @@ def _learner(
 
 
 def _check(
-    tokens: Tensor, grid: tuple[int, int], settings: TrainSettings, start: TrainedBlock | None
+    tokens: Tensor, grid: tuple[int, int], settings: TrainSettings, start: TrainedCorrelator | None
 ) -> None:
     if tokens.ndim != 3 or tokens.shape[1] != grid[0] * grid[1] or tokens.shape[1] < 2:
         raise InputError(

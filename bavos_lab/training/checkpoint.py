@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from bavos_core.backbones.weights import read_metadata, read_tensors, write_tensors
-from bavos_core.correlator import TemporalCorrelator
+from bavos_core.correlator import TemporalCorrelator, TrainedCorrelator
 from bavos_core.errors import InputError
-from bavos_core.trained import TrainedBlock
 
 from .blocks import new_block
 from .data import TrainingData
@@ -90,7 +89,7 @@ def _restored(path: Path, settings: TrainSettings, state: Mapping[str, Any]) -> 
     check_whole(tensors, _wanted(block, with_best="best_step" in state), path.name)
     block.load_state_dict(_below("block.", tensors))
     learner = Learner(
-        TrainedBlock(block, tensors["features.mean"], tensors["features.std"]), settings
+        TrainedCorrelator(block, tensors["features.mean"], tensors["features.std"]), settings
     )
     restore_moments(learner.block, learner.optimiser, tensors, state["step"])
     learner.step, learner.seconds = state["step"], state["seconds"]

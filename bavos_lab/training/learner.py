@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bavos_core.correlator import TemporalCorrelator
+from bavos_core.correlator import TemporalCorrelator, TrainedCorrelator
 from bavos_core.errors import InputError
 from bavos_core.settings import Compute
-from bavos_core.trained import TrainedBlock
 
 from .data import TrainingClip, draw_sample, sample_generator
 from .forward import block_losses
@@ -48,7 +47,7 @@ class Best:
 class Learner:
     """All that changes during training: the block, the optimiser, the step, the best so far."""
 
-    def __init__(self, trained: TrainedBlock, settings: TrainSettings):
+    def __init__(self, trained: TrainedCorrelator, settings: TrainSettings):
         compute = Compute.choose(settings.analysis)
         self.settings = settings
         self.device = compute.device

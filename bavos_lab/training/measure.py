@@ -25,8 +25,8 @@ from torch.nn import functional as F
 
 from bavos_core.attention import AttentionRows
 from bavos_core.clustering import assign, find_clusters
+from bavos_core.correlator import TrainedCorrelator
 from bavos_core.settings import PAPER_TAU
-from bavos_core.trained import TrainedBlock
 
 from .data import TrainingClip
 
@@ -59,7 +59,7 @@ def held_out_windows(clips: Sequence[TrainingClip], gap: int) -> list[Tensor]:
     return windows
 
 
-def measure(trained: TrainedBlock, windows: Sequence[Tensor]) -> Measure:
+def measure(trained: TrainedCorrelator, windows: Sequence[Tensor]) -> Measure:
     """The measure on windows (T, N, C) of features, at least one; deterministic."""
     seen = [_measure_window(trained, window.to(trained.mean.device)) for window in windows]
     clusters, steady = (np.array(values) for values in zip(*seen, strict=True))  # (windows, τ)
@@ -67,7 +67,7 @@ def measure(trained: TrainedBlock, windows: Sequence[Tensor]) -> Measure:
     return Measure(float(scores.mean()), float(clusters[:, 0].mean()), float(steady.mean()))
 
 
-def _measure_window(trained: TrainedBlock, tokens: Tensor) -> tuple[list[int], list[float]]:
+def _measure_window(trained: TrainedCorrelator, tokens: Tensor) -> tuple[list[int], list[float]]:
     """Number of clusters and stability for each τ."""
     queries, keys = trained.queries_keys(tokens)
     attention = AttentionRows(queries, keys[::_KEY_EVERY], trained.scale)

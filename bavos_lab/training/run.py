@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bavos_core.errors import Cancelled, InputError
-from bavos_core.files import replacing
+from bavos_core.files import atomic_write
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW, under torch's names
 Told = TypeVar("Told")
@@ -48,7 +48,7 @@ def start_log(path: Path, columns: Sequence[str], *, after: int) -> None:
             if list(reader.fieldnames or ()) == list(columns):
                 whole = (r for r in reader if set(r) == set(columns) and None not in r.values())
                 rows = [r for r in whole if r["step"].isdecimal() and int(r["step"]) <= after]
-    with replacing(path) as part, part.open("w", newline="") as file:
+    with atomic_write(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bavos_core import __version__
-from bavos_core.trained import TrainedBlock, git_revision, write_trained
+from bavos_core.correlator import TrainedCorrelator, git_revision, write_correlator
 
 from .blocks import keys_gain, new_block
 from .checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
@@ -43,14 +43,16 @@ class Step:
     lr: float
     seconds: float  # spent learning so far
     measure: Measure | None  # where it was taken after this step
-    trained: TrainedBlock = field(repr=False)  # as it is now; it goes on changing
+    trained: TrainedCorrelator = field(repr=False)  # as it is now; it goes on changing
 
 
 @dataclass(frozen=True)
 class TrainResult:
     """What a run arrived at."""
 
-    trained: TrainedBlock  # on the CPU: the best block on the measure; without measure the last
+    trained: (
+        TrainedCorrelator  # on the CPU: the best block on the measure; without measure the last
+    )
     steps: int  # done
     best_step: int  # after which that block was kept
     semantic: float  # of the last step
@@ -104,7 +106,7 @@ def train(
     result = replace(result, trained=replace(result.trained, about=about))
     if workers.first:
         save_checkpoint(checkpoint_path(out), learner, data)
-        write_trained(out, result.trained)
+        write_correlator(out, result.trained)
     return result
 
 
@@ -113,7 +115,7 @@ def new_learner(
     settings: TrainSettings,
     workers: Workers = ALONE,
     *,
-    start: TrainedBlock | None = None,
+    start: TrainedCorrelator | None = None,
 ) -> Learner:
     """A learner before its first step, on a fresh block or on a copy of one to start from."""
     if start is None:
@@ -124,10 +126,10 @@ def new_learner(
     return learner
 
 
-def _fresh(clips: Sequence[TrainingClip], settings: TrainSettings) -> TrainedBlock:
+def _fresh(clips: Sequence[TrainingClip], settings: TrainSettings) -> TrainedCorrelator:
     """A block that has learned nothing, as sharp as the settings want it."""
     mean, std = statistics(clips, settings.standardise)
-    fresh = TrainedBlock(new_block(len(mean), settings), mean, std)
+    fresh = TrainedCorrelator(new_block(len(mean), settings), mean, std)
     if settings.init == "random" or settings.gain is not None:
         return fresh
     windows = [fresh.standardised(tokens) for tokens in held_out_windows(clips, settings.gap)]

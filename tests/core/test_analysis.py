@@ -15,13 +15,12 @@ from sklearn.metrics import adjusted_rand_score
 from bavos_core import Analysis, Cancelled, InputError, Settings, analyse, backbones, recluster
 from bavos_core.backbones import ViTBackbone
 from bavos_core.clustering import Clusters, assign, find_clusters
-from bavos_core.correlator import TemporalCorrelator, untrained
+from bavos_core.correlator import TemporalCorrelator, TrainedCorrelator, read_correlator, untrained
 from bavos_core.edits import Edit
 from bavos_core.pipeline import _background_as_one, read_sample
 from bavos_core.roles import background, seams
 from bavos_core.settings import Compute
 from bavos_core.sources import attention_rows, choose_source
-from bavos_core.trained import TrainedBlock, read_trained
 from bavos_core.video import ArrayClip
 
 from .helpers import (
@@ -36,7 +35,7 @@ from .helpers import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("framewise", "cross-frame", "untrained", "learned", "keys")
+SOURCES = ("framewise", "cross-frame", "untrained", "correlator", "key-similarity")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +82,7 @@ def test_no_frame_is_dropped_however_short_the_clip(frames, exact) -> None:
 
 @pytest.mark.parametrize("colour", [0, 128, 255])
 @pytest.mark.parametrize("frames", [1, 3])
-@pytest.mark.parametrize("correlator", ["keys", "cross-frame", "untrained"])
+@pytest.mark.parametrize("correlator", ["key-similarity", "cross-frame", "untrained"])
 def test_clips_of_one_colour_give_an_answer_without_nan(colour, frames, correlator) -> None:
     clip = np.full((frames, 48, 64, 3), colour, np.uint8)
     assert_sound(analyse(clip, Settings(**TINY, correlator=correlator)))
@@ -98,7 +97,7 @@ def test_clips_of_any_shape_work(size) -> None:
 
 
 def test_the_square_is_found_as_one_object_that_keeps_its_number(square_analysis) -> None:
-    cut = square_analysis.segment(clusters=2)
+    cut = square_analysis.segment(n_clusters=2)
     truth = square_analysis.frames[..., 0] == 220
     patches = truth.reshape(7, 6, 8, 8, 8).mean((2, 4))
     far = ~binary_dilation(patches > 0, structure=np.ones((1, 3, 3)))  # more than a patch away
@@ -129,13 +128,15 @@ def test_a_frame_asked_for_is_among_those_that_are_analysed(wanted) -> None:
         assert (frames == clip.frames[analysed]).all()
 
 
-@pytest.mark.parametrize("also", [-1, 7, 500])
+@pytest.mark.parametrize("include_frame", [-1, 7, 500])
 @pytest.mark.parametrize("kind", ["array", "video"])
-def test_a_frame_asked_for_that_does_not_exist_is_refused(also, kind, square_clip, tmp_path):
+def test_a_frame_asked_for_that_does_not_exist_is_refused(
+    include_frame, kind, square_clip, tmp_path
+):
     clip = square_clip if kind == "array" else encode(tmp_path / "clip.mp4", square_clip)
     with pytest.raises(InputError) as caught:
-        analyse(clip, Settings(**TINY), also=also)
-    check_message(caught.value, str(also))
+        analyse(clip, Settings(**TINY), include_frame=include_frame)
+    check_message(caught.value, str(include_frame))
 
 
 def test_a_video_file_is_analysed_as_its_frames_are(square_clip, tmp_path) -> None:
@@ -204,7 +205,7 @@ def test_cross_frame_rows_are_the_backbones_own_attention_over_the_key_frames(sq
 
 def test_each_backbone_has_a_source_that_is_clustered_unless_another_is_asked_for() -> None:
     settings = Settings()
-    for preferred in ("keys", "cross-frame"):
+    for preferred in ("key-similarity", "cross-frame"):
         assert choose_source(settings, 24, preferred) == (preferred, None)
         other = Settings(correlator="untrained")
         assert choose_source(other, 24, preferred) == ("untrained", None)
@@ -230,8 +231,8 @@ def test_a_correlator_that_is_absent_is_refused_by_the_option_that_named_it(squa
 def test_another_block_finds_what_an_analysis_with_it_finds(
     square_analysis, learned_analysis, block_file
 ) -> None:
-    found = recluster(square_analysis, read_trained(block_file))
-    assert found.source == "learned"
+    found = recluster(square_analysis, read_correlator(block_file))
+    assert found.source == "correlator"
     # Features are kept as float16, so borders of clusters may move by a patch or two.
     same = same_share(found.segment().labels, learned_analysis.segment().labels)
     assert same > 0.95
@@ -245,10 +246,10 @@ def test_without_a_block_it_is_back_at_the_keys_and_the_old_one_is_untouched(
 ) -> None:
     before = learned_analysis.segment().labels.copy()
     back = recluster(learned_analysis, None)
-    assert (back.source, back.block) == ("keys", None)
+    assert (back.source, back.correlator) == ("key-similarity", None)
     assert same_share(back.segment().labels, square_analysis.segment().labels) > 0.95
     assert back.frames is learned_analysis.frames
-    assert learned_analysis.source == "learned"
+    assert learned_analysis.source == "correlator"
     assert (learned_analysis.segment().labels == before).all()
 
 
@@ -266,7 +267,7 @@ def test_finding_anew_reports_and_times_its_two_stages(square_analysis) -> None:
 
 
 def test_a_block_of_other_channels_is_refused(square_analysis) -> None:
-    block = TrainedBlock(untrained(16, seed=0), torch.zeros(16), torch.ones(16))
+    block = TrainedCorrelator(untrained(16, seed=0), torch.zeros(16), torch.ones(16))
     with pytest.raises(InputError, match="16 channels, and descriptors gives 24") as caught:
         recluster(square_analysis, block)
     check_message(caught.value)
@@ -298,7 +299,9 @@ def exact_and_expected(
     settings = Settings(**TINY, exact=True, key_ratio=3, tau=tau, correlator=correlator)
     images = backbones.to_images(clip, (6, 8), 8)
     features = backbones.load("descriptors").encode(images, Compute.choose(settings))
-    rows = attention_rows(features, *choose_source(settings, features.channels, "keys"), settings)
+    rows = attention_rows(
+        features, *choose_source(settings, features.channels, "key-similarity"), settings
+    )
     assert rows.width == 2 * 48  # two key frames of seven
     expected = find_clusters(rows, tau)
     labels = assign(rows, expected.centroids).labels.unflatten(1, (6, 8)).numpy()
@@ -306,7 +309,7 @@ def exact_and_expected(
 
 
 @pytest.mark.parametrize("tau", [0.3, 1.0, 2.0])
-@pytest.mark.parametrize("correlator", ["keys", "cross-frame", "untrained"])
+@pytest.mark.parametrize("correlator", ["key-similarity", "cross-frame", "untrained"])
 def test_exact_leaves_and_levels_are_the_papers(tau, correlator, square_clip) -> None:
     analysis, expected, labels = exact_and_expected(square_clip, tau, correlator)
     assert analysis.tree.leaves == len(expected.centroids)
@@ -315,7 +318,7 @@ def test_exact_leaves_and_levels_are_the_papers(tau, correlator, square_clip) ->
 
 
 @pytest.mark.parametrize("tau", [0.3, 1.0, 2.0])
-@pytest.mark.parametrize("correlator", ["keys", "cross-frame", "untrained"])
+@pytest.mark.parametrize("correlator", ["key-similarity", "cross-frame", "untrained"])
 def test_exact_mode_gives_the_papers_clusters_at_the_settings_tau(tau, correlator, square_clip):
     analysis, expected, labels = exact_and_expected(square_clip, tau, correlator)
     found = analysis.segment(tau)
@@ -331,13 +334,13 @@ def test_without_arguments_the_cut_is_at_the_settings_tau(square_analysis) -> No
 
 def test_a_number_of_clusters_gives_that_many(square_analysis) -> None:
     for clusters in (1, 2, 5, square_analysis.tree.leaves):
-        cut = square_analysis.segment(clusters=clusters)
+        cut = square_analysis.segment(n_clusters=clusters)
         assert cut.clusters == clusters
         assert (square_analysis.segment(cut.tau).leaf_cluster == cut.leaf_cluster).all()
 
 
 def test_labels_and_membership_are_those_of_the_leaves(square_analysis) -> None:
-    cut = square_analysis.segment(clusters=4)
+    cut = square_analysis.segment(n_clusters=4)
     leaves = square_analysis.nearest[..., 0]
     assert (cut.labels == cut.leaf_cluster[leaves]).all()
     torch.testing.assert_close(cut.soft.sum(1), torch.ones(7, 6, 8))
@@ -473,7 +476,7 @@ def test_the_tree_counts_the_patches_nearest_to_each_leaf_in_each_frame(kind, re
 def test_rows_of_the_tree_are_the_mean_attention_of_each_leafs_patches(exact_analysis) -> None:
     analysis = exact_analysis
     unit = plain_unit(analysis)
-    scale = analysis._projection("keys").scale
+    scale = analysis._projection("key-similarity").scale
     rows = plain_attention(unit, unit[[0, 3]], scale)[0]
     for leaf in range(analysis.tree.leaves):
         mine = rows[analysis.nearest[..., 0].ravel() == leaf]
@@ -515,11 +518,11 @@ def plain_heat(analysis: Analysis, source: str, frame: int, patch: int) -> np.nd
         return np.stack(rows, axis=1) / frames
     if source == "cross-frame":
         scale = analysis.framewise_scale
-    elif source == "keys":
+    elif source == "key-similarity":
         queries = keys = plain_unit(analysis)
-        scale = analysis._projection("keys").scale
+        scale = analysis._projection("key-similarity").scale
     else:
-        block = analysis.block.block if source == "learned" else untrained(24, seed=0)
+        block = analysis.correlator.block if source == "correlator" else untrained(24, seed=0)
         queries, keys = plain_projection(block, analysis.tokens.numpy())
         scale = 3**-0.5  # 24 channels, 8 heads
     row = plain_attention(queries[frame : frame + 1, :, patch : patch + 1], keys, scale)[:, 0]
@@ -571,7 +574,7 @@ def test_attention_is_a_distribution_and_the_mean_of_its_heads(source, learned_a
             np.testing.assert_allclose(heat.sum((1, 2)), 1 / 7, rtol=1e-5)
 
 
-@pytest.mark.parametrize("source", ["framewise", "cross-frame", "untrained", "keys"])
+@pytest.mark.parametrize("source", ["framewise", "cross-frame", "untrained", "key-similarity"])
 def test_between_patch_centres_queries_are_mixed_by_their_nearness(source, square_analysis) -> None:
     projection = square_analysis._projection(source)
     queries = projection.queries.numpy()
@@ -618,8 +621,8 @@ def test_no_query_at_all_gives_no_attention(square_analysis) -> None:
 def test_the_picture_itself_decides_where_a_point_lies_not_the_grids_size() -> None:
     clip = noise_clip(2, (96, 128))  # twice the size that the backbone sees
     analysis = analyse(clip, Settings(**TINY))
-    expected = plain_heat(analysis, "keys", 1, 2 * 8 + 5).mean(0)
-    found = analysis.attend(1, 2 * 16 + 8, 5 * 16 + 8, source="keys")
+    expected = plain_heat(analysis, "key-similarity", 1, 2 * 8 + 5).mean(0)
+    found = analysis.attend(1, 2 * 16 + 8, 5 * 16 + 8, source="key-similarity")
     np.testing.assert_allclose(found.reshape(2, 48), expected, rtol=1e-3, atol=1e-6)
 
 
@@ -630,17 +633,17 @@ def test_the_outermost_half_patch_belongs_to_the_outermost_centre(square_analysi
 
 
 def test_the_source_is_the_one_that_was_clustered_unless_given(square_analysis, learned_analysis):
-    for analysis, source in ((square_analysis, "keys"), (learned_analysis, "learned")):
+    for analysis, source in ((square_analysis, "key-similarity"), (learned_analysis, "correlator")):
         assert analysis.source == source
         assert (analysis.attend(1, 9, 9) == analysis.attend(1, 9, 9, source=source)).all()
 
 
 def test_learned_is_a_source_only_where_there_is_a_block(square_clip, learned_analysis) -> None:
-    by_keys = analyse(square_clip, Settings(**TINY, correlator="keys"))
-    assert by_keys.sources() == ("framewise", "cross-frame", "untrained", "keys")
+    by_keys = analyse(square_clip, Settings(**TINY, correlator="key-similarity"))
+    assert by_keys.sources() == ("framewise", "cross-frame", "untrained", "key-similarity")
     assert learned_analysis.sources() == SOURCES
     with pytest.raises(InputError) as caught:
-        by_keys.attend(0, 4, 4, source="learned")
+        by_keys.attend(0, 4, 4, source="correlator")
     check_message(caught.value, "--correlator")
 
 
@@ -788,7 +791,7 @@ def test_a_damaged_file_is_refused_with_a_sentence(damage, square_analysis, tmp_
     assert str(tmp_path) not in str(caught.value)
 
 
-@pytest.mark.parametrize("version", [1, 2, 4, "3", None])
+@pytest.mark.parametrize("version", [1, 2, 3, "4", None])
 def test_a_file_of_another_version_is_refused_as_such(version, square_analysis, tmp_path) -> None:
     path = tmp_path / "one.npz"
     square_analysis.save(path)
@@ -801,8 +804,8 @@ def test_a_file_of_another_version_is_refused_as_such(version, square_analysis, 
 def test_an_edit_without_a_place_concerns_no_part_of_a_split(square_analysis) -> None:
     """Numbers after those of the hierarchy's cut belong to other clusters at finer cuts."""
     split = square_analysis.edited(Edit.split(0, at=2))
-    assert split.segment(clusters=2).clusters > 2
+    assert split.segment(n_clusters=2).clusters > 2
     meant_for_finer = split.edited(Edit.name(2, "dog"))
-    assert meant_for_finer.segment(clusters=2).names == {}
-    assert meant_for_finer.segment(clusters=3).names == {2: "dog"}
-    assert split.edited(Edit.name(2, "dog", at=2)).segment(clusters=2).names == {2: "dog"}
+    assert meant_for_finer.segment(n_clusters=2).names == {}
+    assert meant_for_finer.segment(n_clusters=3).names == {2: "dog"}
+    assert split.edited(Edit.name(2, "dog", at=2)).segment(n_clusters=2).names == {2: "dog"}

@@ -229,7 +229,7 @@ def test_a_second_run_leaves_nothing_of_the_first(folder_of_frames, tmp_path, ca
 
 def test_attend_writes_a_video_of_all_frames_and_prints_shares(tmp_path) -> None:
     out = tmp_path / "heat.mp4"
-    done = bavos("attend", EXAMPLE, "--frame", 17, "--point", "216,120", "--out", out, *QUICK)
+    done = bavos("attend", EXAMPLE, "--clip-frame", 17, "--point", "216,120", "--out", out, *QUICK)
     assert done.returncode == 0, done.stderr
     assert shape_of(out) == (FRAMES, 240, 432)
     assert list(tmp_path.iterdir()) == [out]
@@ -241,9 +241,9 @@ def test_attend_writes_a_video_of_all_frames_and_prints_shares(tmp_path) -> None
     assert "have learned nothing" in done.stderr.splitlines()[0]  # what `segment` says, too
 
 
-@pytest.mark.parametrize("source", ["framewise", "cross-frame", "untrained", "keys"])
+@pytest.mark.parametrize("source", ["framewise", "cross-frame", "untrained", "key-similarity"])
 def test_attend_can_show_one_head_of_any_source(source, folder_of_frames, tmp_path, capsys) -> None:
-    query = ("--frame", 1, "--point", "20,20", "--head", 0, "--source", source)
+    query = ("--clip-frame", 1, "--point", "20,20", "--head", 0, "--source", source)
     assert run("attend", folder_of_frames, *query, "--out", tmp_path / "heat.mp4", *QUICK) == 0
     assert shape_of(tmp_path / "heat.mp4") == (3, 48, 64)
 
@@ -286,7 +286,7 @@ def test_without_network_and_options_the_bundled_backbone_is_used_and_says_so(tm
 
 
 SEGMENT = ("segment", EXAMPLE, "--out", "OUT", *QUICK)
-ATTEND = ("attend", EXAMPLE, "--frame", 0, "--point", "5,5", "--out", "HEAT", *QUICK)
+ATTEND = ("attend", EXAMPLE, "--clip-frame", 0, "--point", "5,5", "--out", "HEAT", *QUICK)
 
 
 @pytest.mark.parametrize(
@@ -319,9 +319,9 @@ ATTEND = ("attend", EXAMPLE, "--frame", 0, "--point", "5,5", "--out", "HEAT", *Q
         ((*SEGMENT, "--out", "BELOW"), "out"),
         (("segment", "TEXT", "--out", "OUT", *QUICK), "notes.mp4"),
         (("segment", "EMPTY", "--out", "OUT", *QUICK), "empty"),
-        ((*ATTEND, "--frame", "40"), "40"),
-        ((*ATTEND, "--frame", "-1"), "-1"),
-        ((*ATTEND, "--frame", "first"), "--frame"),
+        ((*ATTEND, "--clip-frame", "40"), "40"),
+        ((*ATTEND, "--clip-frame", "-1"), "-1"),
+        ((*ATTEND, "--clip-frame", "first"), "--clip-frame"),
         ((*ATTEND, "--point", "433,5"), "outside"),
         ((*ATTEND, "--point", "5,241"), "outside"),
         ((*ATTEND, "--point=-1,5"), "outside"),
@@ -330,7 +330,7 @@ ATTEND = ("attend", EXAMPLE, "--frame", 0, "--point", "5,5", "--out", "HEAT", *Q
         ((*ATTEND, "--head", "99"), "99"),
         ((*ATTEND, "--head", "-1"), "-1"),
         ((*ATTEND, "--source", "nowhere"), "nowhere"),
-        ((*ATTEND, "--source", "learned", "--correlator", "keys"), "--correlator"),
+        ((*ATTEND, "--source", "correlator", "--correlator", "key-similarity"), "--correlator"),
         ((*ATTEND, "--out", "TEXT.gif"), ".mp4"),
         ((*ATTEND, "--out", "FAR"), "no folder"),
         ((*ATTEND, "--out", "FOLDER"), "folder.mp4"),
@@ -387,7 +387,7 @@ def test_the_clip_itself_is_never_touched(folder_of_frames, tmp_path, capsys) ->
     before = everything_below(folder_of_frames)
     copy = shutil.copy(EXAMPLE, tmp_path / "clip.mp4")
     assert run("segment", folder_of_frames, "--out", tmp_path / "out", *QUICK) == 0
-    query = ("--frame", 3, "--point", "5,5", "--out", tmp_path / "heat.mp4")
+    query = ("--clip-frame", 3, "--point", "5,5", "--out", tmp_path / "heat.mp4")
     assert run("attend", copy, *query, *QUICK) == 0
     assert everything_below(folder_of_frames) == before
     assert Path(copy).read_bytes() == EXAMPLE.read_bytes()

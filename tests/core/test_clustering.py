@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, rel_entr
 
 from bavos_core import attention as attention_module
-from bavos_core import clustering, distances
+from bavos_core import clustering
+from bavos_core import distances as distances_module
 from bavos_core.attention import AttentionRows
 from bavos_core.clustering import (
     Assignment,
@@ -485,7 +486,7 @@ def test_a_window_of_one_head_takes_the_queries_of_its_own_frames() -> None:
 @pytest.mark.parametrize("at_once", [1, 7, 10_000])
 @pytest.mark.parametrize("heads", [1, 2])
 def test_pairs_that_are_near_are_those_whose_distance_is_at_most_tau(heads, at_once, monkeypatch):
-    monkeypatch.setattr(distances, "_ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(distances_module, "_ROWS_AT_ONCE", at_once)
     for seed in range(20):
         rng = np.random.default_rng(seed)
         attention = random_rows(rng, frames=3, heads=heads, patches=9, scale=0.5)
@@ -650,7 +651,7 @@ def test_a_cluster_that_no_row_is_nearest_to_keeps_its_centroid_as_mean_row() ->
     [
         (clustering, "_SEEDS_AT_ONCE", (1, 2, 7, 10_000)),
         (clustering, "_SMOOTHED_AT_ONCE", (1, 5, 10_000)),
-        (distances, "_ROWS_AT_ONCE", (1, 5, 10_000)),
+        (distances_module, "_ROWS_AT_ONCE", (1, 5, 10_000)),
         (attention_module, "_LOGITS_AT_ONCE", ({"cpu": 1}, {"cpu": 100}, {"cpu": 2**40})),
         (attention_module, "_KEPT_BYTES", (0, 500, 2000, 2**40)),
     ],

@@ -14,9 +14,8 @@ import torch
 from safetensors.torch import save
 
 from bavos_core import InputError, Settings, analyse, backbones, cli
-from bavos_core.correlator import untrained
+from bavos_core.correlator import TrainedCorrelator, read_correlator, untrained, write_correlator
 from bavos_core.download import direct_address, file_or_url, local_file
-from bavos_core.trained import TrainedBlock, read_trained, write_trained
 
 from .helpers import check_message, make_video
 
@@ -269,7 +268,7 @@ def check_holds(model: torch.nn.Module, checkpoint: Path, prefix: str) -> None:
 
 def test_one_reference_checkpoint_gives_encoder_and_block(checkpoint) -> None:
     check_holds(backbones.load(NAME, weights=checkpoint).model, checkpoint, "encoder.")
-    check_holds(read_trained(checkpoint).block, checkpoint, "temporal_transformer.0.")
+    check_holds(read_correlator(checkpoint).block, checkpoint, "temporal_transformer.0.")
 
 
 def test_one_url_gives_encoder_and_block(server, checkpoint) -> None:
@@ -280,9 +279,9 @@ def test_one_url_gives_encoder_and_block(server, checkpoint) -> None:
     )
     clip = np.zeros((2, 32, 48, 3), np.uint8)
     analysis = analyse(clip, settings)
-    assert analysis.source == "learned"
-    assert analysis.block is not None
-    check_holds(analysis.block.block, checkpoint, "temporal_transformer.0.")
+    assert analysis.source == "correlator"
+    assert analysis.correlator is not None
+    check_holds(analysis.correlator.block, checkpoint, "temporal_transformer.0.")
     check_holds(backbones.load(NAME, weights=url).model, checkpoint, "encoder.")
     assert server.seen == ["/checkpoint"]
 
@@ -295,8 +294,8 @@ def segment(folder: Path, out: Path) -> list[str]:
 
 
 def test_a_file_of_ours_can_be_given_by_url_on_the_command_line(server, tmp_path, capsys) -> None:
-    block = TrainedBlock(untrained(24, seed=1), torch.zeros(24), torch.ones(24))
-    write_trained(tmp_path / "block.safetensors", block)
+    block = TrainedCorrelator(untrained(24, seed=1), torch.zeros(24), torch.ones(24))
+    write_correlator(tmp_path / "block.safetensors", block)
     server.answers["/get"] = Answer((tmp_path / "block.safetensors").read_bytes())
     out, url = tmp_path / "out", server.url("/get?name=block")
     assert cli.main([*segment(tmp_path, out), "--correlator", url]) == 0

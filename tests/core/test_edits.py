@@ -113,15 +113,15 @@ def test_an_edit_concerns_its_cluster_and_the_one_it_is_merged_into() -> None:
 
 
 def test_each_edit_does_what_the_cut_offers(square_analysis: Analysis) -> None:
-    cut = square_analysis.segment(clusters=6)
+    cut = square_analysis.segment(n_clusters=6)
     role = "object" if cut.background[1] else "background"
     for edit, expected in (
         (Edit.name(2, "dog"), cut.named({2: "dog"})),
         (Edit.role(1, role), cut.with_role(1, role)),
         (Edit.merge(4, 1), cut.merged(4, 1)),
     ):
-        assert_same(square_analysis.edited(edit).segment(clusters=6), expected)
-    assert_same(square_analysis.segment(clusters=6), cut)
+        assert_same(square_analysis.edited(edit).segment(n_clusters=6), expected)
+    assert_same(square_analysis.segment(n_clusters=6), cut)
     assert square_analysis.edits == ()
 
 
@@ -148,14 +148,14 @@ def random_edits(seed: int, count: int) -> list[Edit]:
 @given(st.integers(0, 2**32 - 1))
 def test_edits_compose_in_order_and_undoing_gives_each_earlier_state(square_analysis, seed) -> None:
     edits = random_edits(seed, 6)
-    states, edited = [square_analysis.segment(clusters=6)], square_analysis
+    states, edited = [square_analysis.segment(n_clusters=6)], square_analysis
     for edit in edits:
         edited = edited.edited(edit)
-        states.append(edited.segment(clusters=6))
+        states.append(edited.segment(n_clusters=6))
     assert edited.edits == tuple(edits)
     at_once = square_analysis.edited(*edits)
     for state in reversed(states):
-        assert_same(at_once.segment(clusters=6), state)
+        assert_same(at_once.segment(n_clusters=6), state)
         torch.testing.assert_close(state.soft.sum(1), torch.ones(7, 6, 8))
         torch.testing.assert_close(state.membership.sum(1), torch.ones(7, 6, 8))
         assert state.background.dtype == state.thin.dtype == bool
@@ -168,13 +168,13 @@ def test_edits_compose_in_order_and_undoing_gives_each_earlier_state(square_anal
 
 
 def test_the_order_of_edits_counts(square_analysis: Analysis) -> None:
-    one = square_analysis.edited(Edit.merge(4, 1), Edit.merge(1, 2)).segment(clusters=6)
-    other = square_analysis.edited(Edit.merge(1, 2), Edit.merge(4, 1)).segment(clusters=6)
+    one = square_analysis.edited(Edit.merge(4, 1), Edit.merge(1, 2)).segment(n_clusters=6)
+    other = square_analysis.edited(Edit.merge(1, 2), Edit.merge(4, 1)).segment(n_clusters=6)
     assert (one.labels == 1).sum() == 0
     assert (other.labels == 1).sum() > 0
     last = square_analysis.edited(Edit.role(1, "object"), Edit.role(1, "background"))
-    assert last.segment(clusters=6).background[1]
-    assert not last.undone().segment(clusters=6).background[1]
+    assert last.segment(n_clusters=6).background[1]
+    assert not last.undone().segment(n_clusters=6).background[1]
 
 
 @pytest.mark.parametrize(
@@ -185,24 +185,24 @@ def test_the_order_of_edits_counts(square_analysis: Analysis) -> None:
 )  # fmt: skip
 def test_edits_that_do_not_concern_a_cut_wait(edit: Edit, square_analysis: Analysis) -> None:
     edited = square_analysis.edited(edit)
-    assert_same(edited.segment(clusters=5), square_analysis.segment(clusters=5))
+    assert_same(edited.segment(n_clusters=5), square_analysis.segment(n_clusters=5))
     assert edited.edits == (edit,)
 
 
 def test_an_edit_holds_at_all_cuts_that_have_its_clusters(square_analysis: Analysis) -> None:
     edited = square_analysis.edited(Edit.merge(2, 0), Edit.name(1, "sky"))
     for clusters in range(3, 8):
-        expected = square_analysis.segment(clusters=clusters).merged(2, 0).named({1: "sky"})
-        assert_same(edited.segment(clusters=clusters), expected)
+        expected = square_analysis.segment(n_clusters=clusters).merged(2, 0).named({1: "sky"})
+        assert_same(edited.segment(n_clusters=clusters), expected)
 
 
 # ---- splits -------------------------------------------------------------------------------------
 
 
 def test_a_split_divides_one_cluster_and_shares_out_its_membership(square_analysis) -> None:
-    cut, split = square_analysis.segment(clusters=3), []
+    cut, split = square_analysis.segment(n_clusters=3), []
     for cluster in range(3):
-        found = square_analysis.edited(Edit.split(cluster, at=3)).segment(clusters=3)
+        found = square_analysis.edited(Edit.split(cluster, at=3)).segment(n_clusters=3)
         parts = [cluster, *range(3, found.clusters)]
         split.append(len(parts) > 1)
         assert (np.isin(found.labels, parts) == (cut.labels == cluster)).all()
@@ -218,10 +218,10 @@ def test_what_has_no_instances_is_split_as_the_hierarchy_divides_it_next(square_
     tree, leaves = square_analysis.tree, square_analysis.nearest[..., 0]
     divided = 0
     for clusters in range(2, 12):
-        cut = square_analysis.segment(clusters=clusters)
+        cut = square_analysis.segment(n_clusters=clusters)
         for cluster in range(clusters):
             edit = Edit.split(cluster, at=clusters)
-            found = square_analysis.edited(edit).segment(clusters=clusters)
+            found = square_analysis.edited(edit).segment(n_clusters=clusters)
             below = np.flatnonzero(cut.leaf_cluster == cluster)
             own = cut.labels == cluster
             if found.clusters == clusters + 1:
@@ -237,7 +237,7 @@ def test_two_things_in_one_cluster_are_split_into_the_things(square_analysis: An
     rows, columns = np.indices((6, 8))
     spots = ((rows < 3) & (columns < 3)).astype(int) + 2 * ((rows > 3) & (columns > 4))
     labels = np.broadcast_to((spots > 0).astype(int), (7, 6, 8))
-    cut = square_analysis.segment(clusters=2)
+    cut = square_analysis.segment(n_clusters=2)
     soft = torch.nn.functional.one_hot(torch.from_numpy(labels.copy()), 2).permute(0, 3, 1, 2)
     drawn = replace(cut, labels=labels, soft=soft.float())
     found = square_analysis._apply(Edit.split(1, at=2), drawn)
@@ -248,16 +248,16 @@ def test_two_things_in_one_cluster_are_split_into_the_things(square_analysis: An
 
 def test_a_part_of_a_split_can_be_named_merged_and_split_again(square_analysis) -> None:
     once = square_analysis.edited(Edit.split(0, at=2))
-    cut = once.segment(clusters=2)
+    cut = once.segment(n_clusters=2)
     assert cut.clusters > 2
     edited = once.edited(Edit.name(2, "part", at=2), Edit.merge(2, 1, at=2))
-    found = edited.segment(clusters=2)
+    found = edited.segment(n_clusters=2)
     assert found.name(2) == "part"
     assert (found.labels == np.where(cut.labels == 2, 1, cut.labels)).all()
-    again = edited.edited(Edit.split(1, at=2)).segment(clusters=2)
+    again = edited.edited(Edit.split(1, at=2)).segment(n_clusters=2)
     assert again.clusters >= found.clusters
     assert ((again.labels == found.labels) | (found.labels == 1)).all()
-    empty = edited.edited(Edit.split(2, at=2)).segment(clusters=2)  # it has gone to another
+    empty = edited.edited(Edit.split(2, at=2)).segment(n_clusters=2)  # it has gone to another
     assert_same(empty, found)
 
 
@@ -270,5 +270,5 @@ def test_edits_are_kept_in_the_file(square_analysis: Analysis, tmp_path) -> None
     after = Analysis.load(tmp_path / "one.npz")
     assert after.edits == tuple(EDITS)
     for clusters in (3, 4, 6):
-        assert_same(after.segment(clusters=clusters), edited.segment(clusters=clusters))
-    assert_same(after.undone().segment(clusters=6), edited.undone().segment(clusters=6))
+        assert_same(after.segment(n_clusters=clusters), edited.segment(n_clusters=clusters))
+    assert_same(after.undone().segment(n_clusters=6), edited.undone().segment(n_clusters=6))

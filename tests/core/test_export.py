@@ -391,7 +391,7 @@ def test_the_hierarchy_files_are_well_formed_and_agree_with_the_cut(
 
 
 def test_edits_are_in_every_file(square_analysis, clip, tmp_path) -> None:
-    (thing,) = square_analysis.segment(clusters=4).objects
+    (thing,) = square_analysis.segment(n_clusters=4).objects
     scenery = next(i for i in range(4) if i != thing)
     edited = square_analysis.edited(
         Edit.split(thing, at=4),
@@ -399,7 +399,7 @@ def test_edits_are_in_every_file(square_analysis, clip, tmp_path) -> None:
         Edit.name(scenery, "noise"),
         Edit.role(thing, "background", at=4),
     )
-    cut = edited.segment(clusters=4)
+    cut = edited.segment(n_clusters=4)
     assert cut.clusters > 4
     export.write_all(tmp_path, edited, cut, clip)
     masks, hierarchy, summary = (
@@ -436,7 +436,7 @@ def test_every_node_says_how_many_patches_it_has_in_which_frames_and_where_they_
     kind, request
 ) -> None:
     analysis = request.getfixturevalue(kind)
-    document = export.hierarchy_document(analysis, analysis.segment(clusters=3))
+    document = export.hierarchy_document(analysis, analysis.segment(n_clusters=3))
     assert document["key_frames"] == analysis.key_frames.tolist()
     assert document["levels"] == [len(np.unique(level)) for level in analysis.levels]
     nodes, leaves = document["nodes"], analysis.tree.leaves
@@ -475,7 +475,7 @@ def test_a_tree_whose_heights_are_tied_can_be_written_at_any_number_of_clusters(
         distance=np.zeros((7, 6, 8, 1), np.float16),
     )
     for clusters in (1, 2, 3, 4):
-        cut = tied.segment(clusters=clusters)
+        cut = tied.segment(n_clusters=clusters)
         assert cut.clusters == clusters
         export.write_hierarchy(tmp_path, tied, cut)
 

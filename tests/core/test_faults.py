@@ -308,7 +308,7 @@ class Crowded:
     holds: int
     framewise: bool = True
     note: str = ""
-    source: str = "keys"
+    source: str = "key-similarity"
     patch: int = 8
     asked: list[int] = field(default_factory=list)
     moved: bool = False

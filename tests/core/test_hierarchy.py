@@ -13,7 +13,13 @@ from scipy.spatial.distance import pdist, squareform
 
 from bavos_core import Settings, hierarchy
 from bavos_core.clustering import assign, find_clusters
-from bavos_core.hierarchy import LEAF_TAU, average_linkage, build_tree, grow, with_instances
+from bavos_core.hierarchy import (
+    LEAF_TAU,
+    average_linkage,
+    build_hierarchy,
+    build_tree,
+    with_instances,
+)
 from bavos_core.tree import ClusterTree
 
 from .helpers import (
@@ -763,10 +769,10 @@ def test_a_coarser_tree_keeps_which_merges_are_of_instances(seed: int) -> None:
 # ---- growing ------------------------------------------------------------------------------------
 
 
-def exact_growth(seed: int) -> tuple[hierarchy.Growth, torch.Tensor, torch.Tensor, float]:
+def exact_growth(seed: int) -> tuple[hierarchy.Hierarchy, torch.Tensor, torch.Tensor, float]:
     """A random case grown in exact mode, with the paper's centroids and labels, and τ."""
     attention, tau = random_case(seed)
-    growth = grow(attention, Settings(exact=True, tau=tau), dtype=torch.float32)
+    growth = build_hierarchy(attention, Settings(exact=True, tau=tau), dtype=torch.float32)
     centroids = find_clusters(attention, tau).centroids
     return growth, centroids, assign(attention, centroids).labels, tau
 
@@ -790,7 +796,7 @@ def test_an_exact_tree_that_is_cut_at_the_settings_tau_gives_the_papers_clusters
 
 def test_leaves_are_the_papers_clusters_at_the_fine_tau_otherwise() -> None:
     attention = random_rows(np.random.default_rng(0), frames=5, patches=9, scale=0.5)
-    growth = grow(attention, Settings(tau=3.0), dtype=torch.float32)
+    growth = build_hierarchy(attention, Settings(tau=3.0), dtype=torch.float32)
     tree, labels = growth.tree, growth.assignment.labels
     assert tree.leaves == len(find_clusters(attention, LEAF_TAU).centroids)
     for frame in range(5):
@@ -802,7 +808,7 @@ def test_leaves_are_the_papers_clusters_at_the_fine_tau_otherwise() -> None:
 @pytest.mark.parametrize("exact", [False, True])
 def test_levels_are_those_of_the_clustering_and_end_in_the_leaves(seed: int, exact: bool) -> None:
     attention, tau = random_case(seed)
-    growth = grow(attention, Settings(exact=exact, tau=tau), dtype=torch.float32)
+    growth = build_hierarchy(attention, Settings(exact=exact, tau=tau), dtype=torch.float32)
     expected = find_clusters(attention, tau if exact else LEAF_TAU).levels()
     assert growth.levels.dtype == np.int32
     assert growth.levels.shape == (len(expected), attention.frames, attention.patches)
@@ -812,7 +818,7 @@ def test_levels_are_those_of_the_clustering_and_end_in_the_leaves(seed: int, exa
 
 def test_rows_of_the_tree_are_the_mean_rows_of_the_patches_of_each_leaf() -> None:
     attention = random_rows(np.random.default_rng(1), frames=5, keys=2, patches=9, scale=0.5)
-    growth = grow(attention, Settings(), dtype=torch.float32)
+    growth = build_hierarchy(attention, Settings(), dtype=torch.float32)
     rows, labels = attention.rows(0, 5).numpy(), growth.assignment.labels.flatten().numpy()
     for leaf in range(growth.tree.leaves):
         if (labels == leaf).any():
@@ -826,7 +832,7 @@ def test_too_many_leaves_are_merged_further_but_not_in_exact_mode(most: int, mon
     fine = find_clusters(attention, LEAF_TAU)
     assert len(fine.centroids) > 20
     monkeypatch.setattr(hierarchy, "MAX_LEAVES", most)
-    growth = grow(attention, Settings(), dtype=torch.float32)
+    growth = build_hierarchy(attention, Settings(), dtype=torch.float32)
     leaves = growth.tree.leaves
     assert 1 < leaves <= most
     assert int(growth.assignment.index.max()) < leaves
@@ -834,12 +840,12 @@ def test_too_many_leaves_are_merged_further_but_not_in_exact_mode(most: int, mon
     assert (levels[: len(fine.members)] == np.stack(fine.levels())).all()
     assert levels[-1].max() + 1 == leaves
     assert all(refines(finer, coarser) for finer, coarser in pairwise(levels))
-    exact = grow(attention, Settings(exact=True, tau=LEAF_TAU), dtype=torch.float32)
+    exact = build_hierarchy(attention, Settings(exact=True, tau=LEAF_TAU), dtype=torch.float32)
     assert exact.tree.leaves == len(fine.centroids)
 
 
 def test_one_frame_of_one_patch_grows_a_tree_of_one_leaf() -> None:
-    growth = grow(rows_of([[1.0]], frames=1, keys=1), Settings(), dtype=torch.float32)
+    growth = build_hierarchy(rows_of([[1.0]], frames=1, keys=1), Settings(), dtype=torch.float32)
     assert (growth.tree.leaves, growth.tree.counts.tolist()) == (1, [[1]])
     assert growth.tree.rows.tolist() == [[1.0]]
     assert growth.levels.tolist() == [[[0]]]
@@ -849,13 +855,13 @@ def test_one_frame_of_one_patch_grows_a_tree_of_one_leaf() -> None:
 @pytest.mark.parametrize("frames", [1, 2, 5])
 def test_one_patch_a_frame_and_one_key_frame_grow_a_tree_of_one_leaf(frames: int) -> None:
     attention = random_rows(np.random.default_rng(0), frames=frames, patches=1)
-    tree = grow(attention, Settings(), dtype=torch.float32).tree
+    tree = build_hierarchy(attention, Settings(), dtype=torch.float32).tree
     assert (tree.leaves, tree.counts.tolist()) == (1, [[1] * frames])
 
 
 def test_one_frame_of_two_kinds_of_patch_grows_a_tree_of_two_leaves() -> None:
     rows = np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.9, 0.05, 0.05]])
-    tree = grow(rows_of(rows, frames=1, keys=1), Settings(), dtype=torch.float32).tree
+    tree = build_hierarchy(rows_of(rows, frames=1, keys=1), Settings(), dtype=torch.float32).tree
     assert tree.counts.tolist() == [[2], [1]]
     np.testing.assert_allclose(tree.merges, [[0, 1, plain_kl(rows[0], rows[1]), 3]], rtol=1e-5)
     np.testing.assert_allclose(tree.node_row(2), (2 * rows[0] + rows[1]) / 3, rtol=2e-3)
@@ -864,7 +870,7 @@ def test_one_frame_of_two_kinds_of_patch_grows_a_tree_of_two_leaves() -> None:
 def test_progress_of_growing_rises_from_clustering_to_assignment_up_to_one() -> None:
     shares: list[float] = []
     attention = random_rows(np.random.default_rng(0), frames=7)
-    grow(attention, Settings(), dtype=torch.float32, progress=shares.append)
+    build_hierarchy(attention, Settings(), dtype=torch.float32, progress=shares.append)
     assert shares == sorted(shares)
     assert len(shares) == 6
     assert shares[-1] == pytest.approx(1.0)

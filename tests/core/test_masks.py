@@ -326,7 +326,7 @@ def test_two_seams_that_are_merged_are_a_seam() -> None:
 @pytest.fixture
 def cut(square_analysis: Analysis) -> Segmentation:
     """The wandering square, cut into six."""
-    return square_analysis.segment(clusters=6)
+    return square_analysis.segment(n_clusters=6)
 
 
 def test_merged_clusters_are_one_and_the_others_keep_their_numbers(cut: Segmentation) -> None:

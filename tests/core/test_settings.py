@@ -93,7 +93,7 @@ ANYTHING = st.recursive(
 )  # fmt: skip
 SENSIBLE = st.sampled_from(
     [0, 1, -1, 2, 10**30, -(10**30), 0.5, 1e-9, 1e308, float("inf"), float("nan"), True, None, "",
-     "cpu", "cuda", "bf16", "keys", "descriptors", "identity", "both", (1, 1), (0, 5), (48, 64),
+     "cpu", "cuda", "bf16", "key-similarity", "descriptors", "identity", "both", (1, 1), (0, 5), (48, 64),
      [48, 64], (1.5, 2), (True, True), "48x64", Path("x"), "https://host/x", np.int64(3),
      np.float32(0.5)]
 )  # fmt: skip

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bavos_core import InputError, Limits, open_clip
-from bavos_core.video import PICTURES_FPS, ArrayClip, playback, sample_indices
+from bavos_core.video import IMAGES_FPS, ArrayClip, playback, sample_indices
 from bavos_core.video.clip import shrunk
 from bavos_core.video.writing import MAX_FPS
 
@@ -217,7 +217,7 @@ def check_natural_order(path: Path, name: str) -> None:
     assert clip.name == name
     assert clip.frame_names == ("frame1", "frame2", "frame10", "frame20")
     assert clip.size == (20, 30)
-    np.testing.assert_allclose(clip.times, np.arange(4) / PICTURES_FPS)
+    np.testing.assert_allclose(clip.times, np.arange(4) / IMAGES_FPS)
     assert [f[0, 0, 0] for f in clip.read()] == [20, 10, 0, 30]
     assert [f[0, 0, 0] for f in clip.read([1, 3])] == [10, 30]
 
@@ -509,5 +509,5 @@ def test_a_rate_that_browsers_do_not_show_is_thinned_to_sixty(fps) -> None:
 @pytest.mark.parametrize("times", [[0.0], [0.0, 0.0]])
 def test_clips_without_duration_are_played_at_the_speed_of_pictures(times) -> None:
     rate, order = playback(np.array(times))
-    assert rate == PICTURES_FPS
+    assert rate == IMAGES_FPS
     assert order.tolist() == list(range(len(times)))

@@ -19,7 +19,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from bavos_core import Analysis, Settings, analyse
-from demo import visitors
+from demo import sessions
 from demo.jobs import Jobs
 from demo.page import build, launch_options
 from demo.settings import DemoSettings
@@ -104,7 +104,7 @@ def decode() -> Callable[[Path], np.ndarray]:
 @pytest.fixture(scope="session")
 def served() -> Iterator[Jobs]:
     """The jobs behind the page that is served."""
-    jobs = Jobs(SERVED, examples=sorted(EXAMPLES.glob("*.mp4")), whose=visitors.session)
+    jobs = Jobs(SERVED, examples=sorted(EXAMPLES.glob("*.mp4")), whose=sessions.session)
     yield jobs
     jobs.store.close()
 

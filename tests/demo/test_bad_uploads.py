@@ -9,7 +9,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from bavos_core import Cancelled
-from demo import words
+from demo import strings
 from demo.handlers import Handlers, notices
 from demo.jobs import Jobs
 from demo.settings import DemoSettings
@@ -41,7 +41,7 @@ def handlers():
 def check_sentence(message: str, path: Path) -> None:
     assert message.endswith("."), message
     assert "\n" not in message
-    assert message != words.failure(Exception())
+    assert message != strings.failure(Exception())
     assert str(path.parent) not in message
     for trace in ("Traceback", 'File "', "Error:", ".py"):
         assert trace not in message
@@ -115,6 +115,6 @@ def test_cancelled_is_no_failure(caplog) -> None:
 
 
 def test_the_limits_are_beside_the_upload_button() -> None:
-    said = words.limits(STRICT)
+    said = strings.limits(STRICT)
     for limit in ("1 MiB", "10 minutes", "500 frames", "4 megapixels"):
         assert limit in said

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, TimeoutE
 
 from bavos_core import Edit
 from demo import jobs as demo_jobs
-from demo import words
+from demo import strings
 from demo.handlers import EXAMPLES
 from demo.jobs import Jobs
 
@@ -638,7 +638,7 @@ def test_a_cluster_of_one_part_is_said_to_be_one(listed: Page, served: Jobs) -> 
     analysis = list(served.store._results.values())[-1].analysis
 
     def divided(cluster: int, cut: int) -> bool:
-        return analysis.edited(Edit.split(cluster, at=cut)).segment(clusters=cut).clusters > cut
+        return analysis.edited(Edit.split(cluster, at=cut)).segment(n_clusters=cut).clusters > cut
 
     pairs = ((cluster, cut) for cut in range(20, 60) for cluster in range(cut))
     single, cut = next(pair for pair in pairs if not divided(*pair))
@@ -853,8 +853,8 @@ def test_sources_heads_and_frames_are_shown_side_by_side_and_can_be_picked(
     changes(frame, tiles.nth(3).click)
     expect(segmented.locator("#position input[type=number]")).to_have_value("3")
     segmented.locator("#compare input[value=sources]").check()
-    for source, name in words.SOURCES.items():
-        if source != "learned":  # there is no trained block
+    for source, name in strings.SOURCES.items():
+        if source != "correlator":  # there is no trained block
             expect(segmented.locator("#tiles")).to_contain_text(name)
     changes(heat, segmented.locator("#source input[value=untrained]").check)
     segmented.locator("#compare input[value=heads]").check()
@@ -946,7 +946,7 @@ def test_the_code_follows_what_is_shown(segmented: Page, server: str) -> None:
     expect(code).to_contain_text(f'Client("{server.rstrip("/")}')
     expect(code).to_contain_text("--frames 6")
     set_number(segmented, "#clusters", 7)
-    expect(code).to_contain_text("segment(clusters=7)")
+    expect(code).to_contain_text("segment(n_clusters=7)")
     python = code.locator(".cm-content").inner_text().split("# Python")[1].split("# This")[0]
     compile(python, "code", "exec")
     expect_no_notice(segmented)

@@ -211,7 +211,7 @@ def test_cut_tells_which_clusters_are_instances(client, summary, served) -> None
 
 
 @pytest.mark.parametrize("head", [-1, 0])
-@pytest.mark.parametrize("source", ["framewise", "cross-frame", "untrained", "keys"])
+@pytest.mark.parametrize("source", ["framewise", "cross-frame", "untrained", "key-similarity"])
 def test_attend_gives_a_distribution_a_picture_and_a_video(
     client, summary, decode, source, head
 ) -> None:
@@ -228,7 +228,7 @@ def test_attend_gives_a_distribution_a_picture_and_a_video(
 
 
 def test_every_source_of_the_summary_is_tested_above(summary) -> None:
-    assert set(summary["sources"]) == {"framewise", "cross-frame", "untrained", "keys"}
+    assert set(summary["sources"]) == {"framewise", "cross-frame", "untrained", "key-similarity"}
 
 
 def test_sources_and_places_differ_in_their_rows(client, summary) -> None:
@@ -236,8 +236,8 @@ def test_sources_and_places_differ_in_their_rows(client, summary) -> None:
         answer = client.predict(summary["result"], 1, y, x, -1, source, api_name="/attend")
         return np.array(answer[0]["row"])
 
-    here = row(100, 200, "keys")
-    assert abs(here - row(20, 20, "keys")).max() > 1e-5
+    here = row(100, 200, "key-similarity")
+    assert abs(here - row(20, 20, "key-similarity")).max() > 1e-5
     assert abs(here - row(100, 200, "untrained")).max() > 1e-5
 
 
@@ -382,7 +382,7 @@ def test_zero_frames_are_refused_in_one_sentence(client, small_clip) -> None:
 
 @pytest.mark.parametrize(
     ("api_name", "rest"),
-    [("/cut", (3, 0)), ("/attend", (0, 1, 1, -1, "keys")), ("/export", (3,))],
+    [("/cut", (3, 0)), ("/attend", (0, 1, 1, -1, "key-similarity")), ("/export", (3,))],
 )
 @pytest.mark.parametrize("result", ["", "x", "../../etc"])
 def test_an_unknown_result_is_refused_in_one_sentence(client, api_name, rest, result) -> None:
@@ -411,7 +411,7 @@ def test_what_are_no_edits_is_refused_in_one_sentence(client, summary, edits) ->
 @pytest.mark.parametrize("frame", [-1, FRAMES, 10**6])
 def test_a_frame_that_was_not_analysed_is_refused_in_one_sentence(client, summary, frame) -> None:
     assert str(frame) in refusal(client, summary["result"], 3, frame, api_name="/cut")
-    query = (frame, 10, 10, -1, "keys")
+    query = (frame, 10, 10, -1, "key-similarity")
     assert str(frame) in refusal(client, summary["result"], *query, api_name="/attend")
 
 
@@ -422,10 +422,10 @@ def test_a_source_that_there_is_not_is_refused_in_one_sentence(client, summary, 
 
 @pytest.mark.parametrize(("y", "x"), [(-1, 5), (5, -1), (1000, 5), (5, 1000)])
 def test_a_point_outside_the_picture_is_refused_in_one_sentence(client, summary, y, x) -> None:
-    said = refusal(client, summary["result"], 0, y, x, -1, "keys", api_name="/attend")
+    said = refusal(client, summary["result"], 0, y, x, -1, "key-similarity", api_name="/attend")
     assert "outside" in said
 
 
 def test_a_head_that_there_is_not_is_refused_in_one_sentence(client, summary) -> None:
-    said = refusal(client, summary["result"], 0, 5, 5, 99, "keys", api_name="/attend")
+    said = refusal(client, summary["result"], 0, 5, 5, 99, "key-similarity", api_name="/attend")
     assert "99" in said

@@ -18,13 +18,13 @@ ROLES = ("object", "background")
 @pytest.fixture(scope="module")
 def cut(tiny_analysis: Analysis) -> Segmentation:
     """Five clusters; only the first is an object."""
-    found = tiny_analysis.segment(clusters=5)
+    found = tiny_analysis.segment(n_clusters=5)
     assert found.objects == [0]
     return found
 
 
 def applied(analysis: Analysis, made: Edits, clusters: int = 5) -> Segmentation:
-    return analysis.edited(*made.edits).segment(clusters=clusters)
+    return analysis.edited(*made.edits).segment(n_clusters=clusters)
 
 
 def changed(data: st.DataObject, analysis: Analysis, changes: int = 6) -> Edits:
@@ -152,7 +152,7 @@ def test_a_split_and_what_concerns_its_parts_hold_at_its_cut_only(tiny_analysis,
         divided.merge(parts, 1, 5),
     ):
         assert [edit.at for edit in made.edits] == [5, 5]
-        whole = tiny_analysis.segment(clusters=4)
+        whole = tiny_analysis.segment(n_clusters=4)
         assert made.concerning(whole) == ()
         assert (applied(tiny_analysis, made, 4).labels == whole.labels).all()
     assert divided.rename(parts, 1, "Sky").edits[-1].at is None
@@ -169,7 +169,7 @@ def test_a_hidden_part_hides_nothing_at_another_cut(tiny_analysis, cut) -> None:
 
 
 def test_edits_of_clusters_that_a_cut_has_not_wait(tiny_analysis, cut) -> None:
-    fine = tiny_analysis.segment(clusters=9)
+    fine = tiny_analysis.segment(n_clusters=9)
     made = Edits().merge(fine, 0, 8).rename(fine, 8, "Later").show_alone(fine, 8)
     found = applied(tiny_analysis, made)
     assert (found.labels == cut.labels).all()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bavos_core import Cancelled, InputError
-from bavos_lab.training import TrainedBlock
+from bavos_lab.training import TrainedCorrelator
 from demo.edits import Edits
 from demo.handlers import Handlers
 from demo.jobs import Jobs
@@ -59,7 +59,7 @@ def result(segment: Callable[[], Result]) -> Result:
 
 
 @pytest.fixture(scope="module")
-def block(analysed: Jobs, small_clip: Path) -> TrainedBlock:
+def block(analysed: Jobs, small_clip: Path) -> TrainedCorrelator:
     """What was learned on the clip."""
     learned_on, _ = analysed.segment(str(small_clip), "descriptors", LARGE, ignore)
     return next(iter(analysed.adapt(learned_on.id, 1))).trained
@@ -100,7 +100,7 @@ def halfway(job: Callable[[Report], object], end: Report = ignore) -> Iterator[F
 
 def painting(jobs: Jobs, result: Result) -> Callable[[Report], Path]:
     """A job that paints a video which is not there yet."""
-    cut = result.analysis.segment(clusters=2)
+    cut = result.analysis.segment(n_clusters=2)
     return lambda report: jobs.overlay(result, cut, report=report)
 
 
@@ -252,7 +252,7 @@ def test_a_server_that_stops_waits_for_no_job_and_leaves_nothing(small_clip, job
 # ---- what is asked for too late, and what was given in time --------------------------------------
 
 GIVEN = {
-    "overlay": lambda jobs, it, _: jobs.overlay(it, it.analysis.segment(clusters=3)),
+    "overlay": lambda jobs, it, _: jobs.overlay(it, it.analysis.segment(n_clusters=3)),
     "picture": lambda jobs, it, _: jobs.picture_file(it, np.zeros((8, 8, 3), np.uint8)),
     "heatmap": lambda jobs, it, _: jobs.heat_video(it, it.analysis.attend_all([QUERY])[0], QUERY),
     "levels": lambda jobs, it, _: jobs.levels_video(it.id, 1),

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from bavos_core import Cancelled, Edit, InputError
-from demo import pictures, words
+from demo import images, strings
 from demo.api import checked_edits
 from demo.edits import Edits
+from demo.images import HeatLook, ObjectsLook
 from demo.jobs import Jobs
-from demo.pictures import HeatLook, ObjectsLook
 from demo.presets import PRESETS, Preset, usual_preset
 from demo.settings import DemoSettings
 from demo.store import Result
@@ -28,7 +28,7 @@ FILES = {
     "bavos.zip", "overlay.mp4", "masks.zip", "masks.json", "labels.npz",
     "hierarchy.json", "hierarchy.svg", "summary.json",
 }  # fmt: skip
-KEYS = HeatLook("keys")
+KEYS = HeatLook("key-similarity")
 STAGES = ["decode", "features", "attention and clustering", "instances", "painting the video"]
 
 
@@ -152,7 +152,7 @@ def test_an_overlay_that_is_stopped_leaves_no_half_made_video(jobs, result) -> N
     with jobs.store.room(result) as folder:
         before = set(folder.iterdir())
         with pytest.raises(Cancelled):
-            jobs.overlay(result, result.analysis.segment(clusters=2), report=stop)
+            jobs.overlay(result, result.analysis.segment(n_clusters=2), report=stop)
         assert set(folder.iterdir()) == before
 
 
@@ -179,7 +179,7 @@ def test_the_preview_shows_every_frame_at_preview_size(jobs, small_clip, decode)
 
 
 def test_the_overlay_is_at_preview_size_and_made_once(jobs, result, decode) -> None:
-    cut = result.analysis.segment(clusters=4)
+    cut = result.analysis.segment(n_clusters=4)
     path = jobs.overlay(result, cut)
     assert decode(path).shape == (4, 48, 64, 3)
     written = written_at(jobs, result)
@@ -188,7 +188,7 @@ def test_the_overlay_is_at_preview_size_and_made_once(jobs, result, decode) -> N
 
 
 def test_the_overlay_with_the_background_is_another_video(jobs, result, decode) -> None:
-    cut = result.analysis.segment(clusters=4)
+    cut = result.analysis.segment(n_clusters=4)
     assert cut.background.any()
     plain, full = (
         jobs.overlay(result, cut),
@@ -216,7 +216,7 @@ def test_only_the_clicked_frame_carries_the_ring(jobs, result) -> None:
     _, rows = jobs.attention(result.id, [query], KEYS)
 
     def heat(position: int, where: tuple[int, float, float]) -> np.ndarray:
-        return pictures.heat_frame(result.analysis, rows, position, [where], KEYS)
+        return images.heat_frame(result.analysis, rows, position, [where], KEYS)
 
     assert (heat(1, query) != heat(1, elsewhere)).any()
     np.testing.assert_array_equal(heat(0, query), heat(0, elsewhere))
@@ -234,10 +234,12 @@ def test_a_query_is_shown_over_time_by_source_and_by_head(jobs, result) -> None:
         found = jobs.tiles(result.id, [(1, 40.0, 60.0)], 1, HeatLook(source), what)
         return [title for _, title in found]
 
-    assert [title.split(",")[0] for title in titles("time", "keys")] == [
+    assert [title.split(",")[0] for title in titles("time", "key-similarity")] == [
         "Frame 0", "Frame 1", "Frame 2",
     ]  # fmt: skip
-    assert titles("sources", "keys") == [words.SOURCES[s] for s in result.analysis.sources()]
+    assert titles("sources", "key-similarity") == [
+        strings.SOURCES[s] for s in result.analysis.sources()
+    ]
     assert titles("heads", "untrained") == [f"Head {i}" for i in range(8)]
 
 
@@ -247,9 +249,7 @@ def test_small_heatmaps_show_what_the_large_one_shows(jobs, result) -> None:
     analysis, rows = result.analysis, jobs.attention(result.id, [query], one)[1]
     by_head = jobs.tiles(result.id, [query], 2, mean, "heads")
     over_time = jobs.tiles(result.id, [query], 2, one, "time")
-    large = pictures.heat_frame(
-        analysis, rows, 2, [query], one
-    )  # no larger than a small one: 128×96
+    large = images.heat_frame(analysis, rows, 2, [query], one)  # no larger than a small one: 128×96
     np.testing.assert_array_equal(by_head[3][0], large)
     np.testing.assert_array_equal(over_time[2][0], large)
 
@@ -264,8 +264,8 @@ def test_adapting_gives_a_result_of_its_own_and_can_be_undone(jobs, result) -> N
     assert not np.array_equal(*(np.asarray(w) for w in weights[:2]))
     adapted, overlay = jobs.adapted(result.id, steps[-1].trained)
     assert overlay.is_file()
-    assert (adapted.analysis.source, adapted.before) == ("learned", result.id)
-    assert result.analysis.source == "keys"
+    assert (adapted.analysis.source, adapted.before) == ("correlator", result.id)
+    assert result.analysis.source == "key-similarity"
     assert jobs.undo(adapted.id)[0] is result
     names = {path.name for path in jobs.files(adapted.id, 4, Edits(), ignore)}
     assert names == FILES | {"correlator.safetensors"}
@@ -421,7 +421,7 @@ def test_the_code_gives_exactly_this_result(jobs, result, small_clip) -> None:
     cut = jobs.cut(result.id, 8, edits)[1]
     edits = edits.rename(cut, 8, 'It\'s "half"').take_for(cut, 0, "object").merge(cut, 3, 8)
     cut = jobs.cut(result.id, 8, edits)[1]
-    code = words.code(result, cut, edits, "")
+    code = strings.code(result, cut, edits, "")
     names: dict[str, Any] = {}
     python = code.split("# Python\n")[1].split("# This server")[0]
     exec(python.replace("CLIP", str(small_clip)), names)
@@ -518,9 +518,9 @@ def test_several_points_have_a_colour_and_a_ring_each(jobs, result) -> None:
     both = jobs.attention(result.id, queries, KEYS)[1]
     assert both.shape[0] == 2
     np.testing.assert_allclose(both[1], jobs.attention(result.id, queries[1:], KEYS)[1][0])
-    picture = pictures.heat_frame(result.analysis, both, 1, queries, KEYS)
+    picture = images.heat_frame(result.analysis, both, 1, queries, KEYS)
     for i, (_, y, x) in enumerate(queries):
-        colour = pictures.render.query_colour(i)
+        colour = images.render.query_colour(i)
         around = picture[int(y) - 8 : int(y) + 9, int(x) - 8 : int(x) + 9].reshape(-1, 3)
         assert (around == colour).all(1).any()
 
@@ -534,14 +534,14 @@ def test_every_part_of_the_heat_look_is_seen(jobs, result, change) -> None:
 
     def heat(look: HeatLook) -> np.ndarray:
         rows = jobs.attention(result.id, query, look)[1]
-        return pictures.heat_frame(result.analysis, rows, 1, query, look)
+        return images.heat_frame(result.analysis, rows, 1, query, look)
 
     assert (heat(HeatLook("untrained")) != heat(HeatLook("untrained", **change))).any()
 
 
 def test_the_first_point_lies_in_the_largest_object(result) -> None:
     analysis = result.analysis
-    position, y, x = pictures.telling_point(analysis, 1)
+    position, y, x = images.telling_point(analysis, 1)
     assert position == 1
     cut = analysis.segment()
     (height, width), (h, w) = analysis.size, analysis.grid
@@ -570,9 +570,9 @@ def test_looks_that_paint_the_same_share_one_video(jobs, result) -> None:
 def test_a_node_is_shown_in_every_frame_and_the_root_is_everything(jobs, result) -> None:
     leaves = result.analysis.tree.leaves
     assert len(jobs.node(result.id, 0)) == 3
-    assert pictures.node_mask(result.analysis, 2 * leaves - 2).all()
+    assert images.node_mask(result.analysis, 2 * leaves - 2).all()
     first, second = result.analysis.tree.merges[-1, :2].astype(int)
-    halves = [pictures.node_mask(result.analysis, int(node)) for node in (first, second)]
+    halves = [images.node_mask(result.analysis, int(node)) for node in (first, second)]
     assert (halves[0] ^ halves[1]).all()
 
 
@@ -585,7 +585,7 @@ def test_a_node_that_there_is_not_is_bad_input(jobs, result, node) -> None:
 
 def test_the_levels_play_a_second_each_and_are_made_once(jobs, result, decode) -> None:
     path = jobs.levels_video(result.id, 1)
-    levels = len(pictures.level_pictures(result.analysis, 1))
+    levels = len(images.level_pictures(result.analysis, 1))
     assert decode(path).shape == (12 * levels, 96, 128, 3)
     written = written_at(jobs, result)
     assert jobs.levels_video(result.id, 1) == path

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bavos_core import Analysis
-from demo import words
+from demo import strings
 from demo.presets import PRESETS, Pace, Preset
 from demo.settings import DemoSettings
 
@@ -49,9 +49,9 @@ def test_a_preset_keeps_within_the_servers_limit(preset: Preset, most: int) -> N
 
 
 def test_labels_state_frames_patches_and_after_a_run_seconds(pace) -> None:
-    before = words.presets(Pace(), DemoSettings())
+    before = strings.presets(Pace(), DemoSettings())
     assert before[0] == ("Fast: 12 × 648", "fast")
-    after = words.presets(pace, DemoSettings())
+    after = strings.presets(pace, DemoSettings())
     assert all(label.startswith(old) for (label, _), (old, _) in zip(after, before, strict=True))
     assert all(label.endswith(" s") for label, _ in after)
 

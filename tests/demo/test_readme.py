@@ -42,7 +42,7 @@ def test_the_library_does_what_the_readme_says() -> None:
     assert names["several"].shape == (2, frames, height, width)
     assert names["levels"].shape[1:] == (frames, height, width)
     assert names["named"].name(2) == "dog"
-    assert names["adapted"].source == "learned"
+    assert names["adapted"].source == "correlator"
 
 
 def test_the_client_does_what_the_readme_says(server: str) -> None:

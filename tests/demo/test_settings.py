@@ -33,7 +33,9 @@ def test_backbone_weights_and_correlator_can_be_set(monkeypatch) -> None:
     monkeypatch.setenv("BAVOS_WEIGHTS", "/models/dino.safetensors")
     monkeypatch.setenv("BAVOS_CORRELATOR", "keys")
     assert DemoSettings.from_environment() == DemoSettings(
-        backbone="descriptors", weights=Path("/models/dino.safetensors"), correlator="keys"
+        backbone="descriptors",
+        weights=Path("/models/dino.safetensors"),
+        correlator="key-similarity",
     )
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bavos_core.correlator import TrainedCorrelator
 from bavos_core.errors import Cancelled, InputError
-from bavos_core.trained import TrainedBlock
 from bavos_lab.training import ADAPT, Step, adapt, adapting
 from bavos_lab.training.data import CachedClip
 from bavos_lab.training.trainer import learn, new_learner
@@ -68,7 +68,9 @@ def test_bad_features_are_refused_before_the_first_step(tokens: torch.Tensor) ->
 
 
 def test_a_block_to_start_from_is_left_as_it_is(tokens: torch.Tensor) -> None:
-    start = TrainedBlock(lively_block(16, heads=8).eval(), torch.full((16,), 0.5), torch.ones(16))
+    start = TrainedCorrelator(
+        lively_block(16, heads=8).eval(), torch.full((16,), 0.5), torch.ones(16)
+    )
     before = weights_of(start.block)
     result = adapt(tokens, GRID, settings=SETTINGS, steps=1, start=start)
     assert_same(weights_of(start.block), before)
@@ -100,7 +102,7 @@ def test_features_that_do_not_fit(shape: tuple[int, ...], complaint: str) -> Non
 
 
 def test_a_block_of_another_backbone_is_refused(tokens: torch.Tensor) -> None:
-    start = TrainedBlock(lively_block(32, heads=8), torch.zeros(32), torch.ones(32))
+    start = TrainedCorrelator(lively_block(32, heads=8), torch.zeros(32), torch.ones(32))
     with pytest.raises(InputError, match="trained on 32 channels and these features have 16"):
         adapt(tokens, GRID, start=start)
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bavos_core.correlator import TrainedCorrelator
 from bavos_core.errors import InputError
 from bavos_core.settings import Settings
 from bavos_core.sources import project_keys
-from bavos_core.trained import TrainedBlock
 from bavos_lab.training.blocks import keys_gain, new_block
 from bavos_lab.training.data import CachedClip
 from bavos_lab.training.trainer import new_learner
@@ -111,7 +111,7 @@ def test_heads_that_do_not_fit_are_refused() -> None:
 def test_features_are_standardised_on_the_way_in() -> None:
     block, features = lively_block(16).eval(), random_tokens(2, 10)
     mean, std = torch.arange(16.0), torch.arange(1.0, 17.0)
-    trained = TrainedBlock(block, mean, std)
+    trained = TrainedCorrelator(block, mean, std)
     queries, keys = trained.queries_keys(features * std + mean)
     plain_queries, plain_keys = block.queries_keys(features)
     torch.testing.assert_close(queries, plain_queries, rtol=1e-3, atol=1e-4)
@@ -121,7 +121,7 @@ def test_features_are_standardised_on_the_way_in() -> None:
 
 
 def test_a_frozen_copy_stays_as_it_is() -> None:
-    trained = TrainedBlock(lively_block(16), torch.zeros(16), torch.ones(16))
+    trained = TrainedCorrelator(lively_block(16), torch.zeros(16), torch.ones(16))
     copy = trained.frozen_copy()
     before = weights_of(copy.block)
     with torch.no_grad():

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from bavos_core.errors import InputError
-from bavos_lab.training import TrainSettings, read_trained
+from bavos_lab.training import TrainSettings, read_correlator
 from bavos_lab.training.checkpoint import checkpoint_path, checkpoint_settings
 from bavos_lab.training.command import add_options, run_train
 from bavos_lab.training.run import StopRequest
@@ -95,7 +95,7 @@ def test_a_run_tells_what_it_did(
     ]  # fmt: skip
     assert document["steps"] == 6
     assert document["best_step"] in (3, 6)
-    assert read_trained(out).about["best_step"] == str(document["best_step"])
+    assert read_correlator(out).about["best_step"] == str(document["best_step"])
     note, memory = told.err.splitlines()  # and no bar, as this is no terminal
     assert note.startswith("Note: broken.mp4 is left out: ")
     assert memory == "4 clips, 46 frames; their features take 0.1 MiB of memory."
@@ -119,10 +119,10 @@ def test_ctrl_c_saves_and_says_how_to_go_on(folder: Path, tmp_path: Path) -> Non
         f"bavos_core: stopped after step {steps} of 400; go on with --resume {checkpoint_path(out)}"
     )
     assert checkpoint_settings(checkpoint_path(out)).steps == 400
-    assert read_trained(out).about["steps"] == str(steps)
+    assert read_correlator(out).about["steps"] == str(steps)
     assert run_train(parsed(folder, "--out", out, "--resume", checkpoint_path(out))) == 0
     assert run_train(parsed(folder, "--out", unbroken, *many)) == 0
-    assert_same(weights_of(read_trained(out).block), weights_of(read_trained(unbroken).block))
+    assert_same(weights_of(read_correlator(out).block), weights_of(read_correlator(unbroken).block))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bavos_core.trained import TrainedBlock
+from bavos_core.correlator import TrainedCorrelator
 from bavos_lab.training.blocks import new_block
 from bavos_lab.training.data import CachedClip
 from bavos_lab.training.measure import beyond_chance, held_out_windows, measure, sanity, stability
@@ -25,9 +25,9 @@ def scene(noise: float, *, frames: int = 4, side: int = 12, channels: int = 32) 
     return torch.from_numpy(tokens.astype(np.float32)).flatten(1, 2)
 
 
-def fresh(gain: float = 2.0) -> TrainedBlock:
+def fresh(gain: float = 2.0) -> TrainedCorrelator:
     block = new_block(32, replace(TINY, gain=gain)).eval()
-    return TrainedBlock(block, torch.zeros(32), torch.ones(32))
+    return TrainedCorrelator(block, torch.zeros(32), torch.ones(32))
 
 
 @pytest.mark.parametrize(

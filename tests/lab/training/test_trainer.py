@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from bavos_core.backbones.weights import read_metadata, write_tensors
 from bavos_core.errors import Cancelled, InputError
-from bavos_lab.training import TrainResult, read_trained, train
+from bavos_lab.training import TrainResult, read_correlator, train
 from bavos_lab.training.checkpoint import checkpoint_path
 from bavos_lab.training.data import TrainingData
 from bavos_lab.training.run import log_path, start_log
@@ -38,7 +38,7 @@ class StopAfter:
 
 
 def learned_of(path: Path) -> dict[str, torch.Tensor]:
-    trained = read_trained(path)
+    trained = read_correlator(path)
     return {**weights_of(trained.block), "mean": trained.mean, "std": trained.std}
 
 
@@ -78,7 +78,7 @@ def test_the_result_is_the_best_block(
 
     train(data, WITH_DROPOUT, out=tmp_path / "b.safetensors", progress=remember)
     assert_same(weights_of(result.trained.block), seen[result.best_step])
-    assert_same(weights_of(read_trained(out).block), seen[result.best_step])
+    assert_same(weights_of(read_correlator(out).block), seen[result.best_step])
 
 
 def test_the_log_tells_every_step(unbroken: tuple[Path, TrainResult]) -> None:
@@ -106,7 +106,7 @@ def test_the_file_says_how_it_was_made(unbroken: tuple[Path, TrainResult]) -> No
     assert 0 <= float(about["measure"]) <= 1
     assert about["version"]
     assert len(about["revision"]) in (0, 40)
-    assert dict(read_trained(unbroken[0]).about) == about
+    assert dict(read_correlator(unbroken[0]).about) == about
 
 
 def test_without_measure_the_last_block_is_kept(data: TrainingData, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_cancelled_run_keeps_what_was_learned(data: TrainingData, tmp_path: Pa
     assert (result.steps, result.best_step, result.stopped) == (2, 2, True)
     assert result.measure is not None
     assert_same(weights_of(result.trained.block), weights_of(stop.seen[-1].trained.block))
-    assert_same(weights_of(read_trained(out).block), weights_of(result.trained.block))
+    assert_same(weights_of(read_correlator(out).block), weights_of(result.trained.block))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "block.checkpoint.safetensors", "block.csv", "block.safetensors",
     ]  # fmt: skip
@@ -240,7 +240,7 @@ def resume_with(path: Path, data: TrainingData, tmp_path: Path, **changed: objec
 
 def test_a_checkpoint_holds_everything_and_no_code(checkpoint: Path) -> None:
     tensors = load_file(checkpoint)
-    names = set(weights_of(read_trained(checkpoint.with_name("block.safetensors")).block))
+    names = set(weights_of(read_correlator(checkpoint.with_name("block.safetensors")).block))
     parts = ("block", "best", "exp_avg", "exp_avg_sq")
     assert set(tensors) == {f"{part}.{name}" for part in parts for name in names} | {
         "features.mean", "features.std",

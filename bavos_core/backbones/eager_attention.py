@@ -20,7 +20,7 @@ from ..settings import Compute, bf16_units
 _LOGITS_AT_ONCE = 2**21  # of all heads: 4 MiB, what a cache takes
 
 
-class PlainAttention(TorchFunctionMode):
+class EagerAttention(TorchFunctionMode):
     """Computes unmasked bfloat16 attention by plain products while it is entered."""
 
     def __torch_function__(

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bavos_core import backbones
-from bavos_core.backbones import plain_attention as module
-from bavos_core.backbones.plain_attention import PlainAttention, pays_off, plain_attention
+from bavos_core.backbones import eager_attention as module
+from bavos_core.backbones.eager_attention import EagerAttention, pays_off, plain_attention
 from bavos_core.settings import Compute
 
 from .helpers import softmax
@@ -117,7 +117,7 @@ def sides() -> list[Tensor]:
     ],
 )
 def test_unmasked_attention_in_bfloat16_is_by_plain_products(sides, options) -> None:
-    with PlainAttention():
+    with EagerAttention():
         found = F.scaled_dot_product_attention(*sides, **options)
     assert torch.equal(found, plain_attention(*sides))
 
@@ -187,20 +187,20 @@ def by_name(sides: list[Tensor]) -> Tensor:
 )  # fmt: skip
 def test_every_other_attention_is_left_to_torch(sides, call: Callable) -> None:
     expected = call(sides)
-    with PlainAttention():
+    with EagerAttention():
         found = call(sides)
     torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_other_functions_of_torch_are_left_alone(sides) -> None:
-    with PlainAttention():
+    with EagerAttention():
         found = torch.softmax(sides[0] @ sides[1].mT, -1)
     assert torch.equal(found, torch.softmax(sides[0] @ sides[1].mT, -1))
 
 
 def test_nothing_stays_patched(sides) -> None:
     function, before = F.scaled_dot_product_attention, F.scaled_dot_product_attention(*sides)
-    with PlainAttention():
+    with EagerAttention():
         pass
     assert F.scaled_dot_product_attention is function
     assert torch.equal(F.scaled_dot_product_attention(*sides), before)
@@ -208,7 +208,7 @@ def test_nothing_stays_patched(sides) -> None:
 
 def test_nothing_stays_patched_after_an_exception(sides) -> None:
     before = F.scaled_dot_product_attention(*sides)
-    with pytest.raises(RuntimeError), PlainAttention():
+    with pytest.raises(RuntimeError), EagerAttention():
         F.scaled_dot_product_attention(sides[0], sides[1][..., :3], sides[2])
     assert torch.equal(F.scaled_dot_product_attention(*sides), before)
 
@@ -216,7 +216,7 @@ def test_nothing_stays_patched_after_an_exception(sides) -> None:
 def test_other_threads_are_not_affected(sides) -> None:
     before = F.scaled_dot_product_attention(*sides)
     found: list[Tensor] = []
-    with PlainAttention():
+    with EagerAttention():
         thread = threading.Thread(
             target=lambda: found.append(F.scaled_dot_product_attention(*sides))
         )

@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image
 
 from bavos_core import Analysis, Segmentation, export, render
+from bavos_core.correlator import TrainedCorrelator
 from bavos_core.refinement import nearest_pixels
-from bavos_core.settings import Sources
-from bavos_core.trained import TrainedBlock
+from bavos_core.settings import AttentionSource
 
-from . import words
+from . import strings
 from .edits import Edits
 
 Query = tuple[int, float, float]  # analysed frame, y and x of a point in pixels
@@ -44,7 +44,7 @@ class ObjectsLook:
 class HeatLook:
     """How attention is painted."""
 
-    source: Sources
+    source: AttentionSource
     head: int | None = None  # None: the mean of all
     colours: str = "inferno"  # of matplotlib
     opacity: float = 0.65
@@ -93,7 +93,7 @@ def node_over_time(analysis: Analysis, node: int) -> list[Tile]:
     """The patches of one node of the hierarchy, in every analysed frame."""
     inside = node_mask(analysis, node)
     return [
-        (render.heats_overlay(_small(analysis, t), [mask]), words.frame_name(analysis, t))
+        (render.heats_overlay(_small(analysis, t), [mask]), strings.frame_name(analysis, t))
         for t, mask in enumerate(inside.astype(np.float32))
     ]
 
@@ -193,7 +193,7 @@ def over_time(
 ) -> list[Tile]:
     """Rows of attention in every analysed frame."""
     return [
-        (heat_frame(analysis, rows, t, queries, look, small=True), words.frame_name(analysis, t))
+        (heat_frame(analysis, rows, t, queries, look, small=True), strings.frame_name(analysis, t))
         for t in range(len(analysis.frames))
     ]
 
@@ -202,7 +202,7 @@ def by_source(analysis: Analysis, position: int, query: Query, look: HeatLook) -
     """What each source attends to in one frame, for the same query (paper, Fig. 1)."""
     return [
         (_one(analysis, position, query, replace(look, source=source, head=None)), name)
-        for source, name in words.sources(analysis)
+        for source, name in strings.sources(analysis)
     ]
 
 
@@ -212,10 +212,10 @@ def by_head(analysis: Analysis, position: int, query: Query, look: HeatLook) -> 
     return [(_one(analysis, position, query, replace(look, head=h)), f"Head {h}") for h in heads]
 
 
-def learned_frame(analysis: Analysis, block: TrainedBlock, query: Query) -> np.ndarray:
+def learned_frame(analysis: Analysis, block: TrainedCorrelator, query: Query) -> np.ndarray:
     """What a block that is not (yet) the analysis's own attends to, in the query's frame."""
-    rows = replace(analysis, block=block).attend_all([query], source="learned")
-    return heat_frame(analysis, rows, query[0], [query], HeatLook("learned"))
+    rows = replace(analysis, correlator=block).attend_all([query], source="correlator")
+    return heat_frame(analysis, rows, query[0], [query], HeatLook("correlator"))
 
 
 def _one(analysis: Analysis, position: int, query: Query, look: HeatLook) -> np.ndarray:

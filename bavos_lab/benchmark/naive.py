@@ -52,7 +52,7 @@ def plain_merge(rows: Tensor, tau: float) -> Tensor:
     return torch.stack(centroids)
 
 
-def plain_centroids(attention: AttentionRows, tau: float) -> Tensor:
+def naive_centroids(attention: AttentionRows, tau: float) -> Tensor:
     """All levels: (L, M)."""
     windows = [
         plain_merge(plain_smooth(plain_rows(attention, start, start + WINDOW), tau), tau)
@@ -66,7 +66,7 @@ def plain_centroids(attention: AttentionRows, tau: float) -> Tensor:
         centroids = merged
 
 
-def plain_labels(attention: AttentionRows, centroids: Tensor) -> Tensor:
+def naive_labels(attention: AttentionRows, centroids: Tensor) -> Tensor:
     """Nearest centroid of every row (T·N,)."""
     return torch.cat(
         [

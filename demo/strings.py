@@ -13,7 +13,7 @@ import numpy as np
 
 from bavos_core import Analysis, ClusterTree, Edit, Segmentation, backbones, render
 from bavos_core.download import FileOrUrl
-from bavos_core.settings import Sources
+from bavos_core.settings import AttentionSource
 from bavos_core.video import Clip
 from bavos_lab.training import Step
 
@@ -23,7 +23,7 @@ from .settings import DemoSettings
 from .store import Result
 
 if TYPE_CHECKING:
-    from .pictures import Query
+    from .images import Query
 
 HEADER = """
 <header class="bavos-head"><h1>Bavos</h1>
@@ -64,8 +64,8 @@ SOURCES = {
     "framewise": "Frame-wise",
     "cross-frame": "Cross-frame",
     "untrained": "Untrained block",
-    "learned": "Trained block",
-    "keys": "Training-free keys",
+    "correlator": "Trained block",
+    "key-similarity": "Training-free keys",
 }
 ADAPT = (
     "Train the attention block on this clip alone, without labels, for a moment, and watch what it "
@@ -101,7 +101,7 @@ def backbone_choices() -> list[tuple[str, str]]:
     return [(backbones.describe(name), name) for name in backbones.names()]
 
 
-def sources(analysis: Analysis) -> list[tuple[Sources, str]]:
+def sources(analysis: Analysis) -> list[tuple[AttentionSource, str]]:
     """Sources that an analysis can show, and what they are called."""
     return [(source, SOURCES[source]) for source in analysis.sources()]
 
@@ -355,7 +355,7 @@ python -m bavos_core segment CLIP --out results --backbone {settings.backbone}{o
 from bavos_core import Edit, Settings, analyse
 analysis = analyse("CLIP", Settings(backbone={settings.backbone!r}, weights={weights!r},
     correlator={correlator!r}, frames={settings.frames}, patches={settings.patches}))
-cut = analysis{changed}.segment(clusters={cut.cut})
+cut = analysis{changed}.segment(n_clusters={cut.cut})
 
 # This server, from Python{plain}
 from gradio_client import Client, handle_file

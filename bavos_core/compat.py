@@ -1,0 +1,39 @@
+"""Names of version 0.1 that go on working in 0.2, each with a warning that gives today's name."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+SOURCES = {"keys": "key-similarity", "learned": "correlator"}  # of attention
+OPTIONS = {"--frame": "--clip-frame"}  # of the command line
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def current(name: str, names: dict[str, str]) -> str:
+    """Return today's name for one that may be of version 0.1, with a FutureWarning if it is."""
+    if name in names:
+        warnings.warn(
+            f"{name} is now called {names[name]}; the old name goes with version 0.3.",
+            FutureWarning,
+            stacklevel=3,
+        )
+    return names.get(name, name)
+
+
+def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that lets a function take keyword arguments by their old names too."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            given = {current(name, names): value for name, value in kwargs.items()}
+            return function(*args, **given)  # type: ignore[arg-type]
+
+        return called
+
+    return decorate
