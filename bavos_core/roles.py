@@ -5,9 +5,12 @@ T frames, h×w patches, C clusters. The paper does not say which clusters are ob
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 THRESHOLD = 0.2  # of the score: what lies above is an object
+BALLOT = 2.5 ** np.linspace(-1, 1, 7)  # times the height of a cut: the cuts that vote on its roles
 _HALF = 0.5  # what saliency and solidity count beside nearness to the middle
 _SEAM = 0.1  # of a cluster's patches: so few have it on all four sides, in a seam
 _SIGMA = 0.25  # of the picture's sides: how wide the middle is
@@ -43,18 +46,32 @@ def object_scores(
     return np.where(count > 0, score, -np.inf)
 
 
-def background(labels: np.ndarray, clusters: int, saliency: np.ndarray | None = None) -> np.ndarray:
-    """Return which clusters are background, (C,) bool: those whose score is not above 0.2.
+def background(
+    labels: np.ndarray,
+    clusters: int,
+    saliency: np.ndarray | None = None,
+    ballot: Sequence[np.ndarray] = (),
+) -> np.ndarray:
+    """Return which clusters are background, (C,) bool: those that win no majority.
 
-    If that leaves no object, the cluster with the highest score is one, its size counting by its
-    root; empty clusters are background.
+    ballot: labels (T, h, w) of other cuts of the tree; without them, this cut decides alone. In
+    each of them, every patch votes for its cluster here if its cluster there has a score above 0.2.
+    If no cluster wins, the one with the highest score here does, its size counting by its root.
+    Empty clusters are background.
     """
-    scores = object_scores(labels, clusters, saliency)
-    found = ~(scores > THRESHOLD)
-    if found.all():
-        share = np.bincount(labels.ravel(), minlength=clusters) / labels.size
-        found[(scores + 0.5 * np.log(np.maximum(share, 1e-12))).argmax()] = False
-    return found
+    size = np.bincount(labels.ravel(), minlength=clusters)
+    votes = np.sum([_votes(cut, saliency) for cut in ballot or (labels,)], axis=0)
+    won = np.bincount(labels.ravel(), votes.ravel(), clusters) > size * max(len(ballot), 1) / 2
+    if not won.any():
+        scores = object_scores(labels, clusters, saliency)
+        won[(scores + 0.5 * np.log(np.maximum(size / labels.size, 1e-12))).argmax()] = True
+    return ~won
+
+
+def _votes(labels: np.ndarray, saliency: np.ndarray | None) -> np.ndarray:
+    """Return which patches (T, h, w) bool lie in a cluster whose score is above 0.2."""
+    objects: np.ndarray = object_scores(labels, int(labels.max()) + 1, saliency) > THRESHOLD
+    return objects[labels]
 
 
 def seams(labels: np.ndarray, scenery: np.ndarray) -> np.ndarray:

@@ -64,6 +64,19 @@ class ClusterTree:
             label[children] = label[node]
         return label[: self.leaves]
 
+    def tops(self, tau: float) -> np.ndarray:
+        """Return the highest node above every leaf that lies no higher than τ: (L,) int64.
+
+        These are the clusters of `cut`, found faster and numbered by their nodes.
+        """
+        parents = self.parents()
+        height = np.append(np.zeros(self.leaves), self.heights)
+        top = np.where((parents >= 0) & (height[parents] <= tau), parents, np.arange(len(parents)))
+        while (top[top] != top).any():
+            top = top[top]
+        found: np.ndarray = top[: self.leaves]
+        return found
+
     def height_of(self, clusters: int) -> float:
         """Largest τ at which there are at least `clusters` clusters, or a little above the root."""
         clusters = min(max(clusters, 1), self.leaves)

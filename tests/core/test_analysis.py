@@ -18,7 +18,7 @@ from bavos_core.clustering import Clusters, assign, find_clusters
 from bavos_core.correlator import TemporalCorrelator, TrainedCorrelator, read_correlator, untrained
 from bavos_core.edits import Edit
 from bavos_core.pipeline import _background_as_one, read_sample
-from bavos_core.roles import background, seams
+from bavos_core.roles import BALLOT, background, seams
 from bavos_core.settings import Compute
 from bavos_core.sources import attention_rows, choose_source
 from bavos_core.video import ArrayClip
@@ -441,7 +441,8 @@ def test_the_saliency_of_a_vit_is_kept_also_in_the_file_and_descriptors_have_non
         after = Analysis.load(tmp_path / "one.npz")
         assert np.array_equal(after.saliency, before.saliency)
         cut = before.segment()
-        about = cut.labels, cut.clusters, before.saliency
+        ballot = [before.tree.cut(t * cut.tau)[before.nearest[..., 0]] for t in BALLOT]
+        about = cut.labels, cut.clusters, before.saliency, ballot
         assert (cut.background == background(*about)).all()
         assert (cut.thin == seams(cut.labels, background(*about))).all()
 

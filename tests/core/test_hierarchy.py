@@ -411,6 +411,16 @@ def test_the_height_of_k_clusters_is_the_largest_tau_that_gives_k(seed: int) -> 
             assert tree.clusters_at(np.nextafter(height, np.inf)) < clusters
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_tops_are_the_clusters_of_the_cut_and_hold_their_leaves(seed: int) -> None:
+    tree = random_tree(seed)[0]
+    for tau in (0.1 * tree.heights[0], *tree.heights, *tree.heights * 1.01):
+        tops = tree.tops(tau)
+        assert same_partition(tops, tree.cut(tau))
+        for top in np.unique(tops).tolist():
+            assert np.flatnonzero(tops == top).tolist() == tree.leaves_of(top).tolist()
+
+
 def test_a_number_of_clusters_out_of_range_is_brought_into_it() -> None:
     tree = tree_of(*random_leaves(0))
     assert (tree.cut_into(0) == 0).all()
@@ -446,6 +456,7 @@ def test_a_small_tree_by_hand() -> None:
 def test_a_tree_of_one_leaf_can_be_cut_anywhere() -> None:
     tree = tree_of([[0.5, 0.5]], [4])
     assert tree.leaves == 1
+    assert tree.tops(0.1).tolist() == tree.tops(10.0).tolist() == [0]
     assert tree.cut(0.1).tolist() == tree.cut(10.0).tolist() == tree.cut_into(1).tolist() == [0]
     assert tree.height_of(1) > 0
     assert tree.slots().tolist() == [0]

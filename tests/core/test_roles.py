@@ -243,6 +243,54 @@ def test_grids_too_small_to_have_a_middle_still_get_an_answer(shape) -> None:
     assert not found.all()
 
 
+@settings(max_examples=60)
+@given(seeds, st.integers(1, 4))
+def test_cuts_that_agree_change_nothing_and_their_order_and_numbers_do_not_matter(seed, many):
+    labels, clusters, saliency = random_labels(seed)
+    alone = background(labels, clusters, saliency)
+    assert (background(labels, clusters, saliency, [labels] * many) == alone).all()
+    rng = np.random.default_rng(seed)
+    coarser = [rng.integers(0, 3, clusters)[labels] for _ in range(many)]
+    found = background(labels, clusters, saliency, coarser)
+    assert found[~np.isin(np.arange(clusters), labels)].all()
+    assert not found.all()
+    renumbered = [rng.permutation(5)[cut] for cut in reversed(coarser)]
+    assert (background(labels, clusters, saliency, renumbered) == found).all()
+
+
+def test_what_only_one_cut_takes_for_an_object_is_background() -> None:
+    # A box beside the thing stands alone in this cut; in the others it is one with the floor.
+    labels = finer(scene(LEFT, RIGHT, FLOOR))
+    with_floor = np.array([0, 1, 3, 3])[labels]
+    assert background(labels, 4).tolist() == [True, False, False, True]
+    assert background(with_floor, 4).tolist() == [True, False, True, True]
+    ballot = [labels, with_floor, with_floor]
+    assert background(labels, 4, None, ballot).tolist() == [True, False, True, True]
+    assert background(labels, 4, None, ballot[:2]).tolist() == [True, False, True, True]  # a draw
+
+
+def test_the_outline_of_a_thing_is_an_object_where_most_cuts_make_them_one() -> None:
+    labels = frame_around(CENTRE)
+    whole = np.array([0, 1, 1])[labels]
+    assert background(labels, 3).tolist() == [True, False, True]
+    assert background(labels, 3, None, [labels, whole, whole]).tolist() == [True, False, False]
+
+
+def test_patches_of_one_cluster_vote_for_it_even_where_another_cut_divides_it() -> None:
+    # Most of the cluster is a thing, a little of it floor, as a finer cut shows.
+    labels = finer(scene(CENTRE))
+    parts = labels.copy()
+    parts[:, 14:16] *= 2  # the two lowest rows of the thing
+    assert background(parts, 3, np.where(parts == 2, 1e-3, 1.0)).tolist() == [True, False, True]
+    assert background(labels, 2, np.where(parts == 2, 1e-3, 1.0), [parts]).tolist() == [True, False]
+
+
+def test_without_any_votes_the_highest_score_of_this_cut_makes_the_one_object() -> None:
+    labels = np.tile([1, 0, 2, 0, 3, 0, 0, 1], (1, 6, 1))
+    everything = np.where(labels == 0, 0, 1)
+    assert background(labels, 4, None, [labels, everything]).tolist() == [False, True, True, True]
+
+
 # ---- seams --------------------------------------------------------------------------------------
 
 
