@@ -5,7 +5,11 @@ import contextlib
 with contextlib.suppress(ImportError):
     import spaces  # noqa: F401  # must come before torch; absent outside Spaces
 
-from demo.page import launch
+from bavos_core.process import prepare_process
+
+prepare_process()  # before torch, too
+
+from demo.page import launch  # noqa: E402
 
 if __name__ == "__main__":
     launch()

@@ -6,23 +6,22 @@ A thin library for the method of "Betrayed by Attention" (Ding et al., ECCV 2024
 >>> analysis = bavos_core.analyse("clip.mp4")
 >>> labels = analysis.segment(tau=1.0).labels  # (T, h, w)
 >>> heat = analysis.attend(frame=0, y=120, x=200)  # (T, h, w)
+
+Names are loaded when they are first used, so importing the package loads neither torch nor Pillow.
 """
 
-import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-# Before torch: its threads wait for each other by spinning, which starves whatever shares the
-# cores (the video encoder, a web server, a second user). Beside one busy process on two cores,
-# clustering took 35 s spinning and 8 s sleeping. A value that is set already stays.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-from .analysis import Analysis
-from .edits import Edit
-from .errors import BackboneUnavailable, Cancelled, InputError
-from .pipeline import analyse, recluster
-from .segmentation import Segmentation
-from .settings import Settings
-from .tree import ClusterTree
-from .video import Limits, open_clip
+if TYPE_CHECKING:
+    from .analysis import Analysis
+    from .edits import Edit
+    from .errors import BackboneUnavailable, Cancelled, InputError
+    from .pipeline import analyse, recluster
+    from .segmentation import Segmentation
+    from .settings import Settings
+    from .tree import ClusterTree
+    from .video import Limits, open_clip
 
 __version__ = "0.1.0"
 
@@ -40,3 +39,25 @@ __all__ = [
     "open_clip",
     "recluster",
 ]
+
+_MODULES = {
+    "analysis": ("Analysis",),
+    "edits": ("Edit",),
+    "errors": ("BackboneUnavailable", "Cancelled", "InputError"),
+    "pipeline": ("analyse", "recluster"),
+    "segmentation": ("Segmentation",),
+    "settings": ("Settings",),
+    "tree": ("ClusterTree",),
+    "video": ("Limits", "open_clip"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

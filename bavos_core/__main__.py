@@ -1,5 +1,15 @@
-"""`python -m bavos_core`."""
+"""The programs `bavos` and `python -m bavos_core`."""
 
-from .cli import main
+from .process import prepare_process
 
-raise SystemExit(main())
+
+def main() -> int:
+    """Run the command line and return its exit status."""
+    prepare_process()
+    from .cli import main as run
+
+    return run()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""Names of version 0.1 that go on working in 0.2, each with a warning that gives today's name."""
+"""Names of version 0.1 that still work in 0.2, with a warning that gives the new name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ R = TypeVar("R")
 
 
 def current(name: str, names: dict[str, str]) -> str:
-    """Return today's name for one that may be of version 0.1, with a FutureWarning if it is."""
+    """Return the current name for one that may be of version 0.1; warn if it is."""
     if name in names:
         warnings.warn(
-            f"{name} is now called {names[name]}; the old name goes with version 0.3.",
+            f"{name} is now called {names[name]}; the old name will be removed in version 0.3.",
             FutureWarning,
             stacklevel=3,
         )
@@ -26,7 +26,7 @@ def current(name: str, names: dict[str, str]) -> str:
 
 
 def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that lets a function take keyword arguments by their old names too."""
+    """Return a decorator under which a function accepts keyword arguments by their old names."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)

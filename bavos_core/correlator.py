@@ -7,9 +7,6 @@ Parameter names are the reference code's (`temporal_transformer.0.*`), so its fi
 from __future__ import annotations
 
 import copy
-import functools
-import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,19 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .backbones.weights import (
-    correlator_tensors,
-    load_checked,
-    read_metadata,
-    read_tensors,
-    write_tensors,
-)
+from .backbones.base import on_device
+from .backbones.weights import load_checked, read_metadata, read_tensors, write_tensors
 from .errors import InputError
 from .files import weights_format
 
 HEADS = 8
 FORMAT = "bavos-correlator-1"
-_BLOCK = "temporal_transformer.0."  # the reference's name of the block
+_BLOCK = "temporal_transformer.0."  # prefix in the reference's files
 _MEAN, _STD = "features.mean", "features.std"
 
 
@@ -46,13 +38,13 @@ class Attention(nn.Module):
         self.attention_drop = nn.Dropout(attention_dropout)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of x (..., L, C): three tensors (..., H, L, d)."""
+        """Return queries, keys and values of x (..., L, C): three tensors (..., H, L, d)."""
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (..., L, 3, H, d)
         queries, keys, values = qkv.unbind(-3)
         return queries.transpose(-3, -2), keys.transpose(-3, -2), values.transpose(-3, -2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, L, C) → output (B, L, C), attention before dropout (B, H, L, L)."""
+        """Map x (B, L, C) to the output (B, L, C) and attention before dropout (B, H, L, L)."""
         queries, keys, values = self.split(x)
         attention = (self.scale * queries @ keys.mT).softmax(-1)
         out = (self.attention_drop(attention) @ values).transpose(-3, -2).flatten(-2)
@@ -69,7 +61,7 @@ class Mlp(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., C) → (..., C)."""
+        """Map (..., C) to (..., C)."""
         return self.drop(self.fc2(self.drop(nn.functional.gelu(self.fc1(x)))))
 
 
@@ -96,14 +88,14 @@ class TemporalCorrelator(nn.Module):
         self.mlp = Mlp(channels, 4 * channels, dropout=dropout)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens (B, L, C) → output tokens (B, L, C), attention (B, H, L, L)."""
+        """Map tokens (B, L, C) to output tokens (B, L, C) and attention (B, H, L, L)."""
         mixed, attention = self.attn(self.norm1(tokens))
         tokens = tokens + mixed
         return tokens + self.mlp(self.norm2(tokens)), attention
 
     @torch.no_grad()
     def queries_keys(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """features (T, N, C) → queries and keys, each (T, H, N, d), in the block's own dtype."""
+        """Map features (T, N, C) to queries and keys, each (T, H, N, d), in the block's dtype."""
         queries, keys, _ = self.attn.split(self.norm1(features))
         return queries, keys
 
@@ -114,7 +106,7 @@ class TemporalCorrelator(nn.Module):
 
 
 def untrained(channels: int, *, seed: int) -> TemporalCorrelator:
-    """A correlator with random weights (paper, Fig. 1c), the same for the same seed."""
+    """Return a correlator with random weights (paper, Fig. 1c), the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return TemporalCorrelator(channels).eval()
@@ -124,23 +116,23 @@ def untrained(channels: int, *, seed: int) -> TemporalCorrelator:
 class TrainedCorrelator:
     """A correlator and the statistics of the features that it was trained on.
 
-    `queries_keys` and `scale` are the correlator's own interface, so that one takes the place of
-    the other; features are standardised on the way in.
+    Its interface is the correlator's own, `queries_keys` and `scale`; features are standardised
+    first.
     """
 
     block: TemporalCorrelator
     mean: Tensor  # (C,) float32
     std: Tensor  # (C,) float32, above 0
-    about: Mapping[str, str] = field(default_factory=dict)  # what the file says about its making
+    about: Mapping[str, str] = field(default_factory=dict)  # metadata of its file
 
     @property
     def channels(self) -> int:
-        """C."""
+        """Number of channels C."""
         return len(self.mean)
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What a file must say about it, beside its tensors."""
+        """Metadata of a file that holds it."""
         return {**self.about, "format": FORMAT, "heads": str(self.block.attn.heads)}
 
     @property
@@ -149,45 +141,41 @@ class TrainedCorrelator:
         return self.block.scale
 
     def standardised(self, features: Tensor) -> Tensor:
-        """Features (…, C) of the backbone → what enters the block, (…, C) float32."""
+        """Standardise features (…, C) of the backbone for the block: (…, C) float32."""
         return (features.float() - self.mean) / self.std
 
     def queries_keys(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """features (T, N, C) of the backbone → queries and keys, each (T, H, N, d)."""
+        """Map features (T, N, C) of the backbone to queries and keys, each (T, H, N, d)."""
         return self.block.queries_keys(self.standardised(features))
 
     def to(self, device: torch.device) -> TrainedCorrelator:
-        """The same on a device; the block itself moves along."""
-        return replace(
-            self, block=self.block.to(device), mean=self.mean.to(device), std=self.std.to(device)
-        )
+        """Return the correlator on a device; this one stays where it is."""
+        block = on_device(self.block, device)
+        return replace(self, block=block, mean=self.mean.to(device), std=self.std.to(device))
 
     def frozen_copy(self, weights: Mapping[str, Tensor] | None = None) -> TrainedCorrelator:
-        """A copy on its own for use, with its weights or with others of the same shapes."""
+        """Return a frozen copy, with its own weights or with others of the same shapes."""
         block = copy.deepcopy(self.block).eval().requires_grad_(False)
         block.load_state_dict(weights or self.block.state_dict())
         return replace(self, block=block)
 
 
 def state_of(trained: TrainedCorrelator) -> dict[str, Tensor]:
-    """All tensors of a trained block under the names of its file."""
+    """Return all tensors of a trained correlator under the names of its file."""
     tensors = {_BLOCK + name: tensor for name, tensor in trained.block.state_dict().items()}
     return tensors | {_MEAN: trained.mean, _STD: trained.std}
 
 
 def write_correlator(path: Path, trained: TrainedCorrelator) -> None:
-    """Write a block, its feature statistics and what is known about it to one file.
-
-    The file appears under its name only when it is whole.
-    """
+    """Write a correlator, its feature statistics and its metadata to one file, atomically."""
     write_tensors(path, state_of(trained), trained.metadata)
 
 
 def read_correlator(path: Path) -> TrainedCorrelator:
-    """A block written by `write_correlator`, or the block of a reference checkpoint, ready for use.
+    """Read a file of `write_correlator`, or the correlator of a reference checkpoint.
 
-    A file of another origin holds no feature statistics; its features enter as they are.
-    Raises InputError for absent and damaged files and names the first tensors that are missing.
+    The latter holds no feature statistics, so features are not standardised.
+    Raise InputError for absent and damaged files, naming the first tensors that are missing.
     """
     tensors = read_tensors(path, option="--correlator")
     about = read_metadata(path) if weights_format(path) == "safetensors" else {}
@@ -197,17 +185,18 @@ def read_correlator(path: Path) -> TrainedCorrelator:
 def correlator_from(
     tensors: Mapping[str, Tensor], about: Mapping[str, str], name: str
 ) -> TrainedCorrelator:
-    """A trained block from its tensors; name says in messages where they are from.
+    """Build a trained correlator from tensors; name: of their file, for messages.
 
-    Raises InputError as `read_correlator` does.
+    Raise InputError as `read_correlator` does.
     """
-    weights = correlator_tensors(tensors)
+    part = {k.removeprefix(_BLOCK): v for k, v in tensors.items() if k.startswith(_BLOCK)}
+    weights = part or tensors
     channels = len(weights["norm1.weight"]) if "norm1.weight" in weights else HEADS
     heads = int(about.get("heads", HEADS))
     if channels % heads:
         raise InputError(
             f"{name} is no trained block: {channels} channels do not fit {heads} heads; "
-            "give a file made by bavos_core train."
+            "give a file made by bavos train."
         )
     block = TemporalCorrelator(channels, heads=heads)
     load_checked(block, weights, name)
@@ -230,14 +219,3 @@ def _read_statistics(
             "each, those of the latter above 0; train it again."
         )
     return mean, std
-
-
-@functools.lru_cache(maxsize=1)
-def git_revision() -> str:
-    """Commit of the source tree that this code runs from, or "" for an installed package."""
-    root = Path(__file__).resolve().parents[1]
-    git = shutil.which("git")
-    if git is None or not (root / ".git").exists():
-        return ""
-    done = subprocess.run([git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True)
-    return done.stdout.decode().strip()

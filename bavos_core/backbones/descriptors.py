@@ -47,8 +47,8 @@ class Descriptors:
         keys = maps.flatten(2).mT.unsqueeze(1)  # (T, 1, N, C)
         return Features(keys, keys, (maps.shape[2], maps.shape[3]), scale=_FRAMEWISE_SCALE)
 
-    def on_cpu(self) -> Descriptors:
-        """Itself: there are no weights to move."""
+    def to(self, _device: torch.device) -> Descriptors:
+        """Return itself: there are no weights to move."""
         return self
 
 

@@ -1,8 +1,7 @@
-"""Attention in bfloat16 by plain products, for processors on which torch's fused kernel is slow.
+"""Attention in bfloat16 by plain matrix products, where torch's fused kernel is slow.
 
-Torch's fused attention multiplies bfloat16 natively with AMX only. On a processor with AVX-512
-bfloat16 alone it is as slow as in float32, while plain products are 1.6 times as fast
-(docs/benchmarks.md).
+The fused kernel multiplies bfloat16 natively with AMX only. On processors with AVX-512 bfloat16
+alone it is as slow as in float32, and plain products are 1.6 times as fast (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from torch.overrides import TorchFunctionMode
 
 from ..settings import Compute, bf16_units
 
-_LOGITS_AT_ONCE = 2**21  # of all heads: 4 MiB, what a cache takes
+_LOGITS_AT_ONCE = 2**21  # over all heads: 4 MiB, which fits into a cache
 
 
 class EagerAttention(TorchFunctionMode):
-    """Computes unmasked bfloat16 attention by plain products while it is entered."""
+    """A context in which unmasked bfloat16 attention is computed by plain products."""
 
     def __torch_function__(
         self,
@@ -30,7 +29,7 @@ class EagerAttention(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Call a function of torch, or what takes its place."""
+        """Call a function of torch, or its replacement."""
         options = kwargs or {}
         if func is F.scaled_dot_product_attention and len(args) == 3 and _are_defaults(options):
             queries, keys, values = args
@@ -41,7 +40,7 @@ class EagerAttention(TorchFunctionMode):
 
 
 def _are_defaults(options: Mapping[str, Any]) -> bool:
-    """Return whether options of torch's attention say what it does without them."""
+    """Return whether options of torch's attention have their default meaning."""
     return all(
         option is None or option is False or (name == "dropout_p" and option == 0)
         for name, option in options.items()  # a mask has no truth value of its own
@@ -49,7 +48,7 @@ def _are_defaults(options: Mapping[str, Any]) -> bool:
 
 
 def plain_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Return softmax(q kᵀ / √d) v for (T, H, L, d) bfloat16, rounded to it after each step."""
+    """Return softmax(q kᵀ / √d) v for (T, H, L, d) bfloat16, each step rounded to bfloat16."""
     shape, d = queries.shape, queries.shape[-1]
     q, v = queries.flatten(0, 1), values.flatten(0, 1)  # (T·H, L, d)
     k = (keys.flatten(0, 1) * d**-0.5).mT.contiguous()
@@ -66,6 +65,6 @@ def plain_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 def pays_off(compute: Compute) -> bool:
-    """Return whether this processor is faster by plain products."""
+    """Return whether plain products are faster on this processor."""
     on_cpu = compute.device.type == "cpu" and compute.precision == "bf16"
     return on_cpu and bf16_units() == ["avx512_bf16"]

@@ -6,9 +6,9 @@ H heads of d channels, C = H·d.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,16 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..settings import AttentionSource, Compute
-from .base import FRAMES_AT_ONCE_ON_CPU, Features
+from .base import FRAMES_AT_ONCE_ON_CPU, Features, on_device
 from .eager_attention import EagerAttention, pays_off
-
-# The reference normalises frames with these (Kinetics statistics), not with DINO's own.
-REFERENCE_MEAN = (0.43216, 0.394666, 0.37645)
-REFERENCE_STD = (0.22803, 0.22145, 0.216989)
 
 
 def resample_positions(positions: Tensor, grid: tuple[int, int], prefix: int) -> Tensor:
-    """Position embedding of a trained square grid for another grid, as the DINO release does it.
+    """Resample the position embedding of a square grid to another grid, as the DINO release does.
 
     positions (1, prefix + n², C) → (1, prefix + h·w, C). Bicubic without antialiasing, with the
     scale factor (side + 0.1) / n; timm's own resampling gives other features.
@@ -52,115 +48,121 @@ class ViTBackbone:
     source: AttentionSource = "key-similarity"
     framewise: bool = True
 
-    def to(self, device: torch.device | None) -> ViTBackbone:
-        """The same backbone with its model on `device`."""
-        self.model.to(device or torch.device("cpu"))
-        return self
-
-    def on_cpu(self) -> ViTBackbone:
-        """A copy of it on the CPU; this one stays where it is."""
-        model = self.model
-        on_cpu: dict[int, Any] = {id(b): b.detach().cpu() for b in model.buffers()}
-        on_cpu |= {
-            id(p): nn.Parameter(p.detach().cpu(), p.requires_grad) for p in model.parameters()
-        }
-        # What a copy is made of is looked up first, so no second model is made on a full GPU.
-        return replace(self, model=copy.deepcopy(model, on_cpu))
+    def to(self, device: torch.device) -> ViTBackbone:
+        """Return the backbone on a device: itself if it is there already, otherwise a copy."""
+        model = on_device(self.model, device)
+        return self if model is self.model else replace(self, model=model)
 
     @property
     def patch(self) -> int:
         """Side of one patch in pixels."""
-        side: int = self.model.patch_embed.patch_size[0]  # type: ignore[union-attr, index, assignment]
+        side: int = self.model.patch_embed.feat_ratio()  # type: ignore[union-attr, operator, assignment]
         return side
+
+    @property
+    def has_cls(self) -> bool:
+        """Whether the first token is [CLS]."""
+        return getattr(self.model, "cls_token", None) is not None
 
     @torch.inference_mode()
     def encode(self, images: Tensor, compute: Compute) -> Features:
-        """images (T, 3, H, W) float32 in 0 … 1, sides divisible by the patch → Features."""
+        """Encode images (T, 3, H, W) float32 in 0 … 1, sides divisible by the patch."""
         batches = images.split(len(images) if compute.on_cuda else FRAMES_AT_ONCE_ON_CPU)
-        parts = [self._encode_batch(batch, compute) for batch in batches]
-        return Features.joined(parts)
+        return Features.joined([self._encode_batch(batch, compute) for batch in batches])
 
     def _encode_batch(self, images: Tensor, compute: Compute) -> Features:
-        low = torch.autocast(
-            compute.device.type, torch.bfloat16, enabled=compute.precision == "bf16"
-        )
-        with low, EagerAttention() if pays_off(compute) else nullcontext():
-            tokens, rope = self.embed(self.normalise(images.to(compute.device)))
-            tokens = run_blocks(self.blocks[: self.layer], tokens, rope)
-            queries, keys = queries_keys(self.blocks[self.layer], tokens)
+        grid = (images.shape[2] // self.patch, images.shape[3] // self.patch)
+        model = with_positions(self.model, grid)
+        with contextlib.ExitStack() as modes:
+            if compute.precision == "bf16":
+                modes.enter_context(torch.autocast(compute.device.type, torch.bfloat16))
+            if pays_off(compute):
+                modes.enter_context(EagerAttention())
+            normalised = self.normalise(images.to(compute.device))
+            queries, keys = queries_keys(model, self.layer, normalised)
         queries, keys = queries.float(), keys.float()
         prefix: int = self.model.num_prefix_tokens  # type: ignore[assignment]
         return Features(
             queries[:, :, prefix:],
             keys[:, :, prefix:],
-            (images.shape[2] // self.patch, images.shape[3] // self.patch),
+            grid,
             queries.shape[-1] ** -0.5,
             attention_of_cls(queries, keys)[:, prefix:] if self.has_cls else None,
         )
 
-    @property
-    def has_cls(self) -> bool:
-        """Whether its first token is [CLS]."""
-        return getattr(self.model, "cls_token", None) is not None
-
-    @property
-    def blocks(self) -> nn.ModuleList:
-        """All Transformer blocks."""
-        blocks: nn.ModuleList = self.model.blocks  # type: ignore[assignment]
-        return blocks
-
     def normalise(self, images: Tensor) -> Tensor:
-        """(T, 3, H, W) in 0 … 1 → the values that the model was trained on."""
+        """Map (T, 3, H, W) in 0 … 1 to the value range that the model was trained on."""
         mean = images.new_tensor(self.mean).view(3, 1, 1)
         return (images - mean) / images.new_tensor(self.std).view(3, 1, 1)
 
-    def embed(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Normalised images → tokens (T, L, C) before the first block, and DINOv3's rotation."""
-        model: Any = self.model
-        if hasattr(model, "rope"):
-            tokens, rope = model._pos_embed(model.patch_embed(images))
-            return model.norm_pre(tokens) if hasattr(model, "norm_pre") else tokens, rope
-        patches = model.patch_embed.proj(images)  # (T, C, h, w)
-        grid = (patches.shape[2], patches.shape[3])
-        patches = patches.flatten(2).mT  # (T, N, C)
-        prefix = [t.expand(len(images), -1, -1) for t in (model.cls_token, model.reg_token)
-                  if t is not None]  # fmt: skip
-        if model.no_embed_class:  # registers: positions belong to the patches alone
-            patches = patches + resample_positions(model.pos_embed, grid, 0)
-            tokens = torch.cat([*prefix, patches], dim=1)
-        else:
-            tokens = torch.cat([*prefix, patches], dim=1)
-            tokens = tokens + resample_positions(model.pos_embed, grid, len(prefix))
-        return model.norm_pre(tokens), None
-
 
 def attention_of_cls(queries: Tensor, keys: Tensor) -> Tensor:
-    """Return what the first token attends to, mean over heads: (T, H, L, d) each → (T, L)."""
+    """Return the first token's attention, mean over heads: (T, H, L, d) each → (T, L)."""
     logits = queries[:, :, :1] @ keys.mT * queries.shape[-1] ** -0.5
     return logits.softmax(-1).mean(1).squeeze(1)
 
 
-def run_blocks(blocks: nn.ModuleList, tokens: Tensor, rope: Tensor | None) -> Tensor:
-    """tokens (T, L, C) → (T, L, C)."""
-    for block in blocks:
-        tokens = block(tokens) if rope is None else block(tokens, rope=rope)
-    return tokens
+def with_positions(model: nn.Module, grid: tuple[int, int]) -> nn.Module:
+    """Return the model with its position embedding resampled to a patch grid (h, w).
 
-
-def queries_keys(block: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Queries and keys (T, H, L, d) of one block for tokens (T, L, C).
-
-    DINOv3's are taken before their rotation: what a patch is, not where it is.
+    A model that takes any image size by itself (`dynamic_img_size`) is returned as it is.
     """
-    attn: Any = block.attn
-    x = block.norm1(tokens)  # type: ignore[operator]
-    if attn.qkv is None:
-        queries, keys = attn.q_proj(x), attn.k_proj(x)  # (T, L, C)
-    else:
-        queries, keys, _ = attn.qkv(x).chunk(3, dim=-1)
-        if getattr(attn, "q_bias", None) is not None:
-            queries = queries + attn.q_bias
-    return tuple(  # type: ignore[return-value]
-        norm(side.unflatten(-1, (attn.num_heads, -1))).transpose(1, 2)
-        for side, norm in ((queries, attn.q_norm), (keys, attn.k_norm))
+    vit: Any = model
+    if vit.dynamic_img_size or vit.pos_embed is None:
+        return model
+    embed = _variant(vit.patch_embed)
+    embed.strict_img_size = False
+    variant = _variant(model, patch_embed=embed)
+    positions = resample_positions(
+        vit.pos_embed, grid, 0 if vit.no_embed_class else vit.num_prefix_tokens
     )
+    variant._parameters["pos_embed"] = nn.Parameter(positions, requires_grad=False)
+    return variant
+
+
+def queries_keys(model: nn.Module, layer: int, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return queries and keys (T, H, L, d) of one block for normalised images (T, 3, H, W).
+
+    They are read where the block normalises them, which is before DINOv3 rotates them: they say
+    what a patch is, not where it is. The blocks above are not computed.
+    """
+    vit: Any = model
+    attn = vit.blocks[layer].attn
+    queries, keys = _Probe(attn.q_norm), _Probe(attn.k_norm, last=True)
+    block = _variant(vit.blocks[layer], attn=_variant(attn, q_norm=queries, k_norm=keys))
+    probed: Any = _variant(model, blocks=_variant(vit.blocks, **{str(layer): block}))
+    with contextlib.suppress(_Reached):
+        probed.forward_features(images)
+    return queries.output, keys.output
+
+
+def _variant(module: nn.Module, **parts: nn.Module) -> Any:
+    """Return a module with some parts replaced; the rest is shared with the original.
+
+    The original stays as it is, for other threads may be using it.
+    """
+    variant = copy.copy(module)
+    variant._parameters = dict(module._parameters)
+    variant._modules = {**module._modules, **parts}
+    return variant
+
+
+class _Reached(Exception):
+    """Raised to end a forward pass once the keys are known."""
+
+
+class _Probe(nn.Module):
+    """Keep the output of a module; the last probe then ends the forward pass."""
+
+    output: Tensor
+
+    def __init__(self, inner: nn.Module, *, last: bool = False):
+        super().__init__()
+        self.inner = inner
+        self.last = last
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.output = self.inner(x)
+        if self.last:
+            raise _Reached
+        return self.output

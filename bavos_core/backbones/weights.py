@@ -1,9 +1,8 @@
-"""Weights in files: read without unpickling code, renamed, checked tensor by tensor, written."""
+"""Weights in files: read without running code, checked tensor by tensor, written."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ from ..errors import InputError
 from ..files import atomic_write, weights_format
 
 _PREFIXES = ("module.", "backbone.", "encoder.")
-_CORRELATOR = "temporal_transformer.0."
 
 
 class _Skipped:
-    """Stands for what a checkpoint holds beside tensors and is not needed: made and forgotten."""
+    """Placeholder for objects in a checkpoint that are not tensors and are not needed."""
 
     def __init__(self, *_: object) -> None: ...
 
@@ -39,21 +37,12 @@ _SKIPPED: Any = [
 ]
 
 
-@dataclass(frozen=True)
-class LoadReport:
-    """What a load found. Missing tensors are an error, so there are none to report."""
-
-    source: str  # where the tensors came from
-    loaded: int  # tensors copied into the model
-    unexpected: tuple[str, ...]  # in the file, not in the model: heads, other parts
-
-
 def read_tensors(path: Path, *, option: str = "--weights") -> dict[str, Tensor]:
-    """All tensors of a safetensors file or a PyTorch file of plain tensors, under their own names.
+    """Read all tensors of a safetensors or PyTorch file under their own names.
 
     Checkpoints are unwrapped: the reference's `model_state_dict`, DINO's `teacher`, `state_dict`.
-    option: what the file was given to, for the message when it is absent.
-    Raises InputError when the file is absent, damaged or holds anything but data.
+    option: that named the file, for the message when it is absent.
+    Raise InputError when the file is absent, damaged or holds anything but data.
     """
     if not path.is_file():
         raise InputError(f"There is no file {path.name!r}; check the path given to {option}.")
@@ -67,7 +56,7 @@ def read_tensors(path: Path, *, option: str = "--weights") -> dict[str, Tensor]:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise InputError(f"{path.name} is no readable weights file; download it again.") from error
-    except Exception as error:  # pickle raises whatever the bytes make it raise
+    except Exception as error:  # pickle may raise anything
         raise InputError(
             f"{path.name} holds more than tensors and is not loaded; "
             "save its state dict with torch.save or safetensors."
@@ -85,10 +74,7 @@ def _unwrap(checkpoint: Any, path: Path) -> dict[str, Tensor]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The strings that a safetensors file carries beside its tensors.
-
-    Raises InputError for absent and damaged files.
-    """
+    """Read the metadata of a safetensors file. Raise InputError if it is absent or damaged."""
     if not path.is_file():
         raise InputError(f"There is no file {path.name!r}; check the path.")
     try:
@@ -99,22 +85,15 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file under another name first, so that no half file is ever found."""
+    """Write a safetensors file atomically."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as part:
         part.write_bytes(save(whole, metadata=dict(metadata)))  # readable like any other file
 
 
 def encoder_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The encoder's tensors under timm's names, from any of the known layouts."""
-    kept = {k: v for k, v in tensors.items() if not k.startswith(_CORRELATOR)}
-    return {_strip(name): tensor for name, tensor in kept.items()}
-
-
-def correlator_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The correlator's tensors: the reference checkpoint's part, or the whole file."""
-    part = {k.removeprefix(_CORRELATOR): v for k, v in tensors.items() if k.startswith(_CORRELATOR)}
-    return part or dict(tensors)
+    """Return tensors under timm's names, without the prefixes that wrappers add."""
+    return {_strip(name): tensor for name, tensor in tensors.items()}
 
 
 def _strip(name: str) -> str:
@@ -123,8 +102,11 @@ def _strip(name: str) -> str:
     return name
 
 
-def load_checked(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> LoadReport:
-    """Copy tensors into the model. Raises InputError naming the first missing or misshapen ones."""
+def load_checked(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Copy tensors into the model; more than it needs do no harm.
+
+    Raise InputError naming the first missing or misshapen ones. source: their file's name.
+    """
     wanted = model.state_dict()
     missing = [name for name in wanted if name not in tensors]
     if missing:
@@ -142,8 +124,6 @@ def load_checked(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -
             f"{source} does not fit: {_first(misshapen)}; choose the backbone that it was made for."
         )
     model.load_state_dict({name: tensors[name].float() for name in wanted})
-    unexpected = tuple(name for name in tensors if name not in wanted)
-    return LoadReport(source, len(wanted), unexpected)
 
 
 def _first(names: list[str], count: int = 3) -> str:

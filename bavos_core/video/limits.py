@@ -1,4 +1,4 @@
-"""How large a clip may be, and what reading it may cost: all limits in one place."""
+"""Limits on the size of clips and on the cost of reading them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ MIB = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What `open_clip` takes. The defaults suit one's own machine; a server sets its own."""
+    """Limits of `open_clip`. The defaults suit one's own machine; a server sets its own."""
 
-    file_mib: int = 16_384  # of the file, or of one picture of a folder
+    file_mib: int = 16_384  # of the file, or of one image of a folder
     seconds: float = 14_400.0  # from the first frame to the last
     frames: int = 500_000
     pixels: int = 8192 * 8192  # of one frame
-    zip_members: int = 200_000  # files in a zip, of whatever kind
-    zip_ratio: int = 1_000  # size of a zip's pictures to the size of the zip
-    decode_seconds: int = 3_600  # that one pass over a clip may wait for the decoder
+    zip_members: int = 200_000  # files in a zip, of any kind
+    zip_ratio: int = 1_000  # unpacked size of a zip's images to the size of the zip
+    decode_seconds: int = 3_600  # of waiting for the decoder in one pass over a clip
     decode_mib: int = 16_384  # memory of the decoder, where the system can bound it
 
 
 def check_limit(name: str, has: str, value: float, unit: str, most: float, remedy: str) -> None:
-    """Raise InputError when `value` is above `most`, in words: name has value unit; remedy."""
+    """Raise InputError when `value` is above `most`; the message reads: name has value unit."""
     if value > most:
         shown = math.ceil(round(value * 10, 6)) / 10  # rounded up, so that it never looks allowed
         raise InputError(

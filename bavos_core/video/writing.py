@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+from fractions import Fraction
+from io import BufferedWriter
 from pathlib import Path
+from typing import cast
 
+import imageio_ffmpeg
 import numpy as np
 
-from ..files import part_of
+from ..files import cannot_write, part_of
 from .clip import IMAGES_FPS
-from .ffmpeg import Encoder
+from .ffmpeg import OWN_GROUP
 
 MAX_FPS = 120.0  # browsers drop frames above this; such clips are written at 60
 
 
 def playback(times: np.ndarray) -> tuple[float, np.ndarray]:
-    """Frame rate and order in which to show frames so that each appears at its own time.
+    """Return the frame rate and the order of frames under which each appears at its own time.
 
     A clip of constant rate is shown frame by frame. A variable rate (screen recordings, gifs) is
     laid on a constant grid of at most 60 a second, repeating frames, since raw frames piped to an
@@ -35,7 +41,7 @@ class VideoWriter:
     """Encodes frames as H.264 that every browser plays; a context manager.
 
     yuv420p needs even sides, so an odd one is padded by repeating its last row or column.
-    The file appears under its name only when all went well; otherwise nothing is left. Raises
+    The file appears under its name only when all went well; otherwise nothing is left. Raise
     InputError when it cannot be written.
     """
 
@@ -43,10 +49,20 @@ class VideoWriter:
         self._path = path
         self._part = part_of(path)
         self._even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
-        self._fps = fps
+        self._fps = Fraction(fps).limit_denominator()
 
     def __enter__(self) -> VideoWriter:
-        self._encoder = Encoder(self._part, size=self._even, fps=self._fps, goal=self._path)
+        command = [
+            imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "quiet",
+            "-protocol_whitelist", "fd", "-f", "rawvideo", "-pix_fmt", "rgb24",
+            "-s", f"{self._even[1]}x{self._even[0]}", "-r", str(self._fps),
+            "-i", "fd:", "-c:v", "libx264", "-pix_fmt", "yuv420p",
+            "-crf", "20", "-preset", "veryfast", "-movflags", "+faststart",
+            f"file:{self._part.resolve()}",
+        ]  # fmt: skip
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **OWN_GROUP}
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, **quiet)
+        self._input = cast(BufferedWriter, self._process.stdin)
         return self
 
     def write(self, frame: np.ndarray) -> None:
@@ -54,13 +70,24 @@ class VideoWriter:
         below, right = self._even[0] - frame.shape[0], self._even[1] - frame.shape[1]
         if below or right:
             frame = np.pad(frame, ((0, below), (0, right), (0, 0)), mode="edge")
-        self._encoder.write(np.ascontiguousarray(frame).data)
+        try:
+            self._input.write(np.ascontiguousarray(frame).data)
+        except OSError as error:  # the encoder has ended
+            raise cannot_write(self._path) from error
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
-                self._encoder.finish()
+                self._close_input()
+                if self._process.wait() != 0:
+                    raise cannot_write(self._path)
                 self._part.replace(self._path)
         finally:
-            self._encoder.kill()
+            self._process.kill()
+            self._close_input()
+            self._process.wait()
             self._part.unlink(missing_ok=True)
+
+    def _close_input(self) -> None:
+        with contextlib.suppress(OSError):  # the encoder has ended; its status says how
+            self._input.close()

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from bavos_core import __version__
-from bavos_core.correlator import TrainedCorrelator, git_revision, write_correlator
+from bavos_core.correlator import TrainedCorrelator, write_correlator
+from bavos_lab.revision import git_revision
 
 from .blocks import keys_gain, new_block
 from .checkpoint import checkpoint_path, load_checkpoint, save_checkpoint

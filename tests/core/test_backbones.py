@@ -1,9 +1,15 @@
 """Backbones give queries and keys of the right shape and meaning, or say why they cannot."""
 
+import contextlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from huggingface_hub import constants
 from scipy.ndimage import gaussian_filter
@@ -13,8 +19,9 @@ from torch import Tensor
 
 from bavos_core import BackboneUnavailable, InputError, backbones
 from bavos_core.attention import AttentionRows, centred_unit, perplexity_scale
-from bavos_core.backbones import ViTBackbone, to_images
+from bavos_core.backbones import ViTBackbone, timm_vit, to_images
 from bavos_core.backbones.descriptors import blur, border_contrast, rgb_to_lab
+from bavos_core.backbones.timm_vit import TimmViT, create
 from bavos_core.backbones.vit import attention_of_cls, resample_positions
 from bavos_core.settings import Compute
 
@@ -56,9 +63,8 @@ def test_the_names_are_those_of_the_design_and_auto_is_first() -> None:
 @pytest.fixture(scope="module", params=SMALL)
 def small(request) -> tuple[str, ViTBackbone]:
     """A registered small backbone with random weights."""
-    entry = backbones._REGISTRY[request.param]
-    model = backbones._create(request.param, entry.timm_name).eval()
-    return request.param, backbones._wrap(model, entry, None)
+    entry = backbones._BUILDERS[request.param]
+    return request.param, entry.wrap(create(entry.timm_name), None)
 
 
 def test_registered_backbones_encode_pictures_that_are_not_square(small) -> None:
@@ -111,7 +117,7 @@ def test_descriptors_take_no_weights(tmp_path) -> None:
 @pytest.mark.parametrize("layer", [-1, 3])
 def test_a_block_that_does_not_exist_is_refused(layer) -> None:
     with pytest.raises(InputError) as caught:
-        backbones._wrap(tiny_vit(), backbones._ViT("tiny"), layer)
+        TimmViT("tiny").wrap(tiny_vit(), layer)
     check_message(caught.value, f"block {layer}", "0 to 2")
 
 
@@ -141,7 +147,7 @@ def test_descriptors_need_no_network() -> None:
 def tiny_file(tmp_path_factory) -> Path:
     """Random weights of the smallest registered ViT."""
     torch.manual_seed(0)
-    model = backbones._create("vit_tiny_patch16_224", "vit_tiny_patch16_224")
+    model = create("vit_tiny_patch16_224")
     path = tmp_path_factory.mktemp("weights") / "tiny.pth"
     torch.save(model.state_dict(), path)
     return path
@@ -272,7 +278,7 @@ def test_pictures_are_normalised_by_mean_and_deviation() -> None:
 
 
 def test_the_reference_statistics_are_used_for_dino() -> None:
-    entry = backbones._REGISTRY["dino-vits8"]
+    entry = backbones._BUILDERS["dino-vits8"]
     assert entry.mean == (0.43216, 0.394666, 0.37645)
     assert entry.std == (0.22803, 0.22145, 0.216989)
 
@@ -310,6 +316,84 @@ def test_frames_become_images_of_whole_patches_in_zero_to_one() -> None:
     np.testing.assert_allclose(
         to_images(exact, (2, 3), 8).numpy(), exact.transpose(0, 3, 1, 2) / 255, atol=1e-6
     )
+
+
+# ---- where it computes --------------------------------------------------------------------------
+
+
+def test_a_backbone_on_another_device_is_a_copy_and_the_first_stays_where_it_was() -> None:
+    backbone = plain_backbone(tiny_vit(), 2)
+    before = {name: tensor.clone() for name, tensor in backbone.model.state_dict().items()}
+    elsewhere = backbone.to(torch.device("meta"))
+    assert {p.device.type for p in elsewhere.model.parameters()} == {"meta"}
+    assert {p.device.type for p in backbone.model.parameters()} == {"cpu"}
+    after = backbone.model.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    assert elsewhere.layer == backbone.layer
+    assert backbone.to(torch.device("cpu")) is backbone
+
+
+def test_threads_that_share_a_backbone_do_not_disturb_each_other() -> None:
+    backbone = plain_backbone(tiny_vit(), 2)
+    batches = [images(2, 24, 40, seed=1), images(3, 32, 32, seed=2), images(1, 8, 64, seed=3)]
+    expected = [backbone.encode(batch, CPU).keys for batch in batches]
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(5):
+            found = pool.map(lambda batch: backbone.encode(batch, CPU).keys, batches)
+            assert all(map(torch.equal, found, expected))
+
+
+# ---- all of timm's ViTs -------------------------------------------------------------------------
+
+
+REFUSED = ("_18x2_", "_xp_", "pwee")  # parallel blocks, which have no attention of their own
+
+
+@pytest.fixture(scope="module")
+def shallow() -> Iterator[None]:
+    """Only one block of each model is built, where that is possible; the others are like it."""
+
+    def create_shallow(name: str, **options: Any) -> torch.nn.Module:
+        with contextlib.suppress(AssertionError, TypeError):
+            return create(name, depth=1, **options)
+        return create(name, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timm_vit, "create", create_shallow)
+        yield
+
+
+@pytest.mark.usefixtures("shallow")
+@pytest.mark.parametrize(
+    "family", ["deit", "eva", "vision_transformer", "vision_transformer_hybrid"]
+)
+def test_every_vit_of_timm_encodes_or_is_refused_before_anything_is_downloaded(family) -> None:
+    every = 1 if os.environ.get("BAVOS_ALL_VITS") else 6
+    for name in timm.list_models(module=family)[::every]:
+        if any(part in name for part in REFUSED):
+            with pytest.raises(InputError) as caught:
+                timm_vit.check_timm_name(name, None, "choose another")
+            check_message(caught.value, repr(name), "not supported", "choose another")
+        else:
+            timm_vit.check_timm_name(name, None, "choose another")
+
+
+@pytest.mark.parametrize("name", ["test_vit2", "test_vit3", "test_vit4", "vit_tiny_r_s16_p8_224"])
+def test_accepted_vits_encode_pictures_that_are_not_square(name) -> None:
+    backbone = TimmViT(name).wrap(create(name), 1)
+    side = backbone.patch
+    features = backbone.encode(images(2, 2 * side, 5 * side), CPU)
+    assert features.grid == (2, 5)
+    assert features.keys.shape[2] == 10
+    assert features.keys.isfinite().all()
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_vit_whose_keys_cannot_be_read_is_refused_without_asking_for_its_weights() -> None:
+    with pytest.raises(InputError) as caught:
+        backbones.load("vit_small_patch16_18x2_224")
+    assert not isinstance(caught.value, BackboneUnavailable)
+    assert "not supported" in str(caught.value)
 
 
 # ---- descriptors --------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bavos_core.backbones.weights import read_metadata
-from bavos_core.correlator import TrainedCorrelator, git_revision, read_correlator, write_correlator
+from bavos_core.correlator import TrainedCorrelator, read_correlator, write_correlator
 from bavos_core.errors import InputError
-from tests.lab.training.helpers import ROOT, assert_same, lively_block, weights_of
+from tests.lab.training.helpers import assert_same, lively_block, weights_of
 
 NAMES = {
     "norm1.weight", "norm1.bias", "attn.qkv.weight", "attn.proj.weight", "attn.proj.bias",
@@ -134,7 +134,11 @@ def test_a_failed_write_leaves_the_old_file(written: Path, trained: TrainedCorre
     assert [path.name for path in written.parent.iterdir()] == ["block.safetensors"]
 
 
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not run from a git checkout")
-def test_the_revision_is_a_commit() -> None:
-    assert len(git_revision()) == 40
-    assert set(git_revision()) <= set("0123456789abcdef")
+def test_a_correlator_on_another_device_is_a_copy_and_the_first_stays_where_it_was(
+    trained: TrainedCorrelator,
+) -> None:
+    elsewhere = trained.to(torch.device("meta"))
+    assert {p.device.type for p in elsewhere.block.parameters()} == {"meta"}
+    assert elsewhere.mean.device.type == elsewhere.std.device.type == "meta"
+    assert {p.device.type for p in trained.block.parameters()} == {"cpu"}
+    assert trained.mean.device.type == "cpu"

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save
 
 from bavos_core import InputError, Settings, analyse, backbones, cli
+from bavos_core.backbones.timm_vit import create
 from bavos_core.correlator import TrainedCorrelator, read_correlator, untrained, write_correlator
 from bavos_core.download import direct_address, file_or_url, local_file
 
@@ -252,7 +253,7 @@ def test_a_stopped_download_leaves_nothing(server, cache) -> None:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Encoder and block in one file, as the reference lays it out."""
     torch.manual_seed(3)
-    encoder = backbones._create(NAME, NAME).state_dict()
+    encoder = create(NAME).state_dict()
     block = untrained(192, seed=3).state_dict()
     state = {f"encoder.{name}": tensor for name, tensor in encoder.items()}
     state |= {f"temporal_transformer.0.{name}": tensor for name, tensor in block.items()}

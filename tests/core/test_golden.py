@@ -9,7 +9,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from bavos_core.attention import AttentionRows, key_frames
-from bavos_core.backbones.vit import ViTBackbone, queries_keys, run_blocks
+from bavos_core.backbones.vit import ViTBackbone, queries_keys, with_positions
 from bavos_core.clustering import assign, find_clusters
 from bavos_core.correlator import TemporalCorrelator
 from bavos_core.distances import LogRows, symmetric_kl
@@ -70,14 +70,17 @@ def test_the_encoders_keys_are_the_references(vit: ViTBackbone, encoder: dict) -
 
 
 def test_the_encoders_output_tokens_are_the_references(vit: ViTBackbone, encoder: dict) -> None:
-    tokens = run_blocks(vit.blocks, *vit.embed(torch.tensor(encoder["image"])))
-    assert_close(tokens[:, 0], encoder["cls_token"], 1e-4)
-    assert_close(as_maps(tokens[:, 1:]), encoder["tokens"], 1e-4)
+    model = with_positions(vit.model, (5, 9))
+    maps, prefix = model.forward_intermediates(
+        torch.tensor(encoder["image"]), [2], return_prefix_tokens=True, intermediates_only=True
+    )[0]
+    assert_close(prefix[:, 0], encoder["cls_token"], 1e-4)
+    assert_close(maps, encoder["tokens"], 1e-4)
 
 
 def test_the_encoders_last_attention_is_the_references(vit: ViTBackbone, encoder: dict) -> None:
-    tokens, rope = vit.embed(torch.tensor(encoder["image"]))
-    queries, keys = queries_keys(vit.blocks[2], run_blocks(vit.blocks[:2], tokens, rope))
+    model = with_positions(vit.model, (5, 9))
+    queries, keys = queries_keys(model, 2, torch.tensor(encoder["image"]))
     attention = (queries @ keys.mT * queries.shape[-1] ** -0.5).softmax(-1)
     assert_close(attention, encoder["last_attention"], 1e-4)
 

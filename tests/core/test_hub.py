@@ -16,6 +16,7 @@ from safetensors.torch import save
 
 from bavos_core import BackboneUnavailable, InputError, Settings, analyse, backbones
 from bavos_core.backbones import hub
+from bavos_core.backbones.timm_vit import create
 
 from .helpers import check_message
 
@@ -429,7 +430,7 @@ def test_weights_are_fetched_into_the_cache_once(fake, cache, file) -> None:
 
 def test_cached_weights_are_loaded_without_a_request_even_from_a_black_hole(fake, cache) -> None:
     fake.way = Handler.say_nothing
-    model = backbones._create(NAME, NAME).state_dict()
+    model = create(NAME).state_dict()
     for name, tensor in model.items():
         model[name] = torch.from_numpy(
             np.random.default_rng(len(name)).standard_normal(tensor.shape)

@@ -1,0 +1,109 @@
+"""Building timm's Vision Transformers, with weights from a file, the local cache or the hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..download import FileOrUrl, local_file
+from ..errors import BackboneUnavailable, InputError
+from ..settings import AttentionSource, Compute
+from . import hub
+from .bundled import BUNDLED, TUNED_ON_SALIENCY
+from .vit import ViTBackbone
+from .weights import encoder_tensors, load_checked, read_tensors
+
+_META = Compute(torch.device("meta"), "fp32")
+
+
+@dataclass(frozen=True)
+class TimmViT:
+    """A timm model and how the method uses it. Called, it builds the backbone."""
+
+    timm_name: str
+    layer: int | None = None  # block whose keys are used; None: the last
+    mean: tuple[float, ...] | None = None  # of the input; None: timm's own
+    std: tuple[float, ...] | None = None
+    source: AttentionSource = "key-similarity"  # the attention that does best (docs/results.md)
+
+    def __call__(self, name: str, weights: FileOrUrl | None, layer: int | None) -> ViTBackbone:
+        """Return the backbone, frozen, on the CPU. name: as messages call it.
+
+        Raise InputError and BackboneUnavailable as `load` does.
+        """
+        if weights:
+            model, path = create(self.timm_name), local_file(weights)
+            load_checked(model, encoder_tensors(read_tensors(path)), path.name)
+        else:
+            model = _pretrained(name, self.timm_name)
+        return self.wrap(model, layer)
+
+    def wrap(self, model: nn.Module, layer: int | None, *, note: str = "") -> ViTBackbone:
+        """Freeze a model. Raise InputError when it has no such layer."""
+        depth = len(model.blocks)  # type: ignore[arg-type]
+        chosen = self.layer if layer is None else layer
+        chosen = depth - 1 if chosen is None else chosen
+        if not 0 <= chosen < depth:
+            raise InputError(f"There is no block {chosen}; give a layer from 0 to {depth - 1}.")
+        config: dict[str, Any] = getattr(model, "pretrained_cfg", {})  # timm's own have one
+        model.eval().requires_grad_(False)
+        mean, std = self.mean or config["mean"], self.std or config["std"]
+        return ViTBackbone(model, chosen, mean, std, note, self.source)
+
+
+def create(timm_name: str, **options: Any) -> nn.Module:
+    """Return a timm model without its head, for images of any size."""
+    import timm
+    from timm.models import model_entrypoint
+
+    arch = timm_name.partition(".")[0]
+    if model_entrypoint(arch).__module__ == "timm.models.eva":  # its rotations follow the grid
+        options["dynamic_img_size"] = True
+    return timm.create_model(timm_name, num_classes=0, **options)
+
+
+def check_timm_name(name: str, layer: int | None, advice: str) -> None:
+    """Raise InputError, ending in advice, unless timm has such a ViT and its keys can be read.
+
+    It is tried on torch's meta device, so nothing is downloaded and no weights are allocated.
+    """
+    from timm.models.eva import Eva
+    from timm.models.vision_transformer import VisionTransformer
+
+    if not hub.is_known(name):
+        raise InputError(f"Unknown backbone {name!r}; {advice}.")
+    with _META.device:
+        model = create(name)
+    if not isinstance(model, VisionTransformer | Eva):
+        raise InputError(f"{name!r} is no Vision Transformer; {advice}.")
+    if not _is_readable(TimmViT(name).wrap(model, layer)):
+        raise InputError(f"The attention of {name!r} has a layout that is not supported; {advice}.")
+
+
+def _is_readable(backbone: ViTBackbone) -> bool:
+    try:
+        side = backbone.patch
+        found = backbone.encode(torch.empty(1, 3, 2 * side, 3 * side, device="meta"), _META)
+    except Exception:  # an unforeseen layout may fail in any way
+        return False
+    return found.queries.shape == found.keys.shape and found.keys.shape[2] == 6
+
+
+def _pretrained(name: str, timm_name: str) -> nn.Module:
+    """Return the model with weights from the local cache or the hub."""
+    path = hub.fetch(timm_name)
+    if path is None:
+        raise BackboneUnavailable(
+            f"The weights of {name} are not on this machine and the model hub cannot be reached; "
+            f"give a local file with --weights FILE, or use --backbone {BUNDLED} ({TUNED_ON_SALIENCY})."
+        )
+    try:  # by its file, since timm would ask the hub even for what is cached
+        return create(timm_name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+    except Exception as error:  # the file in the cache may be damaged in any way
+        raise BackboneUnavailable(
+            f"The weights of {name} in the local cache are damaged; delete them there, or give a "
+            "local file with --weights FILE."
+        ) from error
