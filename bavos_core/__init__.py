@@ -23,22 +23,12 @@ if TYPE_CHECKING:
     from .tree import ClusterTree
     from .video import Limits, open_clip
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
-    "Analysis",
-    "BackboneUnavailable",
-    "Cancelled",
-    "ClusterTree",
-    "Edit",
-    "InputError",
-    "Limits",
-    "Segmentation",
-    "Settings",
-    "analyse",
-    "open_clip",
-    "recluster",
-]
+    "Analysis", "BackboneUnavailable", "Cancelled", "ClusterTree", "Edit", "InputError", "Limits",
+    "Segmentation", "Settings", "analyse", "open_clip", "recluster",
+]  # fmt: skip
 
 _MODULES = {
     "analysis": ("Analysis",),

@@ -1,7 +1,7 @@
 """The command line: `segment`, `attend`, `train`, `evaluate`, `benchmark`.
 
-Exit status 0: done. 2: bad usage or bad input, with one line on stderr that says what was wrong and
-what to do. 130: stopped with Ctrl-C or SIGTERM.
+Exit status 0: success. 2: bad usage or bad input, with one line on stderr that says what was wrong
+and what to do. 130: stopped with Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -31,30 +31,32 @@ from .export import write_all, write_heatmap
 from .files import check_out_file
 from .options import add_settings, fetch, given_settings
 from .pipeline import analyse
+from .progress import Stage
 from .settings import SOURCES, Settings
 from .video import Clip, open_clip
 
-# Commands that are loaded when they are asked for: module, help.
+# Commands of bavos_lab, loaded when they are asked for: module, help.
 MORE_COMMANDS = {
     "train": ("bavos_lab.training.command", "train the temporal correlator on a folder of clips"),
-    "evaluate": ("bavos_lab.evaluation.command", "measure saved masks or the pipeline"),
-    "benchmark": ("bavos_lab.benchmark.command", "time the clustering beside a plain version"),
+    "evaluate": ("bavos_lab.evaluation.command", "evaluate saved masks or the pipeline"),
+    "benchmark": ("bavos_lab.benchmark.command", "time the clustering against a naive version"),
 }
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what was wrong in one line, instead of the usage and then what was wrong."""
+    """A parser that reports bad usage in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status."""
+    """Run one command and return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with warnings.catch_warnings(action="always", category=FutureWarning):  # old names
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", FutureWarning)  # old names
         warnings.showwarning = _note
-        return _run([_today(argument) for argument in arguments])
+        return _run([_current_option(argument) for argument in arguments])
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -63,16 +65,16 @@ def _run(arguments: Sequence[str]) -> int:
         with _stopped_once():
             return int(options.run(options))
     except InputError as error:
-        print(f"bavos_core: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"bavos: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("bavos_core: stopped; nothing was written.", file=sys.stderr)
+        print("bavos: stopped; nothing was written.", file=sys.stderr)
         return 130
 
 
 @contextmanager
 def _stopped_once() -> Iterator[None]:
-    """SIGTERM stops as Ctrl-C does; once stopping, neither can cut the cleaning up short."""
+    """Make SIGTERM act as Ctrl-C does, and let neither interrupt the cleaning up."""
     signals = (signal.SIGINT, signal.SIGTERM)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -80,7 +82,7 @@ def _stopped_once() -> Iterator[None]:
             signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # no other may take signals
+    if threading.current_thread() is not threading.main_thread():  # only it may handle signals
         yield
         return
     before = {number: signal.signal(number, stop) for number in signals}
@@ -92,31 +94,31 @@ def _stopped_once() -> Iterator[None]:
 
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser of all commands, with the options of `command` if it is of MORE_COMMANDS."""
-    parser = _Parser(prog="bavos_core", description="Objects from attention, without labels.")
-    parser.add_argument("--version", action="version", version=f"bavos_core {__version__}")
+    """Return the parser of all commands, with the options of `command` if it is a lab command."""
+    parser = _Parser(prog="bavos", description="Objects of a video from attention, without labels.")
+    parser.add_argument("--version", action="version", version=f"bavos {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    segment = commands.add_parser("segment", help="find, follow and colour the objects of a clip")
+    segment = commands.add_parser("segment", help="segment and track the objects of a clip")
     _add_common(segment)
     segment.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill")
     segment.set_defaults(run=run_segment)
 
-    attend = commands.add_parser("attend", help="show where one patch attends, over space and time")
+    attend = commands.add_parser("attend", help="show the attention of one patch in space and time")
     _add_common(attend)
     attend.add_argument("--clip-frame", type=int, required=True, metavar="N", help="frame, from 0")
     attend.add_argument("--point", type=_point, required=True, metavar="X,Y", help="pixel")
     attend.add_argument("--out", type=Path, required=True, metavar="FILE.mp4")
     attend.add_argument("--head", type=int, metavar="H", help="one head; default: mean of all")
     attend.add_argument(
-        "--source", type=_source, choices=SOURCES, help="default: what segment clusters"
+        "--source", type=_source, choices=SOURCES, help="default: the one that segment clusters"
     )
     attend.set_defaults(run=run_attend)
 
     for name, (module, help_text) in MORE_COMMANDS.items():
-        more = commands.add_parser(name, help=help_text)
+        lab = commands.add_parser(name, help=help_text)
         if name == command:
-            importlib.import_module(module).add_options(more)
+            importlib.import_module(module).add_options(lab)
     return parser
 
 
@@ -126,101 +128,85 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def run_segment(options: argparse.Namespace) -> int:
-    """`segment CLIP --out DIR`."""
+    """Run `segment CLIP --out DIR`."""
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"{options.out} is a file; give --out a folder.")
     clip = open_clip(options.clip)
-    analysis = _analyse(clip, options)
-    with _Bar("masks and video") as bar:
-        document = write_all(
-            options.out, analysis, analysis.segment(), clip, progress=bar.update_to
-        )
+    with _Bar() as bar:
+        analysis = _analyse(clip, options, bar)
+        segmentation = analysis.segment()
+        told = lambda *done: bar(Stage.MASKS, done[-1])  # noqa: E731
+        document = write_all(options.out, analysis, segmentation, clip, progress=told)
     shown = ("clusters", "objects", "frames", "frames_analysed", "seconds")
     print(json.dumps({key: document[key] for key in shown}))
-    _tell(document["warnings"])
+    _print_notes(document["warnings"])
     return 0
 
 
 def run_attend(options: argparse.Namespace) -> int:
-    """`attend CLIP --clip-frame N --point X,Y --out FILE.mp4`."""
+    """Run `attend CLIP --clip-frame N --point X,Y --out FILE.mp4`."""
     clip = open_clip(options.clip)
     x, y = options.point
     _check_attend(options, clip)
-    analysis = _analyse(clip, options, include_frame=options.clip_frame)
-    position = int(abs(analysis.analysed - options.clip_frame).argmin())
-    row = analysis.attend(position, y, x, head=options.head, source=options.source)
-    with _Bar("heatmap video") as bar:
-        write_heatmap(
-            options.out, analysis, row, clip, query=(position, y, x), progress=bar.update_to
-        )
-    share = row.sum((1, 2))
-    print(
-        json.dumps(
-            {
-                "frame": int(analysis.analysed[position]),
-                "heads": analysis.heads(options.source),
-                "share_of_attention_per_frame": {
-                    int(i): round(float(s), 4)
-                    for i, s in zip(analysis.analysed, share, strict=True)
-                },
-            }
-        )
-    )
-    _tell(analysis.notes)
+    with _Bar() as bar:
+        analysis = _analyse(clip, options, bar, include_frame=options.clip_frame)
+        sample = int(abs(analysis.analysed - options.clip_frame).argmin())
+        row = analysis.attend(sample, y, x, head=options.head, source=options.source)
+        told = lambda *done: bar(Stage.HEATMAP, done[-1])  # noqa: E731
+        write_heatmap(options.out, analysis, row, clip, query=(sample, y, x), progress=told)
+    shares = zip(analysis.analysed.tolist(), row.sum((1, 2)).tolist(), strict=True)
+    document = {
+        "frame": int(analysis.analysed[sample]),
+        "heads": analysis.heads(options.source),
+        "share_of_attention_per_frame": {frame: round(share, 4) for frame, share in shares},
+    }
+    print(json.dumps(document))
+    _print_notes(analysis.notes)
     return 0
 
 
-def _tell(notes: Iterable[str]) -> None:
+def _print_notes(notes: Iterable[str]) -> None:
     for note in notes:
         print(f"Note: {note}", file=sys.stderr)
 
 
 def _check_attend(options: argparse.Namespace, clip: Clip) -> None:
-    """What can be known to be wrong before the costly call."""
+    """Raise InputError for options that do not fit the clip, before the clip is analysed."""
     frames, (height, width) = len(clip.times), clip.size
     if not 0 <= options.clip_frame < frames:
         raise InputError(f"There is no frame {options.clip_frame}; the clip has 0 to {frames - 1}.")
     x, y = options.point
     if not (0 <= x <= width and 0 <= y <= height):
-        raise InputError(f"The point {x:g},{y:g} lies outside the {width}×{height} picture.")
+        raise InputError(f"The point {x:g},{y:g} lies outside the {width}×{height} frame.")
     check_out_file(options.out, ".mp4")
 
 
 def _analyse(
-    clip: Clip, options: argparse.Namespace, *, include_frame: int | None = None
+    clip: Clip, options: argparse.Namespace, bar: _Bar, *, include_frame: int | None = None
 ) -> Analysis:
     settings = Settings(**given_settings(options))
-    with _Bar("decode") as bar:
-
-        def progress(stage: str, share: float) -> None:
-            bar.update_to(share, stage)
-
-        fetch(settings, progress)
-        return analyse(clip, settings, include_frame=include_frame, progress=progress)
+    fetch(settings, bar)
+    return analyse(clip, settings, include_frame=include_frame, progress=bar)
 
 
 class _Bar:
-    """A progress bar on a terminal, silence elsewhere."""
+    """A `Progress` that is shown as a bar on a terminal, and not at all elsewhere."""
 
-    def __init__(self, stage: str):
+    def __enter__(self) -> _Bar:
         self._bar = tqdm(
             total=100,
-            desc=stage,
             bar_format="{desc:<24} {bar} {n:.0f} %",
             disable=None,  # on when stderr is a terminal
             leave=False,
         )
-
-    def __enter__(self) -> _Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def update_to(self, share: float, stage: str | None = None) -> None:
+    def __call__(self, stage: Stage, share: float) -> None:
         """Show that `share` (0 … 1) of a stage is done."""
-        if stage is not None:
-            self._bar.set_description_str(stage, refresh=False)
+        self._bar.set_description_str(str(stage), refresh=False)
         self._bar.n = 100 * share
         self._bar.refresh()
 
@@ -229,7 +215,7 @@ def _point(text: str) -> tuple[float, float]:
     try:
         x, y = (float(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no point; write X,Y") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a point; write X,Y") from None
     return x, y
 
 
@@ -237,8 +223,8 @@ def _source(text: str) -> str:
     return current(text, OLD_SOURCES)
 
 
-def _today(argument: str) -> str:
-    """Return an argument with an option of version 0.1 under today's name."""
+def _current_option(argument: str) -> str:
+    """Return an argument with an option of version 0.1 under its current name."""
     option, equals, value = argument.partition("=")
     return current(option, OLD_OPTIONS) + equals + value
 

@@ -1,6 +1,7 @@
-"""Weights from the network: fetched once, kept in the cache folder of torch.hub.
+"""Weights from the network: downloaded once, kept in the cache folder of torch.hub (TORCH_HOME).
 
-TORCH_HOME moves that folder, as it does for torch. A file that is there is never fetched again.
+Written on httpx rather than pooch, which neither hides secrets of addresses in its errors nor
+checks the length of a body, and needs requests.
 """
 
 from __future__ import annotations
@@ -19,27 +20,26 @@ from filelock import FileLock
 from .errors import InputError
 from .files import weights_format
 
-FileOrUrl = Path | str  # a str may be either; a Path would lose one slash of a URL's two
+FileOrUrl = Path | str  # a Path would collapse the two slashes of a URL
 
-_SECONDS = 30.0  # how long a server may stay silent
+_SECONDS = 30.0  # for which a server may stay silent
 _DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
 
 
 def file_or_url(text: str) -> FileOrUrl:
-    """A URL as it stands, anything else as a path."""
+    """Return a URL as it is, and anything else as a path."""
     return text if _is_url(text) else Path(text)
 
 
 def local_file(source: FileOrUrl, *, progress: Callable[[float], None] | None = None) -> Path:
-    """The file itself; for a URL its copy in the cache, fetched when it is not there yet.
+    """Return a path as it is, and for a URL the path of its copy in the cache.
 
-    progress: called with the share done, where the server says how large the file is.
-    Raises InputError for a URL that gives no weights file; nothing of it is left behind then.
+    progress: called with the share done, 0 … 1, if the server tells the size of the file.
+    Raise InputError for a URL from which no weights file can be downloaded; nothing is kept then.
     """
     if isinstance(source, Path) or not _is_url(source):
         return Path(source)
-    shown = _shown(source)
-    url = direct_address(source)
+    shown, url = _shown(source), direct_address(source)
     folder = Path(torch.hub.get_dir()) / "bavos"
     path = folder / hashlib.sha256(url.encode()).hexdigest()[:32] / _file_name(url)
     try:
@@ -63,7 +63,7 @@ def local_file(source: FileOrUrl, *, progress: Callable[[float], None] | None = 
 
 
 def direct_address(url: str) -> str:
-    """The address that sends the file itself: another one for a share link of Google Drive."""
+    """Return the address of the file itself, which differs for share links of Google Drive."""
     drive_id = _drive_id(url)
     return _DRIVE.format(drive_id) if drive_id else url
 
@@ -73,9 +73,9 @@ def _is_url(text: str) -> bool:
 
 
 def _shown(url: str) -> str:
-    """The address for messages, without user, password and query, which may hold secrets.
+    """Return the address for messages, without user, password and query: they may hold secrets.
 
-    Raises InputError when it is none that can be fetched.
+    Raise InputError for an address that cannot be downloaded from.
     """
     try:
         parts = urlsplit(url)
@@ -97,7 +97,7 @@ def _drive_id(url: str) -> str | None:
 
 
 def _file_name(url: str) -> str:
-    """The last part of the address, safe as a name; its end is kept, for the suffix is there."""
+    """Return the last part of the address as a safe file name that keeps its suffix."""
     name = _drive_id(url) or urlsplit(url).path.rpartition("/")[2]
     return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[-100:].strip(".") or "weights"
 
@@ -105,7 +105,7 @@ def _file_name(url: str) -> str:
 def _fetch(
     url: str, folder: Path, path: Path, shown: str, progress: Callable[[float], None] | None
 ) -> None:
-    """Bring a file to `path`; a second caller waits for the first instead of fetching it too."""
+    """Download a file to `path`. A second caller waits for the first instead of downloading too."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"), TemporaryDirectory(dir=folder) as temporary:
         if path.is_file():

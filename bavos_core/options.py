@@ -1,4 +1,4 @@
-"""Options of the command line that stand for fields of `Settings`."""
+"""Command-line options for the fields of `Settings`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any, TypeVar
 
 from . import backbones
 from .download import file_or_url, local_file
-from .pipeline import Progress
+from .progress import Progress, Stage
 from .settings import EncoderSettings, Settings
 
 BACKBONE_HELP = (
     f"{', '.join(map(backbones.describe, backbones.names()))}, or any ViT of timm; auto is "
-    f"{backbones.PAPER}, the paper's, where its weights can be had, else {backbones.BUNDLED}"
+    f"{backbones.PAPER}, the paper's, if its weights are available, else {backbones.BUNDLED}"
 )
 SomeSettings = TypeVar("SomeSettings", bound=EncoderSettings)
 
 
 def add_settings(parser: argparse._ActionsContainer) -> None:
-    """An option for every field but the seed; what is not given is absent from the result."""
+    """Add an option for every field but the seed; those not given are absent from the result."""
     default = Settings()
 
     def add(name: str, **options: Any) -> None:
@@ -33,19 +33,19 @@ def add_settings(parser: argparse._ActionsContainer) -> None:
     add("--correlator", metavar="FILE|URL|cross-frame|keys|untrained",
         help="attention to cluster, or a trained block; default: by backbone")  # fmt: skip
     add("--tau", type=float, help=f"granularity ({default.tau})")
-    add("--exact", action="store_true", help="the paper's procedure to the letter")
-    add("--frames", type=int, metavar="N", help="analysed (24 on CPU, 80 on CUDA)")
+    add("--exact", action="store_true", help="follow the paper's procedure exactly")
+    add("--frames", type=int, metavar="N", help="frames to analyse (24 on CPU, 80 on CUDA)")
     add("--size", type=size, metavar="HxW", help="pixels fed to the backbone")
     add("--patches", type=int, metavar="N",
-        help=f"about as many a frame has, without a --size ({default.patches})")  # fmt: skip
-    add("--key-ratio", type=int, metavar="R", help="every R-th is a key frame")
-    add("--refine", action=argparse.BooleanOptionalAction, help="edge-refine masks")
+        help=f"per frame, approximately, unless --size is given ({default.patches})")  # fmt: skip
+    add("--key-ratio", type=int, metavar="R", help="every R-th analysed frame is a key frame")
+    add("--refine", action=argparse.BooleanOptionalAction, help="refine masks along edges")
     add("--device", choices=("auto", "cpu", "cuda"))
     add("--precision", choices=("fp32", "bf16"))
 
 
 def given_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The fields of Settings that were given, and their values."""
+    """Return the fields of Settings that were given, with their values."""
     names = {field.name for field in fields(Settings)}
     return {name: value for name, value in vars(options).items() if name in names}
 
@@ -53,7 +53,7 @@ def given_settings(options: argparse.Namespace) -> dict[str, Any]:
 def with_known_backbone(settings: SomeSettings) -> SomeSettings:
     """Return settings with `auto` or an alias replaced by the backbone that it stands for.
 
-    A note on stderr says why, where that is a substitute.
+    Print a note to stderr if it is a substitute.
     """
     name, substitute = backbones.resolve(settings.backbone, weights=settings.weights)
     if substitute:
@@ -62,16 +62,16 @@ def with_known_backbone(settings: SomeSettings) -> SomeSettings:
 
 
 def fetch(settings: Settings, progress: Progress) -> None:
-    """Bring weights and blocks that are URLs to this machine, showing how far that is."""
+    """Download weights and correlators that are given as URLs."""
     for source in (settings.weights, settings.correlator):
         if source:
-            local_file(source, progress=partial(progress, "download"))
+            local_file(source, progress=partial(progress, Stage.DOWNLOAD))
 
 
 def size(text: str) -> tuple[int, int]:
-    """Height and width from "192x384", for argparse."""
+    """Parse "192x384" to (height, width), for argparse."""
     try:
         height, width = (int(part) for part in text.lower().split("x"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 192x384") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; write 192x384") from None
     return height, width

@@ -82,7 +82,7 @@ class Backbone(Protocol):
         """A sentence to show beside its results, or ""."""
 
     def encode(self, images: Tensor, compute: Compute) -> Features:
-        """Map images (T, 3, h·patch, w·patch) float32 RGB in 0 … 1 to Features on compute.device."""
+        """Encode images (T, 3, h·patch, w·patch) float32 RGB in 0 … 1, on compute.device."""
 
     def to(self, device: torch.device) -> Backbone:
         """Return the backbone on a device. This one stays where it is; others may be using it."""

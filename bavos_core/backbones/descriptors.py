@@ -1,7 +1,7 @@
-"""Hand-made patch descriptors: colour, texture and gradients at several scales. No weights.
+"""Hand-crafted patch descriptors without weights: colour, texture and gradients at several scales.
 
 T frames, h×w patch grid, N = h·w patches, C channels. Computed for the whole clip at once, since
-channels are weighed by how much they vary over it.
+channels are weighted by how much they vary over it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .base import Features
 
 _ORIENTATIONS = 8
 _TEXTURE_SIGMAS = (0.7, 1.4, 2.8, 5.6)  # pixels
-_COLOUR_CONTEXT = (0.0, 1.0, 2.0)  # patches: a patch's own colour and its surroundings'
+_COLOUR_CONTEXT = (0.0, 1.0, 2.0)  # patches: the colour of a patch and of its surroundings
 _TEXTURE_CONTEXT = (0.7, 1.5)  # patches
 _COMPONENTS = 16  # principal components kept
-_CONTRAST_WEIGHT = 0.5  # of the border contrast, beside components of unit length in all
-_PLACE_WEIGHT = 0.3  # of the position in the picture
-_BORDER = 2  # patches: what counts as the picture's border
+_CONTRAST_WEIGHT = 0.5  # of the border contrast, relative to components of unit length
+_PLACE_WEIGHT = 0.3  # of the position in the frame
+_BORDER = 2  # patches: width of the frame's border
 _NEIGHBOURS = 20  # border patches that a patch is compared with
-_FRAMEWISE_SCALE = 4.0  # there is no trained softmax scale; this one shows compact regions
+_FRAMEWISE_SCALE = 4.0  # a choice that shows compact regions; none is trained
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Descriptors:
     source: AttentionSource = "key-similarity"
     framewise: bool = False
     note: str = (
-        "The descriptors are made by hand and have learned nothing; "
+        "The descriptors are hand-crafted and nothing is learned; "
         "a DINO backbone finds objects far better."
     )
 
     @torch.inference_mode()
     def encode(self, images: Tensor, compute: Compute) -> Features:
-        """images (T, 3, h·8, w·8) float32 RGB in 0 … 1 → one head of C = 24 channels."""
+        """Encode images (T, 3, h·8, w·8) float32 RGB in 0 … 1 as one head of C = 24 channels."""
         maps = combine(*patch_maps(images.to(compute.device), self.patch))
         keys = maps.flatten(2).mT.unsqueeze(1)  # (T, 1, N, C)
         return Features(keys, keys, (maps.shape[2], maps.shape[3]), scale=_FRAMEWISE_SCALE)
@@ -53,10 +53,10 @@ class Descriptors:
 
 
 def patch_maps(images: Tensor, patch: int) -> tuple[Tensor, Tensor, Tensor]:
-    """images (T, 3, h·patch, w·patch) float32 RGB in 0 … 1 → maps on the patch grid.
+    """Describe images (T, 3, h·patch, w·patch) float32 RGB in 0 … 1 on the patch grid.
 
-    Colour, L*a*b* / 100 (T, 9, h, w); logs of texture energies (T, 8, h, w); roots of gradient
-    magnitudes (T, 16, h, w).
+    Return colour, L*a*b* / 100 (T, 9, h, w); logarithms of texture energies (T, 8, h, w); square
+    roots of gradient magnitudes (T, 16, h, w).
     """
     lab = rgb_to_lab(images)
     lightness = lab[:, :1]
@@ -70,11 +70,11 @@ def patch_maps(images: Tensor, patch: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def combine(colour: Tensor, texture: Tensor, gradients: Tensor) -> Tensor:
-    """Maps of a clip → channels (T, 24, h, w): components, border contrast, place and padding.
+    """Combine a clip's maps to (T, 24, h, w): components, border contrast, place and padding.
 
     Half whitening (components divided by the square root of their deviation) keeps a few strong
-    channels, mostly colour, from deciding alone. Contrast with the picture's border is the classic
-    cue for what is an object rather than scenery.
+    channels, mostly colour, from dominating. Contrast with the frame's border is the classic cue
+    that separates objects from the background.
     """
     maps = torch.cat(
         [_standardised(colour), 0.5 * _standardised(texture), 0.5 * _standardised(gradients)], dim=1
@@ -92,7 +92,7 @@ def combine(colour: Tensor, texture: Tensor, gradients: Tensor) -> Tensor:
 
 
 def border_contrast(maps: Tensor) -> Tensor:
-    """Mean distance of every patch to the nearest border patches of its frame, (T, 1, h, w)."""
+    """Return each patch's mean distance to its nearest border patches, (T, 1, h, w)."""
     height, width = maps.shape[2:]
     inner = torch.zeros(height, width, dtype=torch.bool, device=maps.device)
     inner[_BORDER : height - _BORDER, _BORDER : width - _BORDER] = True
@@ -105,7 +105,7 @@ def border_contrast(maps: Tensor) -> Tensor:
 
 
 def rgb_to_lab(images: Tensor) -> Tensor:
-    """sRGB (T, 3, H, W) in 0 … 1 → CIE L*a*b* under D65, all channels divided by 100."""
+    """Convert sRGB (T, 3, H, W) in 0 … 1 to CIE L*a*b* under D65, all channels divided by 100."""
     linear = torch.where(images > 0.04045, ((images + 0.055) / 1.055) ** 2.4, images / 12.92)
     to_xyz = images.new_tensor(
         [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
@@ -118,7 +118,7 @@ def rgb_to_lab(images: Tensor) -> Tensor:
 
 
 def blur(maps: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (T, C, H, W) with edges repeated; sigma in pixels of the map, 0 for none."""
+    """Blur (T, C, H, W) by a Gaussian with edges repeated; sigma in pixels of the map, 0: none."""
     if sigma == 0:
         return maps
     radius = max(1, round(3 * sigma))
@@ -131,14 +131,14 @@ def blur(maps: Tensor, sigma: float) -> Tensor:
 
 
 def _texture_bands(lightness: Tensor) -> Tensor:
-    """Energy of the lightness in octaves of fineness, (T, 4, H, W)."""
+    """Return the energy of the lightness per octave, (T, 4, H, W)."""
     levels = [lightness, *(blur(lightness, sigma) for sigma in _TEXTURE_SIGMAS)]
     fine, coarse = torch.cat(levels[:-1], 1), torch.cat(levels[1:], 1)
     return (fine - coarse).abs()
 
 
 def _oriented_gradients(lightness: Tensor) -> Tensor:
-    """Gradient magnitude spread over eight unsigned orientations, (T, 8, H, W)."""
+    """Distribute the gradient magnitude over eight unsigned orientations, (T, 8, H, W)."""
     across = F.pad(lightness[..., 2:] - lightness[..., :-2], (1, 1))
     down = F.pad(lightness[..., 2:, :] - lightness[..., :-2, :], (0, 0, 1, 1))
     angle = torch.atan2(down, across) % math.pi
@@ -154,14 +154,14 @@ def _with_context(maps: Tensor, sigmas: tuple[float, ...]) -> Tensor:
 
 
 def _standardised(maps: Tensor) -> Tensor:
-    """Every channel mean-free and of equal variance over the clip, the sum of variances 1."""
+    """Standardise all channels to mean 0 and equal variances over the clip that sum to 1."""
     centred = maps - maps.mean((0, 2, 3), keepdim=True)
     deviation = centred.pow(2).mean((0, 2, 3), keepdim=True).sqrt()
     return centred / (deviation + 1e-3) / maps.shape[1] ** 0.5
 
 
 def _half_whitened(maps: Tensor) -> Tensor:
-    """Principal components (T, 16, h, w), each divided by the square root of its deviation."""
+    """Return principal components (T, 16, h, w), each divided by the root of its deviation."""
     patches = maps.flatten(2).mT  # (T, N, ·)
     flat = patches.flatten(0, 1)
     variances, axes = torch.linalg.eigh(flat.T @ flat / len(flat))
@@ -171,7 +171,7 @@ def _half_whitened(maps: Tensor) -> Tensor:
 
 
 def _places(maps: Tensor) -> Tensor:
-    """Vertical and horizontal position of every patch, -1 … 1: (T, 2, h, w)."""
+    """Return the vertical and horizontal position of every patch, -1 … 1: (T, 2, h, w)."""
     height, width = maps.shape[2:]
     down, across = torch.meshgrid(
         torch.linspace(-1, 1, height, device=maps.device),

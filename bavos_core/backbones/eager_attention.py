@@ -1,7 +1,8 @@
 """Attention in bfloat16 by plain matrix products, where torch's fused kernel is slow.
 
 The fused kernel multiplies bfloat16 natively with AMX only. On processors with AVX-512 bfloat16
-alone it is as slow as in float32, and plain products are 1.6 times as fast (docs/benchmarks.md).
+alone it is as slow as in float32, and plain products are 1.6 times as fast (docs/benchmarks.md);
+timm's own, without `fused_attn`, are slower than the kernel since they are not done in blocks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The model hub: which weights are cached here, whether it answers, and how they are fetched."""
+"""Weights from the model hub: the local cache, whether the hub answers, and downloads."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from huggingface_hub import (
     try_to_load_from_cache,
 )
 
-ANSWER_SECONDS = 3.0  # that the hub may take to answer, name resolution included
-KEEP_SECONDS = 60.0  # how long an answer holds before the hub is asked again
+ANSWER_SECONDS = 3.0  # within which the hub must answer, name resolution included
+KEEP_SECONDS = 60.0  # for which an answer is kept before the hub is asked again
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -29,9 +29,9 @@ def cached_weights(timm_name: str) -> Path | None:
 
 
 def has_weights(timm_name: str) -> bool:
-    """Return whether the hub answers for a timm model, in at most three seconds in all.
+    """Return whether the hub answers for a timm model within three seconds.
 
-    The answer, yes or no, holds for a minute.
+    The answer, yes or no, is kept for a minute.
     """
     repo = _repository(timm_name)
     if repo is None or constants.HF_HUB_OFFLINE:
@@ -42,9 +42,9 @@ def has_weights(timm_name: str) -> bool:
 
 
 def fetch(timm_name: str) -> Path | None:
-    """Return the weights of a timm model, from the cache or else from the hub; None for neither.
+    """Return the weights of a timm model from the cache or else the hub, or None.
 
-    A failed download counts as a no of the hub, which is then asked again after a minute.
+    After a failed download the hub is not asked again for a minute.
     """
     path, repo = cached_weights(timm_name), _repository(timm_name)
     if path or repo is None or not has_weights(timm_name):
@@ -52,7 +52,7 @@ def fetch(timm_name: str) -> Path | None:
     for name in _FILES:
         try:
             return Path(hf_hub_download(repo, name))
-        except Exception:  # noqa: S112 - each library on the way has its own errors
+        except Exception:  # noqa: S112 - every library involved has its own errors
             continue
     with _lock:
         question = _questions[repo]
@@ -61,7 +61,7 @@ def fetch(timm_name: str) -> Path | None:
 
 
 def fetch_in_background(timm_name: str) -> None:
-    """Start to fetch the weights of a timm model, unless that is being done."""
+    """Start to fetch the weights of a timm model, unless they are being fetched already."""
     with _lock:
         thread = _fetching.get(timm_name)
         if thread is None or not thread.is_alive():
@@ -73,7 +73,7 @@ def fetch_in_background(timm_name: str) -> None:
 
 @dataclass
 class _Question:
-    """Whether the hub sends a repository's configuration in time."""
+    """A request to the hub: whether it sends a repository's configuration in time."""
 
     deadline: float  # seconds of the monotonic clock
     yes: bool = False
@@ -86,10 +86,10 @@ _lock = threading.Lock()
 
 
 def _asked(repo: str) -> _Question:
-    """Return the last question about a repository; a new one when that is a minute old.
+    """Return the last question about a repository, or a new one if that is a minute old.
 
-    It is asked on a thread of its own: a silent name server blocks for longer than any time-out of
-    HTTP. As long as that thread is blocked, no second one is started.
+    It is asked on its own thread, since a silent name server blocks for longer than any HTTP
+    timeout. While that thread is blocked, no second one is started.
     """
     with _lock:
         question = _questions.get(repo)
@@ -111,18 +111,18 @@ def _ask(repo: str, question: _Question) -> None:
             timeout=ANSWER_SECONDS,
         ) as response:
             response.raise_for_status()
-            for _ in response.iter_raw():  # a body that trickles in is no answer either
+            for _ in response.iter_raw():  # a body that arrives too slowly is no answer
                 if time.monotonic() > question.deadline:
                     return
         question.yes = time.monotonic() <= question.deadline
-    except Exception:  # noqa: S110 - each library on the way has its own errors; all mean no
+    except Exception:  # noqa: S110 - every library involved has its own errors; all mean no
         pass
     finally:
         question.answered.set()
 
 
 def is_known(timm_name: str) -> bool:
-    """Return whether timm has such a model and, where a name says which, such weights for it."""
+    """Return whether timm has such a model, with such weights if the name has a tag."""
     import timm
 
     try:
@@ -133,7 +133,7 @@ def is_known(timm_name: str) -> bool:
 
 
 def _headers() -> dict[str, str]:
-    """Return the user's token, if there is one. The hub library's own headers cost a request."""
+    """Return the user's token, if any, as a header; the hub library would send a request first."""
     token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
     return {"authorization": f"Bearer {token}"} if token else {}
 

@@ -98,7 +98,8 @@ def _pretrained(name: str, timm_name: str) -> nn.Module:
     if path is None:
         raise BackboneUnavailable(
             f"The weights of {name} are not on this machine and the model hub cannot be reached; "
-            f"give a local file with --weights FILE, or use --backbone {BUNDLED} ({TUNED_ON_SALIENCY})."
+            f"give a local file with --weights FILE, or use --backbone {BUNDLED} "
+            f"({TUNED_ON_SALIENCY})."
         )
     try:  # by its file, since timm would ask the hub even for what is cached
         return create(timm_name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})

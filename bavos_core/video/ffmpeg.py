@@ -94,7 +94,7 @@ class Decoder:
         self._process.wait()
 
     def read(self, size: int) -> bytes:
-        """Return the next `size` bytes; fewer only at the end. Raise InputError as `check_end` does."""
+        """Return the next `size` bytes, fewer at the end. Raise InputError as `check_end` does."""
         with self._watched():
             data = self._output.read(size)
         if len(data) < size:

@@ -426,7 +426,7 @@ CASES: dict[str, Case] = {
     "no-utf8.zip": Case(
         changed(one("ä.png"), another_codec("ä".encode(), b"\xff\xff")), words="not a readable zip"
     ),
-    "long-name.zip": Case(one(f"{'n' * 300}.png"), words="too long a name"),
+    "long-name.zip": Case(one(f"{'n' * 300}.png"), words="is too long; shorten it"),
     "lying-size.zip": Case(
         changed(one("1.png"), lambda d: zip_fields(d, 22, 24, struct.pack("<I", 10**7))),
         words="times its size",

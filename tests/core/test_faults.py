@@ -271,7 +271,7 @@ def test_a_stopped_command_leaves_nothing(number, tmp_path) -> None:
     started.send_signal(number)  # an impatient second one does not cut the cleaning short
     printed, complaint = started.communicate(timeout=60)
     assert started.returncode == 130
-    assert (printed, complaint) == ("", "bavos_core: stopped; nothing was written.\n")
+    assert (printed, complaint) == ("", "bavos: stopped; nothing was written.\n")
     assert everything_below(tmp_path) == {str(clip)}
 
 
@@ -291,7 +291,7 @@ def test_sigterm_at_any_time_ends_the_command_and_its_children(seconds, long_cli
     threading.Thread(target=stop, daemon=True).start()
     status = cli.main(["segment", str(clip), "--out", str(tmp_path / "out"), *QUICK[:-2]])
     assert status == 130
-    assert capfd.readouterr().err == "bavos_core: stopped; nothing was written.\n"
+    assert capfd.readouterr().err == "bavos: stopped; nothing was written.\n"
     assert everything_below(tmp_path) == {str(clip), str(long_clip)}
     assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     if sys.platform == "linux":

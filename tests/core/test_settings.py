@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bavos_core import InputError, Settings
-from bavos_core.settings import GRID_PATCHES, Compute, JsonSettings, grid_size
+from bavos_core.settings import GRID_PATCHES, Compute, EncoderSettings, grid_size
 from bavos_lab.training.settings import TrainSettings
 
 from .helpers import check_message
@@ -93,13 +93,13 @@ ANYTHING = st.recursive(
 )  # fmt: skip
 SENSIBLE = st.sampled_from(
     [0, 1, -1, 2, 10**30, -(10**30), 0.5, 1e-9, 1e308, float("inf"), float("nan"), True, None, "",
-     "cpu", "cuda", "bf16", "key-similarity", "descriptors", "identity", "both", (1, 1), (0, 5), (48, 64),
-     [48, 64], (1.5, 2), (True, True), "48x64", Path("x"), "https://host/x", np.int64(3),
+     "cpu", "cuda", "bf16", "key-similarity", "descriptors", "identity", "both", (1, 1), (0, 5),
+     (48, 64), [48, 64], (1.5, 2), (True, True), "48x64", Path("x"), "https://host/x", np.int64(3),
      np.float32(0.5)]
 )  # fmt: skip
 
 
-def made_or_refused(make: Callable[[], JsonSettings]) -> JsonSettings | None:
+def made_or_refused(make: Callable[[], EncoderSettings]) -> EncoderSettings | None:
     """The settings, or None after an InputError; everything else is let through."""
     try:
         return make()

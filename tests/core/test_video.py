@@ -14,6 +14,7 @@ from PIL import Image
 
 from bavos_core import InputError, Limits, open_clip
 from bavos_core.video import IMAGES_FPS, ArrayClip, playback, sample_indices
+from bavos_core.video import ffmpeg as ffmpeg_module
 from bavos_core.video.clip import shrunk
 from bavos_core.video.writing import MAX_FPS
 
@@ -511,3 +512,36 @@ def test_clips_without_duration_are_played_at_the_speed_of_pictures(times) -> No
     rate, order = playback(np.array(times))
     assert rate == IMAGES_FPS
     assert order.tolist() == list(range(len(times)))
+
+
+@pytest.mark.parametrize("side", [None, 20, 32, 64, 1000])
+def test_a_clip_is_opened_once_and_resized_without_the_decoder(side, tmp_path, monkeypatch) -> None:
+    path = make_video(tmp_path / "clip.mp4")
+    starts: list[Path] = []
+    start = ffmpeg_module.Decoder.__init__
+    monkeypatch.setattr(
+        ffmpeg_module.Decoder,
+        "__init__",
+        lambda self, path, **more: starts.append(path) or start(self, path, **more),
+    )
+    clip = open_clip(path)
+    assert len(starts) == 2  # times and size
+    small = clip.resized(side)
+    assert small.size == shrunk(clip.size, side)
+    assert small.times is clip.times
+    assert clip.size == (48, 64)
+    assert len(starts) == 2
+    frames = list(small.read())
+    assert len(starts) == 3
+    assert {frame.shape for frame in frames} == {(*small.size, 3)}
+    np.testing.assert_array_equal(frames, list(open_clip(path, max_side=side).read()))
+
+
+def test_clips_of_images_and_of_arrays_are_resized_alike(folder) -> None:
+    clip = open_clip(folder)
+    array = ArrayClip.of(np.stack(list(clip.read())))
+    for small in (clip.resized(20), array.resized(20)):
+        assert small.size == shrunk(clip.size, 20)
+        assert next(small.read()).shape == (*small.size, 3)
+    np.testing.assert_array_equal(list(clip.resized(20).read()), list(array.resized(20).read()))
+    assert open_clip(folder).size == clip.size

@@ -134,8 +134,7 @@ def test_both_parts_of_the_references_checkpoint_are_loaded(tensors, tmp_path) -
 def test_a_file_that_holds_only_a_block_is_loaded(suffix, tmp_path) -> None:
     expected = untrained(24, seed=4).state_dict()
     path = save(dict(expected), tmp_path / f"block.{suffix}")
-    block = TemporalCorrelator(24)
-    load_checked(block, correlator_tensors(read_tensors(path)), path.name)
+    block = read_correlator(path).block
     assert all(torch.equal(v, expected[k]) for k, v in block.state_dict().items())
 
 
@@ -222,7 +221,7 @@ def test_a_block_file_is_no_encoder(tmp_path) -> None:
 
 def test_an_encoder_file_is_no_block(tensors) -> None:
     with pytest.raises(InputError) as caught:
-        load_checked(TemporalCorrelator(24), correlator_tensors(tensors), "vit.pth")
+        load_checked(TemporalCorrelator(24), tensors, "vit.pth")
     check_message(caught.value, "vit.pth", "attn.qkv.weight")
 
 
