@@ -204,7 +204,7 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def __call__(self, stage: Stage, share: float) -> None:
+    def __call__(self, stage: str, share: float) -> None:
         """Show that `share` (0 … 1) of a stage is done."""
         self._bar.set_description_str(str(stage), refresh=False)
         self._bar.n = 100 * share
