@@ -75,8 +75,11 @@ def check_timm_name(name: str, layer: int | None, advice: str) -> None:
 
     if not hub.is_known(name):
         raise InputError(f"Unknown backbone {name!r}; {advice}.")
-    with _META.device:
-        model = create(name)
+    try:
+        with _META.device:
+            model = create(name)
+    except RuntimeError:  # older versions of timm need a device with memory
+        model = create(name).to(_META.device)
     if not isinstance(model, VisionTransformer | Eva):
         raise InputError(f"{name!r} is no Vision Transformer; {advice}.")
     if not _is_readable(TimmViT(name).wrap(model, layer)):
