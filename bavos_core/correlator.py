@@ -195,7 +195,7 @@ def correlator_from(
     heads = int(about.get("heads", HEADS))
     if channels % heads:
         raise InputError(
-            f"{name} is no trained block: {channels} channels do not fit {heads} heads; "
+            f"{name} is not a trained correlator: {channels} channels do not fit {heads} heads; "
             "give a file made by bavos train."
         )
     block = TemporalCorrelator(channels, heads=heads)
@@ -215,7 +215,7 @@ def _read_statistics(
     mean, std = tensors[_MEAN].float(), tensors[_STD].float()
     if mean.shape != (channels,) or std.shape != (channels,) or not (std > 0).all():
         raise InputError(
-            f"{name} is no trained block: {_MEAN} and {_STD} must hold {channels} numbers "
+            f"{name} is not a trained correlator: {_MEAN} and {_STD} must hold {channels} numbers "
             "each, those of the latter above 0; train it again."
         )
     return mean, std

@@ -31,7 +31,7 @@ def add_settings(parser: argparse._ActionsContainer) -> None:
     add("--weights", type=file_or_url, metavar="FILE|URL", help="weights of the backbone")
     add("--layer", type=int, metavar="L", help="block whose keys are used, from 0")
     add("--correlator", metavar="FILE|URL|cross-frame|keys|untrained",
-        help="attention to cluster, or a trained block; default: by backbone")  # fmt: skip
+        help="attention to cluster, or a trained correlator")  # fmt: skip
     add("--tau", type=float, help=f"granularity ({default.tau})")
     add("--exact", action="store_true", help="follow the paper's procedure exactly")
     add("--frames", type=int, metavar="N", help="frames to analyse (24 on CPU, 80 on CUDA)")

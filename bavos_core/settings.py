@@ -86,7 +86,7 @@ class Settings(EncoderSettings):
     refine: bool | None = None  # edge-refine the masks; None: unless exact
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Precision | None = None  # None: bf16 where the processor multiplies it natively
-    seed: int = 0  # of the untrained block
+    seed: int = 0  # of the untrained correlator
 
     def __post_init__(self) -> None:
         super().__post_init__()
