@@ -3,13 +3,13 @@
 import contextlib
 
 with contextlib.suppress(ImportError):
-    import spaces  # noqa: F401  # must come before torch; absent outside Spaces
+    import spaces  # noqa: F401  # must precede torch; absent outside Spaces
 
 from bavos_core.process import prepare_process
 
-prepare_process()  # before torch, too
+prepare_process()  # also before torch
 
-from demo.page import launch  # noqa: E402
+from demo.server import launch  # noqa: E402
 
 if __name__ == "__main__":
     launch()

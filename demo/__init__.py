@@ -1,1 +1,1 @@
-"""The web page of Bavos: layout, handlers and pictures for people. No maths of the method."""
+"""The web page of Bavos: layout, handlers and pictures. The method itself is in bavos_core."""

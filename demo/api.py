@@ -1,20 +1,24 @@
-"""The HTTP API: /segment, /cancel, /cut, /attend and /export, for gradio_client and scripts."""
+"""The HTTP API and MCP tools: /segment, /cancel, /cut, /attend and /export."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
-from bavos_core import Edit, InputError
+from bavos_core import ClusterTree, Edit, InputError, Segmentation
+from bavos_core.compat import SOURCES as OLD_SOURCES
+from bavos_core.compat import current
 from bavos_core.settings import GRID_PATCHES, SOURCES, AttentionSource
 
-from . import images, strings
+from . import images
 from .edits import Edits
-from .handlers import politely
 from .images import HeatLook, ObjectsLook
-from .jobs import Jobs
+from .panels.events import politely
 from .presets import Preset
+from .service import Service
+from .store import Result
 
 MOST_EDITS = 256  # a split takes a tenth of a second
 
@@ -22,139 +26,187 @@ MOST_EDITS = 256  # a split takes a tenth of a second
 class Api:
     """One method per endpoint. Numbers arrive as floats."""
 
-    def __init__(self, jobs: Jobs):
-        self.jobs = jobs
+    def __init__(self, service: Service):
+        self.service = service
 
     @politely
     def segment(
         self, clip: str, backbone: str, frames: float, patches: float, request: gr.Request
     ) -> tuple[dict[str, Any], str]:
-        """Find the objects of a clip, without labels or prompts.
+        """Segment and track the objects in a clip, without labels or prompts.
 
         Args:
             clip: a video, a picture or a zip of frames
             backbone: auto, bundled-vits14 (tuned on saliency labels), dino-vits8 or another name
-            frames: how many frames are analysed, spread evenly over the clip
-            patches: about how many patches a frame is divided into
+            frames: how many frames to analyse, evenly spaced over the clip
+            patches: approximate number of patches per frame
 
         Returns:
             a summary with the id of the result, and the clip with its objects coloured
         """
-        with self.jobs.cancellable(str(request.session_hash)) as stop:
-            chosen, report = Preset(int(frames), int(patches)), stop.raising(lambda *_: None)
-            result, overlay = self.jobs.segment(clip, backbone, chosen, report)
-        return strings.as_json(result), str(overlay)
+        preset = Preset(int(frames), int(patches))
+        with self.service.runs.cancellable(str(request.session_hash)) as stop:
+            result, overlay = self.service.segment(clip, backbone, preset, stop.raising(_ignore))
+        return as_json(result), str(overlay)
 
     def cancel(self, request: gr.Request) -> None:
-        """Stop what segment does for this client, which then ends with a notice."""
-        self.jobs.cancel(str(request.session_hash))
+        """Cancel what segment is doing for this client; that call then fails with "Cancelled."."""
+        self.service.runs.cancel(str(request.session_hash))
 
     @politely
     def cut(
-        self, result: str, clusters: float, frame: float, edits: list[dict[str, Any]]
+        self, result: str, n_clusters: float, sample_index: float, edits: list[dict[str, Any]]
     ) -> tuple[dict[str, Any], str]:
-        """Cut the hierarchy of a result into a number of clusters, and edit them.
+        """Cut the hierarchy of a result into a number of clusters, and apply edits.
 
         Args:
-            result: the id that segment gave
-            clusters: how many clusters there shall be
-            frame: position among the analysed frames, from 0
-            edits: names, roles, merges and splits, each as bavos_core.Edit.to_dict gives it
+            result: the id returned by segment
+            n_clusters: number of clusters
+            sample_index: index of an analysed frame, from 0
+            edits: names, roles, merges and splits, each as returned by bavos_core.Edit.to_dict
 
         Returns:
-            the clusters in numbers, and that frame with its objects coloured
+            a description of the clusters, and that frame with its objects coloured
         """
-        made = checked_edits(edits)
-        found, segmentation = self.jobs.cut(result, int(clusters), made)
-        picture = self.jobs.frame(result, int(frame), int(clusters), ObjectsLook(edits=made))
-        numbers = strings.cut_as_json(found, segmentation)
-        return numbers, str(self.jobs.picture_file(found, picture))
+        made, clusters = checked_edits(edits), int(n_clusters)
+        found, cut = self.service.cut(result, clusters, made)
+        look = ObjectsLook(edits=made)
+        picture = self.service.frame(result, int(sample_index), clusters, look)
+        return cut_as_json(found, cut), str(self.service.files.picture(found, picture))
 
     @politely
     def attend(
-        self, result: str, frame: float, y: float, x: float, head: float, source: str
+        self, result: str, sample_index: float, y: float, x: float, head: float, source: str
     ) -> tuple[dict[str, Any], str, str]:
-        """Where the patch at a pixel attends, over space and time.
+        """Return where the patch at a pixel attends, over space and time.
 
         Args:
-            result: the id that segment gave
-            frame: position of the patch's frame among the analysed frames, from 0
+            result: the id returned by segment
+            sample_index: index of the analysed frame that holds the patch, from 0
             y: pixels from the top of the frame
-            x: pixels from its left
+            x: pixels from the left of the frame
             head: one head, or -1 for the mean of all
-            source: framewise, cross-frame, untrained, learned (with a trained block) or keys
+            source: framewise, cross-frame, untrained, correlator (if trained) or key-similarity
 
         Returns:
-            the row of attention (frames, rows, columns), the frame's heatmap and a video of all
+            the row of attention (frames, rows, columns), the frame's heatmap and a heatmap video
         """
-        query = (int(frame), y, x)
-        look = HeatLook(checked_source(source), int(head) if head >= 0 else None)
-        found, rows = self.jobs.attention(result, [query], look)
-        picture = images.heat_frame(found.analysis, rows, int(frame), [query], look)
-        video = self.jobs.heat_video(found, rows[0], query)
-        return {"row": rows[0].tolist()}, str(self.jobs.picture_file(found, picture)), str(video)
+        position = int(sample_index)
+        query = (position, y, x)
+        look = HeatLook(source=checked_source(source), head=int(head) if head >= 0 else None)
+        found, rows = self.service.attention(result, [query], look)
+        heat = images.heat_frame(found.analysis, rows, position, [query], look)
+        picture = self.service.files.picture(found, heat)
+        video = self.service.files.heatmap(found, rows[0], query)
+        return {"row": rows[0].tolist()}, str(picture), str(video)
 
     @politely
-    def export(self, result: str, clusters: float, edits: list[dict[str, Any]]) -> list[str]:
-        """All files of a result: overlay, masks, run-length codes, labels, hierarchy and summary.
+    def export(self, result: str, n_clusters: float, edits: list[dict[str, Any]]) -> list[str]:
+        """Write all files of a result: overlay, masks, RLE, labels, hierarchy and summary.
 
         Args:
-            result: the id that segment gave
-            clusters: how many clusters there shall be
-            edits: names, roles, merges and splits, each as bavos_core.Edit.to_dict gives it
+            result: the id returned by segment
+            n_clusters: number of clusters
+            edits: names, roles, merges and splits, each as returned by bavos_core.Edit.to_dict
 
         Returns:
             one zip of everything, then each file
         """
-        paths = self.jobs.files(result, int(clusters), checked_edits(edits), lambda *_: None)
-        return [str(path) for path in paths]
+        made = checked_edits(edits)
+        return [str(path) for path in self.service.downloads(result, int(n_clusters), made)]
+
+
+def _ignore(_share: float, _doing: str) -> None:
+    """Report progress to nobody."""
 
 
 def checked_source(name: str) -> AttentionSource:
-    """Raises InputError for a source that does not exist."""
+    """Return a source by its name, or by its name in version 0.1; raise InputError for others."""
+    wanted = current(name, OLD_SOURCES)
     for source in SOURCES:
-        if name == source:
+        if wanted == source:
             return source
     raise InputError(f"Unknown source {name!r}; choose {', '.join(SOURCES)}.")
 
 
 def checked_edits(values: object) -> Edits:
-    """Raises InputError for what is no list of edits."""
+    """Return the edits in a list of JSON objects; raise InputError for anything else."""
     if not isinstance(values, list):
-        raise InputError(f"Edits are a list; got {values!r:.100}.")
+        raise InputError(f"Edits must be a list, not {values!r:.100}.")
     if len(values) > MOST_EDITS:
         raise InputError(f"There are {len(values)} edits; give at most {MOST_EDITS}.")
     return Edits(tuple(map(Edit.from_dict, values)))
 
 
-def add_api(jobs: Jobs, device: dict[str, Any]) -> None:
-    """Register the endpoints. Their components exist to carry names and types; none is shown."""
-    api = Api(jobs)
+def as_json(result: Result) -> dict[str, Any]:
+    """Return the summary of a result as JSON values."""
+    analysis = result.analysis
+    cut = analysis.segment()
+    return {
+        "result": result.id,
+        "backbone": analysis.settings.backbone,
+        "frames": len(analysis.times),
+        "analysed": analysis.analysed.tolist(),
+        "size": list(analysis.size),
+        "grid": list(analysis.grid),
+        "tau": cut.tau,
+        "clusters": cut.clusters,
+        "background": cut.background.tolist(),
+        "leaves": analysis.tree.leaves,
+        "sources": list(analysis.sources()),
+        "seconds": {stage: round(value, 3) for stage, value in result.seconds.items()},
+        "notices": list(result.notices),
+    }
+
+
+def cut_as_json(result: Result, cut: Segmentation) -> dict[str, Any]:
+    """Return a cut as JSON values; an empty cluster has no role."""
+    present = set(cut.present)
+    return {
+        "tau": cut.tau,
+        "clusters": cut.clusters,
+        "background": cut.background.tolist(),
+        "names": [cut.name(i) for i in range(cut.clusters)],
+        "roles": [cut.role(i) if i in present else None for i in range(cut.clusters)],
+        "instances": _instances(result.analysis.tree, cut),
+        "splits": {str(i): list(parts) for i, parts in cut.splits.items()},
+        "leaves": result.analysis.tree.leaves,
+    }
+
+
+def _instances(tree: ClusterTree, cut: Segmentation) -> list[list[int]]:
+    """Return groups of clusters that attend alike and were separated as instances."""
+    joins = np.append(np.zeros(tree.leaves, bool), tree.instances)
+    parents = tree.parents()
+    above = joins & (tree.node_clusters(cut.leaf_cluster) < 0)  # the cut
+    highest = above & ~((parents >= 0) & above[parents])
+    return [
+        np.unique(cut.leaf_cluster[tree.leaves_of(int(node))]).tolist()
+        for node in np.flatnonzero(highest)
+    ]
+
+
+def add_api(service: Service, device: dict[str, Any]) -> None:
+    """Register the endpoints; their hidden components define names and types of parameters."""
+    api = Api(service)
     with gr.Row(visible=False):
         result = gr.Textbox(label="result")
         clip, backbone = gr.File(label="clip"), gr.Textbox("auto", label="backbone")
-        frames, clusters = gr.Number(24, label="frames"), gr.Number(8, label="clusters")
+        frames, n_clusters = gr.Number(24, label="frames"), gr.Number(8, label="n_clusters")
         patches = gr.Number(GRID_PATCHES, label="patches")
-        frame, head = gr.Number(0, label="frame"), gr.Number(-1, label="head")
+        sample_index, head = gr.Number(0, label="sample_index"), gr.Number(-1, label="head")
         y, x = gr.Number(0, label="y"), gr.Number(0, label="x")
         source, edits = gr.Textbox("key-similarity", label="source"), gr.JSON([], label="edits")
         numbers, picture = gr.JSON(label="numbers"), gr.Image(format="png", label="picture")
         video, files = gr.Video(label="video"), gr.File(file_count="multiple", label="files")
+        segment_inputs = [clip, backbone, frames, patches]
         gr.Button().click(
-            api.segment,
-            [clip, backbone, frames, patches],
-            [numbers, video],
-            api_name="segment",
-            **device,
+            api.segment, segment_inputs, [numbers, video], api_name="segment", **device
         )
         gr.Button().click(api.cancel, api_name="cancel")
-        gr.Button().click(
-            api.cut, [result, clusters, frame, edits], [numbers, picture], api_name="cut"
-        )
-        gr.Button().click(
-            api.attend,
-            [result, frame, y, x, head, source],
-            [numbers, picture, video],
-            api_name="attend",
-        )
-        gr.Button().click(api.export, [result, clusters, edits], files, api_name="export", **device)
+        cut_inputs = [result, n_clusters, sample_index, edits]
+        gr.Button().click(api.cut, cut_inputs, [numbers, picture], api_name="cut")
+        attend_inputs = [result, sample_index, y, x, head, source]
+        gr.Button().click(api.attend, attend_inputs, [numbers, picture, video], api_name="attend")
+        export_inputs = [result, n_clusters, edits]
+        gr.Button().click(api.export, export_inputs, files, api_name="export", **device)

@@ -1,4 +1,4 @@
-"""ZeroGPU on Hugging Face Spaces; does nothing elsewhere."""
+"""ZeroGPU on Hugging Face Spaces; no effect elsewhere."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ except ImportError:
 Function = TypeVar("Function", bound=Callable[..., object])
 
 ZERO_GPU = spaces is not None and bool(os.environ.get("SPACES_ZERO_GPU"))
-Seconds = Callable[..., int]  # of GPU time to ask for, from the arguments of the call
+Seconds = Callable[..., int]  # GPU seconds to request, from the arguments of the call
 
 
 def on_gpu(seconds: Seconds) -> Callable[[Function], Function]:
-    """Run a function, or a generator, where a GPU is attached for as long as it asks for."""
+    """Return a decorator that attaches a GPU for the requested seconds of a call or generator."""
 
     def decorate(function: Function) -> Function:
         if spaces is None:

@@ -1,4 +1,4 @@
-"""Pictures of a stored analysis for the page.
+"""Pictures of an analysis for the page.
 
 T analysed frames, h×w patch grid, Q queries. All pictures are (H, W, 3) uint8 RGB.
 """
@@ -21,13 +21,13 @@ from bavos_core.settings import AttentionSource
 from . import strings
 from .edits import Edits
 
-Query = tuple[int, float, float]  # analysed frame, y and x of a point in pixels
-Tile = tuple[np.ndarray, str]  # a small picture and what it shows
+Query = tuple[int, float, float]  # index of an analysed frame, y and x of a point in pixels
+Tile = tuple[np.ndarray, str]  # a small picture and its caption
 
 _TILE = 280  # longer side in pixels
-_THUMBNAILS = 24  # nodes of the tree that get a picture
+_THUMBNAILS = 24  # nodes of the tree that are shown with a picture
 _THUMBNAIL = (88, 64)  # pixels
-_THUMBNAIL_SOURCE = 320  # longer side of the frame that they are cut from, at least
+_THUMBNAIL_SOURCE = 320  # least longer side of the frame that they are cropped from
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class HeatLook:
     """How attention is painted."""
 
     source: AttentionSource
-    head: int | None = None  # None: the mean of all
-    colours: str = "inferno"  # of matplotlib
+    head: int | None = None  # None: mean of all heads
+    colours: str = "inferno"  # colour map of matplotlib
     opacity: float = 0.65
-    percentile: float = 99.9  # of the weights: what lies above has the hottest colour
-    grid: bool = False  # lines between the patches
+    percentile: float = 99.9  # weights above it have the hottest colour
+    grid: bool = False  # draw lines between patches
 
 
 # ---- objects -----------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ class HeatLook:
 def objects_frame(
     analysis: Analysis, cut: Segmentation, position: int, look: ObjectsLook
 ) -> np.ndarray:
-    """An analysed frame with its objects."""
+    """Return an analysed frame with its objects painted."""
     colours, alpha = render.cluster_paint(
         cut.background,
         opacity=look.opacity,
@@ -70,12 +70,12 @@ def objects_frame(
 
 
 def object_thumbnail(analysis: Analysis, cut: Segmentation, cluster: int) -> str:
-    """The frame where an object is largest, cut out around it, as a data address."""
+    """Return a data URL of the frame where a cluster is largest, cropped around it."""
     return _thumbnail(analysis, cut.labels == cluster)
 
 
 def telling_point(analysis: Analysis, position: int) -> Query:
-    """A point well inside the largest object of a frame, or the middle of a frame without any."""
+    """Return a point inside the largest object of a frame, or its centre if there is no object."""
     cut = analysis.segment()
     labels = cut.labels[position]
     size = np.bincount(labels.ravel(), minlength=cut.clusters)
@@ -90,7 +90,7 @@ def telling_point(analysis: Analysis, position: int) -> Query:
 
 
 def node_over_time(analysis: Analysis, node: int) -> list[Tile]:
-    """The patches of one node of the hierarchy, in every analysed frame."""
+    """Return every analysed frame with the patches of a node of the hierarchy."""
     inside = node_mask(analysis, node)
     return [
         (render.heats_overlay(_small(analysis, t), [mask]), strings.frame_name(analysis, t))
@@ -99,14 +99,14 @@ def node_over_time(analysis: Analysis, node: int) -> list[Tile]:
 
 
 def node_mask(analysis: Analysis, node: int) -> np.ndarray:
-    """Which patches belong to a node of the hierarchy: (T, h, w) bool."""
+    """Return which patches belong to a node of the hierarchy: (T, h, w) bool."""
     below = np.zeros(analysis.tree.leaves, bool)
     below[analysis.tree.leaves_of(node)] = True
     return below[analysis.nearest[..., 0]]
 
 
 def node_thumbnails(analysis: Analysis, cut: Segmentation) -> Mapping[int, str]:
-    """Small pictures of the clusters of a cut and of the nodes above them, largest first."""
+    """Return data URLs by node, for the clusters of a cut and the nodes above, largest first."""
     tree = analysis.tree
     cluster = tree.node_clusters(cut.leaf_cluster)
     parent = np.full(2 * tree.leaves - 1, -1)
@@ -123,7 +123,10 @@ def node_thumbnails(analysis: Analysis, cut: Segmentation) -> Mapping[int, str]:
 
 
 def _thumbnail(analysis: Analysis, inside: np.ndarray) -> str:
-    """The frame that holds most of a mask (T, h, w), cut out around it; the rest is dimmed."""
+    """Return the frame with most of a mask (T, h, w), cropped around it, as a data URL.
+
+    Pixels outside the mask are dimmed.
+    """
     t = int(inside.sum((1, 2)).argmax())
     step = max(1, max(analysis.size) // _THUMBNAIL_SOURCE)
     frame = analysis.frames[t, ::step, ::step]
@@ -141,7 +144,7 @@ def _thumbnail(analysis: Analysis, inside: np.ndarray) -> str:
 
 
 def level_pictures(analysis: Analysis, position: int) -> list[Tile]:
-    """One frame as the hierarchy grows: the paper's levels, then ever fewer objects (Fig. 5)."""
+    """Return one frame at the paper's levels, then with ever fewer clusters (paper, Fig. 5)."""
     levels = [level[position] for level in analysis.levels]
     counts = [int(level.max()) + 1 for level in analysis.levels]
     tree, leaf = analysis.tree, analysis.nearest[position, ..., 0]
@@ -173,9 +176,9 @@ def heat_frame(
     *,
     small: bool = False,
 ) -> np.ndarray:
-    """A frame under the attention rows (Q, T, h, w) of the queries; one scale for each whole row.
+    """Return a frame under the attention rows (Q, T, h, w) of the queries.
 
-    small: as a tile, at most 280 pixels long.
+    Each row has one scale for all frames. small: as a tile of at most 280 pixels.
     """
     picture = _small(analysis, position) if small else analysis.frames[position]
     heats = [row[position] / render.heat_scale(row, look.percentile) for row in rows]
@@ -191,7 +194,7 @@ def heat_frame(
 def over_time(
     analysis: Analysis, rows: np.ndarray, queries: Sequence[Query], look: HeatLook
 ) -> list[Tile]:
-    """Rows of attention in every analysed frame."""
+    """Return the attention rows (Q, T, h, w) in every analysed frame."""
     return [
         (heat_frame(analysis, rows, t, queries, look, small=True), strings.frame_name(analysis, t))
         for t in range(len(analysis.frames))
@@ -199,7 +202,7 @@ def over_time(
 
 
 def by_source(analysis: Analysis, position: int, query: Query, look: HeatLook) -> list[Tile]:
-    """What each source attends to in one frame, for the same query (paper, Fig. 1)."""
+    """Return the attention of a query in one frame, by each source (paper, Fig. 1)."""
     return [
         (_one(analysis, position, query, replace(look, source=source, head=None)), name)
         for source, name in strings.sources(analysis)
@@ -207,14 +210,16 @@ def by_source(analysis: Analysis, position: int, query: Query, look: HeatLook) -
 
 
 def by_head(analysis: Analysis, position: int, query: Query, look: HeatLook) -> list[Tile]:
-    """What each head of a source attends to in one frame."""
+    """Return the attention of a query in one frame, by each head of a source."""
     heads = range(analysis.heads(look.source))
-    return [(_one(analysis, position, query, replace(look, head=h)), f"Head {h}") for h in heads]
+    return [
+        (_one(analysis, position, query, replace(look, head=h)), strings.head(h)) for h in heads
+    ]
 
 
-def learned_frame(analysis: Analysis, block: TrainedCorrelator, query: Query) -> np.ndarray:
-    """What a block that is not (yet) the analysis's own attends to, in the query's frame."""
-    rows = replace(analysis, correlator=block).attend_all([query], source="correlator")
+def learned_frame(analysis: Analysis, correlator: TrainedCorrelator, query: Query) -> np.ndarray:
+    """Return the query's frame under the attention of a correlator that is still in training."""
+    rows = replace(analysis, correlator=correlator).attend_all([query], source="correlator")
     return heat_frame(analysis, rows, query[0], [query], HeatLook("correlator"))
 
 
@@ -232,9 +237,12 @@ def _small(analysis: Analysis, position: int) -> np.ndarray:
 def marked(
     picture: np.ndarray, position: int, queries: Sequence[Query], *, shrunk: float = 1.0
 ) -> np.ndarray:
-    """A picture of a frame with a ring around every query in that frame, in its colour."""
-    for i, (frame, y, x) in enumerate(queries):
-        if frame == position:
+    """Return a picture of a frame with a ring around every query in that frame.
+
+    shrunk: size of the picture relative to the frame.
+    """
+    for i, (sample_index, y, x) in enumerate(queries):
+        if sample_index == position:
             colour = render.query_colour(i) if len(queries) > 1 else (255, 255, 255)
             picture = render.mark_point(picture, y * shrunk, x * shrunk, colour)
     return picture

@@ -1,4 +1,4 @@
-"""How much of a clip is analysed, and how long that takes on this machine."""
+"""How many frames and patches a run analyses, and how long that takes on this machine."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from .settings import DemoSettings
 
 @dataclass(frozen=True)
 class Preset:
-    """Frames and patches of a run."""
+    """The number of frames and patches of a run."""
 
     frames: int
-    patches: int  # of a frame
+    patches: int  # per frame
 
     def within(self, settings: DemoSettings) -> Preset:
-        """The same within the server's limit of frames."""
+        """Return the preset within the server's limit of frames."""
         return replace(self, frames=min(self.frames, settings.max_frames))
 
     @property
     def rows(self) -> int:
-        """Patches of all frames: what features cost."""
+        """Patches in all frames; features cost in proportion to them."""
         return self.frames * self.patches
 
     @property
     def products(self) -> int:
-        """Pairs of patches and key patches: what attention and clustering cost."""
+        """Pairs of patch and key patch; attention and clustering cost in proportion to them."""
         return self.rows * max(1, self.frames // SAMPLED_KEY_RATIO) * self.patches
 
 
@@ -44,12 +44,12 @@ PRESETS = {
 
 
 def usual_preset() -> str:
-    """Return the preset chosen at first: without a GPU the one that takes seconds."""
+    """Return the initial preset: without a GPU, the one that takes seconds."""
     return "balanced" if ZERO_GPU or torch.cuda.is_available() else "fast"
 
 
 class Pace:
-    """Seconds that runs took here, by which the next are estimated."""
+    """Estimates the duration of a run from the last run on this machine."""
 
     def __init__(self) -> None:
         self._per_row = 0.0
@@ -57,17 +57,17 @@ class Pace:
         self._rest = 0.0
         self._lock = threading.Lock()
 
-    def learn(self, analysis: Analysis) -> None:
-        """Take the timings of a run that is done."""
+    def learn(self, analysis: Analysis, painting_seconds: float = 0.0) -> None:
+        """Take the timings of a finished run and of painting its overlay video."""
         ran = Preset(len(analysis.analysed), analysis.grid[0] * analysis.grid[1])
         seconds = analysis.timings
         with self._lock:
             self._per_row = seconds["features"] / ran.rows
             self._per_product = seconds["attention and clustering"] / ran.products
-            self._rest = seconds["decode"] + seconds.get("masks and video", 0.0)
+            self._rest = seconds["decode"] + painting_seconds
 
     def seconds(self, preset: Preset) -> float | None:
-        """What a run is expected to take, or None before the first one."""
+        """Return the expected seconds of a run, or None before the first one."""
         with self._lock:
             if not self._per_row:
                 return None

@@ -1,4 +1,4 @@
-"""Who is asking."""
+"""The session of the current request."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from gradio.context import LocalContext
 
 
 def session() -> str:
-    """The session of the request that is answered here and now; "" for the server itself.
+    """Return the session of the request being handled; "" outside a request.
 
-    Asked for where results are kept, not handed down by every handler: one that forgot to would
-    open everybody's results to everybody.
+    The store calls this for every access, so that no handler can forget to pass the session on and
+    expose the results of other visitors.
     """
     request = LocalContext.request.get(None)
     return str(request.session_hash) if request else ""

@@ -1,4 +1,4 @@
-"""All limits and knobs of the page, from the environment, with defaults."""
+"""All limits and options of the page, set by environment variables."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ def _number(name: str, default: int) -> int:
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """One field per variable; each names the variable that sets it."""
+    """One field per environment variable."""
 
-    backbone: str = "auto"  # BAVOS_BACKBONE: chosen when the page opens
+    backbone: str = "auto"  # BAVOS_BACKBONE: selected when the page opens
     weights: FileOrUrl | None = None  # BAVOS_WEIGHTS: weights of that backbone, file or URL
-    correlator: str = "auto"  # BAVOS_CORRELATOR: its trained block, file or URL
+    correlator: str = "auto"  # BAVOS_CORRELATOR: its trained correlator, file or URL
     max_upload_mib: int = 200  # BAVOS_MAX_UPLOAD_MIB
     max_seconds: int = 600  # BAVOS_MAX_SECONDS: of a clip
     max_clip_frames: int = 36_000  # BAVOS_MAX_CLIP_FRAMES: of a clip
     max_megapixels: int = 9  # BAVOS_MAX_MEGAPIXELS: of one frame; 4K has 8.8
     max_zip_members: int = 40_000  # BAVOS_MAX_ZIP_MEMBERS: files in a zip
-    max_zip_ratio: int = 200  # BAVOS_MAX_ZIP_RATIO: size of its pictures to its own size
-    decode_seconds: int = 120  # BAVOS_DECODE_SECONDS: that one pass may wait for the decoder
+    max_zip_ratio: int = 200  # BAVOS_MAX_ZIP_RATIO: unpacked size to packed size
+    decode_seconds: int = 120  # BAVOS_DECODE_SECONDS: longest wait for the decoder in one pass
     decode_mib: int = 4096  # BAVOS_DECODE_MIB: memory of the decoder
     max_frames: int = 96  # BAVOS_MAX_FRAMES: analysed in one run
-    max_patches: int = 4096  # BAVOS_MAX_PATCHES: of a frame
-    max_steps: int = 500  # BAVOS_MAX_STEPS: of adapting to a clip
-    store_mib: int = 2048  # BAVOS_STORE_MIB: results in memory and clips; the oldest go first
+    max_patches: int = 4096  # BAVOS_MAX_PATCHES: per frame
+    max_steps: int = 500  # BAVOS_MAX_STEPS: of training on a clip
+    store_mib: int = 2048  # BAVOS_STORE_MIB: results and clips; the oldest are deleted first
     keep_seconds: int = 3600  # BAVOS_KEEP_SECONDS: how long files are kept
-    queue_size: int = 20  # BAVOS_QUEUE_SIZE: people waiting at most
+    queue_size: int = 20  # BAVOS_QUEUE_SIZE: longest queue
     warm_up: int = 1  # BAVOS_WARM_UP: 1 to analyse the examples when the server starts
     preview_side: int = 480  # BAVOS_PREVIEW_SIDE: longer side of the videos on the page, pixels
 
     @property
     def limits(self) -> Limits:
-        """What an uploaded clip may be."""
+        """The limits of an uploaded clip."""
         return Limits(
             file_mib=self.max_upload_mib,
             seconds=self.max_seconds,
@@ -60,9 +60,9 @@ class DemoSettings:
 
     @classmethod
     def from_environment(cls) -> DemoSettings:
-        """Settings with every BAVOS_… variable that is set in its place.
+        """Return the settings given by the BAVOS_… variables that are set.
 
-        Raises InputError for one that is not a whole number above 0 where it must be.
+        Raise InputError for a value that is not a positive integer where one is needed.
         """
         env = os.environ
         return cls(

@@ -1,4 +1,4 @@
-"""The one bounded store of results: ids that cannot be guessed, each good for its visitor only."""
+"""The bounded store of results. Ids cannot be guessed, and each is valid in one session only."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from bavos_core import Analysis, InputError
+from bavos_core.progress import Stage
 
 _PREFIX = "bavos-"
 _LOCK = ".in-use"
 _MOST_PREVIEWS = 64
-_GONE = "There is no such result (any more); press Segment again."
+GONE = "This result no longer exists; press Segment again."
 
 
 @dataclass(eq=False)
 class _Room:
-    """A folder that is deleted once it was given up and nobody is inside any more."""
+    """A folder that is deleted once it has been given up and no job uses it."""
 
     folder: Path
     inside: int = 0
@@ -44,28 +45,43 @@ class _Room:
 
 @dataclass(frozen=True)
 class Result:
-    """One analysed clip. Its files are reached by `Store.room` only, which keeps them meanwhile."""
+    """One analysed clip. Its files are reached through `Store.room`, which keeps them in use."""
 
     id: str
     owner: str  # the session that may see it
     analysis: Analysis
-    clip: str  # name of a copy of its own, in the room
+    clip: str  # name of its own copy of the clip, in its folder
     notices: tuple[str, ...]
     before: str | None  # id of the result that this one was adapted from
     made: float  # seconds of the monotonic clock
     nbytes: int  # memory of the analysis and size of the clip
     _room: _Room
-    stop: threading.Event = field(default_factory=threading.Event)  # asks what runs on it to end
+    painting_seconds: float = 0.0  # that its first overlay video took
+    stop: threading.Event = field(default_factory=threading.Event)  # ends the training on it
     writing: threading.Lock = field(default_factory=threading.Lock)  # one file at a time
-    cutting: threading.Lock = field(default_factory=threading.Lock)  # the same is asked for at once
+    cutting: threading.Lock = field(default_factory=threading.Lock)  # requests share one cut
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds of every stage of the run, the first overlay video included."""
+        timings = dict(self.analysis.timings)
+        return timings | (
+            {Stage.MASKS.value: self.painting_seconds} if self.painting_seconds else {}
+        )
+
+    def check_position(self, position: int) -> None:
+        """Raise InputError for a position that is not among the analysed frames."""
+        last = len(self.analysis.frames) - 1
+        if not 0 <= position <= last:
+            raise InputError(f"Analysed frame {position} does not exist; give 0 to {last}.")
 
 
 class Store:
-    """Keeps the latest results; the oldest go with their files, and all go after a time.
+    """Keeps the latest results within a number of bytes and seconds; the oldest are deleted first.
 
-    None of them goes while somebody is in its room, unless its visitor leaves; then it can no more
-    be asked for, and its files go when the room is empty.
-    `whose` tells the session that asks now. Who does not own a result is told that there is none.
+    A result is not deleted while a job uses its folder. If its session ends, it can no longer be
+    requested, and its files are deleted when the last job has finished.
+    `whose` returns the session of the current request. To other sessions a result does not exist.
     """
 
     def __init__(
@@ -80,13 +96,13 @@ class Store:
         self._whose = whose
         self._results: OrderedDict[str, Result] = OrderedDict()
         self._previews: OrderedDict[Path, tuple[_Room, float]] = OrderedDict()
-        # Reentrant: a generator leaves its room wherever it is collected, even in a thread in here.
+        # Reentrant: a generator may be collected, and leave its folder, in a thread that has it.
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._lasting: frozenset[Path] = frozenset()
         sweep_left_behind()
         self.root = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self.cache = self.root / "gradio"  # where Gradio keeps what it gets and what it sends
+        self.cache = self.root / "gradio"  # Gradio's folder for files it receives and sends
         self._in_use = FileLock(self.root / _LOCK)
         self._in_use.acquire()
 
@@ -99,9 +115,9 @@ class Store:
         *,
         before: str | None = None,
     ) -> Iterator[Result]:
-        """Keep a result, with a copy of its clip; in use until its first files are written.
+        """Store a result with a copy of its clip; it is in use until the block ends.
 
-        One that they cannot be written for is not kept: nobody was told its id.
+        If the block fails, the result is dropped: nobody has seen its id.
         """
         key, name = secrets.token_urlsafe(24), f"clip{clip.suffix.lower()}"
         room = self._new_room()
@@ -122,35 +138,43 @@ class Store:
                 raise
 
     def get(self, key: str) -> Result:
-        """The result with this id. Raises InputError when this visitor has none (any more)."""
+        """Return the result with this id; raise InputError if this session has none."""
         with self._lock:
             result = self._results.get(key)
             if result is None or result.owner != self._whose() or self._too_old(result):
-                raise InputError(_GONE)
+                raise InputError(GONE)
             self._results.move_to_end(key)
             return result
 
-    def room(self, result: Result) -> AbstractContextManager[Path]:
-        """The folder of a result, which stays until the block ends.
+    def painted(self, result: Result, seconds: float) -> Result:
+        """Return a result with the seconds that its first overlay took, and keep that one."""
+        done = replace(result, painting_seconds=seconds)
+        with self._lock:
+            if result.id in self._results:
+                self._results[result.id] = done
+        return done
 
-        Raises InputError when the result was dropped. Whose it is was checked by `get`.
+    def room(self, result: Result) -> AbstractContextManager[Path]:
+        """Return a context with the folder of a result, which is kept until the block ends.
+
+        Raise InputError if the result was dropped. `get` has checked its owner.
         """
         return self._inside(result._room)
 
     def drop(self, key: str) -> None:
-        """Forget a result and delete its files, as soon as nobody is in its room."""
+        """Drop a result and delete its files as soon as no job uses them."""
         with self._lock:
             if result := self._results.pop(key, None):
                 result._room.give_up()
 
     def drop_all_of(self, owner: str) -> None:
-        """Forget the results of a session that ended."""
+        """Drop all results of a session that ended."""
         with self._lock:
             for key in [key for key, result in self._results.items() if result.owner == owner]:
                 self.drop(key)
 
     def sweep(self) -> None:
-        """Forget what has been kept for as long as was promised."""
+        """Delete everything that is older than the promised time."""
         _sweep_cache(self.cache, time.time() - self._keep_seconds, self._lasting)
         oldest = time.monotonic() - self._keep_seconds
         with self._lock:
@@ -161,24 +185,24 @@ class Store:
                     room.give_up()
 
     def touch(self, upload: Path) -> None:
-        """Start the time of an upload anew, so that it is not swept away while it is used."""
+        """Restart the lifetime of an upload, so that it is not deleted while it is used."""
         if self.cache in upload.parents:
             with suppress(OSError):
                 os.utime(upload)
 
     def keep_cached(self) -> None:
-        """What is in the cache now belongs to the page and stays until the store is closed."""
+        """Keep the files that are in the cache now, which the page needs, until `close`."""
         self._lasting = frozenset(self.cache.rglob("*"))
 
     def sweep_for_ever(self) -> None:
-        """Sweep at least once a minute, until the store is closed."""
+        """Sweep at least once a minute until the store is closed."""
         while not self._closed.wait(min(60, self._keep_seconds)):
             self.sweep()
-            _give_memory_back()
+            _return_memory()
 
     @contextmanager
     def preview_folder(self, clip: Path) -> Iterator[Path]:
-        """A folder for files made from a clip before it is analysed; the oldest are dropped."""
+        """Yield a folder for files made from a clip before its analysis; the oldest are dropped."""
         with ExitStack() as stay:
             with self._lock:
                 room, _ = self._previews.pop(clip, (self._new_room(), 0))
@@ -190,11 +214,11 @@ class Store:
             yield folder
 
     def lasting_file(self, suffix: str) -> Path:
-        """A name for a file that stays until the store is closed."""
+        """Return the path of a new file that is kept until the store is closed."""
         return self.root / f"{secrets.token_hex(16)}{suffix}"
 
     def close(self) -> None:
-        """Delete all files, also those in use: nobody gets an answer from a server that ends."""
+        """Delete all files, also those in use: the server sends no more responses."""
         self._closed.set()
         with self._lock:
             self._results.clear()
@@ -202,20 +226,20 @@ class Store:
         shutil.rmtree(self.root, ignore_errors=True)
 
     def _new_room(self) -> _Room:
-        """A room that is never named after anything a user sent."""
+        """Return a folder whose name contains nothing that a user sent."""
         return _Room(self.root / secrets.token_hex(16))
 
     @contextmanager
     def _inside(self, room: _Room) -> Iterator[Path]:
         with self._lock:
             if room.given_up or self._closed.is_set():
-                raise InputError(_GONE)
+                raise InputError(GONE)
             room.inside += 1
         try:
             yield room.folder
         except (OSError, InputError) as error:
-            if self._closed.is_set():  # which took the folder away
-                raise InputError(_GONE) from error
+            if self._closed.is_set():  # which deleted the folder
+                raise InputError(GONE) from error
             raise
         finally:
             with self._lock:
@@ -224,9 +248,9 @@ class Store:
                 self._tidy()
 
     def _tidy(self) -> None:
-        """Forget what is too old, and the oldest until the rest fits.
+        """Drop the results that are too old, and the oldest until the rest fits.
 
-        What is in use counts but stays until it is not; the newest stays whatever its size.
+        Results in use count but are kept until they are free; the newest is kept whatever its size.
         """
         used = sum(result.nbytes for result in self._results.values())
         newest = next(reversed(self._results), None)
@@ -241,24 +265,24 @@ class Store:
 
 
 def sweep_left_behind() -> None:
-    """Delete the folders of servers that were killed: nobody holds their locks any more."""
+    """Delete the folders of servers that were killed; no process holds their locks."""
     for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
         try:
             with FileLock(lock, timeout=0):
                 shutil.rmtree(lock.parent, ignore_errors=True)
         except (Timeout, PermissionError):
-            continue  # in use, or of another user
+            continue  # in use, or another user's
 
 
 def _sweep_cache(folder: Path, oldest: float, lasting: frozenset[Path]) -> None:
-    """Delete files, and empty folders, that have not been touched since a time.
+    """Delete files and empty folders that have not changed since a time.
 
-    Gradio could do so itself (`delete_cache`), but leaves the folders, and an empty file for every
-    upload that it hands over, and stops for good when a file comes while it looks.
+    Gradio's own `delete_cache` leaves the folders and an empty file for every upload, and ends for
+    good when a file appears while it lists the folder.
     """
     for place, _, names in os.walk(folder, topdown=False):
         for path in (*(Path(place, name) for name in names), Path(place)):
-            with suppress(OSError):  # a folder that is not empty, or what just went
+            with suppress(OSError):  # not empty, or deleted meanwhile
                 if path in lasting or path == folder or path.stat().st_ctime > oldest:
                     continue
                 if path.is_dir():
@@ -267,14 +291,14 @@ def _sweep_cache(folder: Path, oldest: float, lasting: frozenset[Path]) -> None:
                     path.unlink()
 
 
-def _give_memory_back() -> None:
-    """To the system, on Linux: its C library keeps what was freed in any of the many threads."""
+def _return_memory() -> None:
+    """Return freed memory to the system; on Linux the C library keeps it for every thread."""
     with suppress(OSError, AttributeError, TypeError):  # another system, or another library
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _linked(file: Path, target: Path) -> Path:
-    """A second name for a file that outlives the first; a copy where links cannot be made."""
+    """Return a hard link to a file; a copy where links are not possible."""
     try:
         os.link(file, target)
     except FileNotFoundError as error:

@@ -23,13 +23,16 @@ import gradio as gr
 
 from bavos_core import Cancelled
 from demo.edits import Edits
-from demo.handlers import EXAMPLES, Handlers
-from demo.jobs import Jobs, StopFlag
+from demo.examples import EXAMPLES
+from demo.page import Page
+from demo.panels.attention import AttentionEvents
+from demo.panels.start import StartEvents
+from demo.panels.viewer import ViewerEvents
+from demo.runs import StopFlag
+from demo.service import Service
 from demo.presets import PRESETS
 from demo.settings import DemoSettings
 
-LOOK = (False, 0.55, "both", Edits())  # background, opacity, style, edits
-HEAT = ("key-similarity", -1, "inferno", 0.65, 99.9, False)
 WHERE = (0.3, 0.4), (0.5, 0.5), (0.7, 0.6), (0.2, 0.8), (0.9, 0.1)  # shares of height and width
 
 
@@ -44,51 +47,52 @@ def median_ms(ask: Callable[[int], object], times: int = 15) -> float:
     return 1000 * statistics.median(seconds)
 
 
-def answers(handlers: Handlers, key: str) -> dict[str, float]:
+def answers(page: Page, key: str) -> dict[str, float]:
     """Milliseconds of everything that a visitor does with a result."""
-    analysis = handlers.jobs.store.get(key).analysis
+    v, a = page.viewer, page.attention
+    analysis = page.service.store.get(key).analysis
     frames, (height, width) = len(analysis.frames), analysis.size
-    picture = gr.Image(format="jpeg", interactive=False)
-    gallery = gr.Gallery(format="jpeg", interactive=False)
+    objects, attention = ViewerEvents(page), AttentionEvents(page)
+    chosen = {c: c.value for c in (*v.look_inputs, *a.look_inputs, v.position, v.view, a.compare)}
+    chosen |= {v.key: key, v.edits: Edits(), v.queries: (), a.source: "key-similarity", a.head: -1}
 
     def painted(position: int, clusters: int) -> object:
-        return picture.postprocess(
-            handlers.paint(key, position, clusters, "objects", (), *LOOK)[0]["value"]
-        )
+        values = {**chosen, v.position: position, v.clusters: clusters}
+        return v.frame.postprocess(objects.paint(values)[v.frame]["value"])
 
-    def query(i: int) -> tuple[tuple[int, float, float], ...]:
+    def clicked(i: int, position: int) -> dict[Any, Any]:
         y, x = WHERE[i % len(WHERE)]
-        return ((i % frames, y * height, x * width),)
+        return {**chosen, v.queries: ((i % frames, y * height, x * width),), v.position: position}
+
+    def heated(i: int) -> object:
+        return a.heat.postprocess(attention.attend(clicked(i, i % frames))[a.heat])
+
+    def tiled(i: int) -> object:
+        return a.tiles.postprocess(attention.compare(clicked(i, i % frames))[a.tiles]["value"])
 
     return {
         "re-cut to re-coloured frame": median_ms(lambda i: painted(frames // 2, 3 + i)),
         "scrub": median_ms(lambda i: painted(i % frames, 8)),
-        "click to heatmap on the frame": median_ms(
-            lambda i: picture.postprocess(handlers.attend(key, query(i), i % frames, *HEAT))
-        ),
-        "heatmap of all frames, small pictures": median_ms(
-            lambda i: gallery.postprocess(
-                handlers.compare(key, query(i), i % frames, "time", *HEAT)["value"]
-            )
-        ),
+        "click to heatmap on the frame": median_ms(heated),
+        "heatmap of all frames, small pictures": median_ms(tiled),
         "heatmap of all frames, video and numbers": median_ms(
-            lambda i: handlers.attend_over_time(key, query(i), 0, *HEAT)
+            lambda i: attention.attend_over_time(clicked(i, 0))
         ),
     }
 
 
-def cancelling(jobs: Jobs, clip: str, backbone: str, times: int) -> list[float]:
+def cancelling(service: Service, clip: str, backbone: str, times: int) -> list[float]:
     """Seconds from a wish to stop at a random moment of a run until the lane is free."""
     rng, waited = random.Random(0), []
     start = time.perf_counter()
-    jobs.segment(clip, backbone, PRESETS["balanced"], lambda *_: None)
+    service.segment(clip, backbone, PRESETS["balanced"], lambda *_: None)
     whole = time.perf_counter() - start
     for _ in range(times):
         flag, ended = StopFlag(), []
 
         def run(flag: StopFlag = flag, ended: list[Any] = ended) -> None:
             try:
-                jobs.segment(clip, backbone, PRESETS["balanced"], flag.raising(lambda *_: None))
+                service.segment(clip, backbone, PRESETS["balanced"], flag.raising(lambda *_: None))
             except Cancelled:
                 ended.append(time.perf_counter())
 
@@ -102,23 +106,23 @@ def cancelling(jobs: Jobs, clip: str, backbone: str, times: int) -> list[float]:
     return waited
 
 
-def example_seconds(handlers: Handlers, backbone: str) -> float:
+def example_seconds(page: Page, backbone: str) -> float:
     """Seconds from a click on an example, analysed before, to its overlay."""
     example = str(sorted(EXAMPLES.glob("*.mp4"))[0])
-    jobs = handlers.jobs
-    jobs.segment(example, backbone, PRESETS["balanced"], lambda *_: None)
+    service = page.service
+    service.segment(example, backbone, PRESETS["balanced"], lambda *_: None)
     start = time.perf_counter()
-    handlers.show_clip(example)
-    jobs.segment(example, backbone, PRESETS["balanced"], lambda *_: None)
+    StartEvents(page).show_clip(example)
+    service.segment(example, backbone, PRESETS["balanced"], lambda *_: None)
     return time.perf_counter() - start
 
 
-def adapting_seconds(jobs: Jobs, key: str, steps: int) -> tuple[float, float]:
+def adapting_seconds(service: Service, key: str, steps: int) -> tuple[float, float]:
     """Seconds of learning on a clip, and of clustering it anew."""
     start = time.perf_counter()
-    *_, last = jobs.adapt(key, steps)
+    *_, last = service.adapt(key, steps)
     learned = time.perf_counter()
-    jobs.adapted(key, last.trained)
+    service.adapted(key, last.trained)
     return learned - start, time.perf_counter() - learned
 
 
@@ -131,21 +135,22 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     args = parser.parse_args()
     settings = DemoSettings(backbone=args.backbone, weights=args.weights)
-    handlers = Handlers(Jobs(settings, examples=sorted(EXAMPLES.glob("*.mp4"))))
-    jobs, clip = handlers.jobs, str(args.clip)
+    service, clip = Service(settings, examples=sorted(EXAMPLES.glob("*.mp4"))), str(args.clip)
+    with gr.Blocks():
+        page = Page.lay_out(service)
     try:
-        result, _ = jobs.segment(clip, args.backbone, PRESETS["balanced"], lambda *_: None)
+        result, _ = service.segment(clip, args.backbone, PRESETS["balanced"], lambda *_: None)
         analysis = result.analysis
         print(f"{len(analysis.frames)} frames of {analysis.size}, grid {analysis.grid}")
-        for name, ms in answers(handlers, result.id).items():
+        for name, ms in answers(page, result.id).items():
             print(f"{name}: {ms:.0f} ms")
-        print(f"example, analysed before: {example_seconds(handlers, args.backbone):.2f} s")
-        waited = cancelling(jobs, clip, args.backbone, args.cancels)
+        print(f"example, analysed before: {example_seconds(page, args.backbone):.2f} s")
+        waited = cancelling(service, clip, args.backbone, args.cancels)
         print(f"cancel, {len(waited)} runs: at most {max(waited, default=0):.2f} s")
-        learned, anew = adapting_seconds(jobs, result.id, args.steps)
+        learned, anew = adapting_seconds(service, result.id, args.steps)
         print(f"adapting, {args.steps} steps: {learned:.1f} s, clustering anew {anew:.1f} s")
     finally:
-        jobs.close()
+        service.close()
 
 
 if __name__ == "__main__":

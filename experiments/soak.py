@@ -41,10 +41,10 @@ sys.path.insert(0, str(ROOT))
 
 from bavos_core.video import VideoWriter  # noqa: E402
 from demo import strings  # noqa: E402
+from demo.store import GONE as NOT_MINE  # noqa: E402
 
 CLIPS = 4
 FRAMES, PATCHES = 4, 100
-NOT_MINE = "There is no such result (any more); press Segment again."
 UNCLEAR = strings.failure(Exception())
 
 

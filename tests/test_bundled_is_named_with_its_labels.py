@@ -18,8 +18,8 @@ from bavos_core.cli import MORE_COMMANDS, build_parser
 from bavos_lab.evaluation.predictions import Pipeline
 from bavos_lab.evaluation.report import as_markdown
 from bavos_lab.evaluation.runner import Run
-from demo import strings
-from demo.api import Api
+from demo import recipe, strings
+from demo.api import Api, as_json
 from demo.edits import Edits
 from demo.store import Result, Store
 
@@ -169,7 +169,7 @@ def test_the_choice_of_backbones_on_the_page_says_it() -> None:
 def test_the_report_and_the_code_on_the_page_say_it(result) -> None:
     cut = result.analysis.segment()
     assert f"{NAME} ({LABELS})" in strings.report(result, cut)
-    assert f"{NAME} ({LABELS})" in strings.code(result, cut, Edits(), "")
+    assert f"{NAME} ({LABELS})" in recipe.code(result, cut, Edits(), "")
 
 
 def test_the_notices_on_the_page_and_in_its_api_say_it(result) -> None:
@@ -177,7 +177,7 @@ def test_the_notices_on_the_page_and_in_its_api_say_it(result) -> None:
     assert f"⚠ The bundled backbone is DINOv2 ViT-S/14 {LABELS}" in strings.report(
         noticed, result.analysis.segment()
     )
-    summary = strings.as_json(noticed)
+    summary = as_json(noticed)
     assert summary["backbone"] == NAME
     assert any(LABELS in notice for notice in summary["notices"])
 

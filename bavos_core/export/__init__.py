@@ -20,13 +20,12 @@ from .masks import (
     png_values,
     rle_counts,
 )
-from .videos import OPACITY, Report, write_heatmap, write_overlay
+from .videos import OPACITY, write_heatmap, write_overlay
 
 __all__ = [
     "MAX_PNG_CLUSTERS",
     "OPACITY",
     "FrameMask",
-    "Report",
     "all_masks",
     "analysed_clip",
     "analysed_mask",

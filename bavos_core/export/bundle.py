@@ -17,11 +17,12 @@ from .. import render
 from ..analysis import Analysis
 from ..errors import InputError
 from ..files import cannot_write
+from ..progress import Progress, silent
 from ..segmentation import Segmentation
 from ..video import Clip
 from .documents import masks_document, summary, write_hierarchy, write_labels
 from .masks import all_masks, analysed_clip, mask_annotations, mask_png, png_values
-from .videos import OPACITY, Report, write_frames
+from .videos import OPACITY, write_frames
 
 
 def write_all(
@@ -30,7 +31,7 @@ def write_all(
     segmentation: Segmentation,
     clip: Clip | None,
     *,
-    progress: Report | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Every result of `segment` in one folder (design, command line), in one pass over the clip.
 
@@ -78,7 +79,7 @@ def _fill(
     analysis: Analysis,
     segmentation: Segmentation,
     clip: Clip | None,
-    progress: Report | None,
+    progress: Progress,
 ) -> dict[str, Any]:
     (folder / "masks").mkdir()
     seconds = {"masks": 0.0, "encode": 0.0}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,12 @@ import torch
 
 from .. import render
 from ..analysis import Analysis
+from ..progress import Progress, Stage, silent
 from ..segmentation import Segmentation
 from ..video import Clip, VideoWriter, playback
 from .masks import all_masks, analysed_clip, blend
 
 OPACITY = 0.55  # of painted objects
-
-Report = Callable[[float], None]  # share done, 0 … 1
 
 
 def write_overlay(
@@ -28,9 +27,10 @@ def write_overlay(
     opacity: float = OPACITY,
     show_background: bool = False,
     hidden: Collection[int] = (),
-    progress: Report | None = None,
+    style: render.Style = "both",
+    progress: Progress = silent,
 ) -> None:
-    """The clip with every object in its colour, at the clip's own size and times."""
+    """Write the clip with every object in its colour, at the clip's own size and times."""
     colours, alpha = render.cluster_paint(
         segmentation.background,
         opacity=opacity,
@@ -38,8 +38,8 @@ def write_overlay(
         hidden=hidden,
     )
     masks = all_masks(analysis, segmentation, clip)
-    write_frames(path, clip or analysed_clip(analysis), (m.painted(colours, alpha) for m in masks),
-           progress)  # fmt: skip
+    painted = (mask.painted(colours, alpha, style) for mask in masks)
+    write_frames(path, clip or analysed_clip(analysis), painted, progress)
 
 
 def write_heatmap(
@@ -49,7 +49,7 @@ def write_heatmap(
     clip: Clip | None,
     *,
     query: tuple[int, float, float] | None = None,
-    progress: Report | None = None,
+    progress: Progress = silent,
 ) -> None:
     """The clip under the heatmap of one attention row (T, h, w); colours mean the same throughout.
 
@@ -66,11 +66,15 @@ def write_heatmap(
                 over = render.mark_point(over, query[1], query[2])
             yield over
 
-    write_frames(path, shown, frames(), progress)
+    write_frames(path, shown, frames(), progress, Stage.HEATMAP)
 
 
 def write_frames(
-    path: Path, clip: Clip, frames: Iterator[np.ndarray], progress: Report | None
+    path: Path,
+    clip: Clip,
+    frames: Iterator[np.ndarray],
+    progress: Progress,
+    stage: Stage = Stage.MASKS,
 ) -> None:
     """Write frames at the clip's times."""
     fps, order = playback(clip.times)
@@ -79,5 +83,4 @@ def write_frames(
         for i, frame in enumerate(frames):
             for _ in range(repeats[i]):
                 video.write(frame)
-            if progress:
-                progress((i + 1) / len(repeats))
+            progress(stage, (i + 1) / len(repeats))

@@ -10,8 +10,10 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import huggingface_hub.constants
 import imageio_ffmpeg
 import numpy as np
@@ -20,8 +22,9 @@ from playwright.sync_api import Browser, sync_playwright
 
 from bavos_core import Analysis, Settings, analyse
 from demo import sessions
-from demo.jobs import Jobs
-from demo.page import build, launch_options
+from demo.page import Page, build
+from demo.server import launch_options
+from demo.service import Service
 from demo.settings import DemoSettings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "examples"
@@ -102,15 +105,15 @@ def decode() -> Callable[[Path], np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def served() -> Iterator[Jobs]:
-    """The jobs behind the page that is served."""
-    jobs = Jobs(SERVED, examples=sorted(EXAMPLES.glob("*.mp4")), whose=sessions.session)
-    yield jobs
-    jobs.store.close()
+def served() -> Iterator[Service]:
+    """The service behind the page that is served."""
+    service = Service(SERVED, examples=sorted(EXAMPLES.glob("*.mp4")), whose=sessions.session)
+    yield service
+    service.store.close()
 
 
 @pytest.fixture(scope="session")
-def server(served: Jobs) -> Iterator[str]:
+def server(served: Service) -> Iterator[str]:
     """The page, served from this process; its address."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(served.store.cache))
@@ -120,6 +123,14 @@ def server(served: Jobs) -> Iterator[str]:
         )
         yield address
         page.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
+def page_of(served: Service) -> Callable[[Service], Page]:
+    """Return the components of the page, without a server, for any service."""
+    with gr.Blocks():
+        page = Page.lay_out(served)
+    return lambda service: replace(page, service=service)
 
 
 @pytest.fixture(scope="session")

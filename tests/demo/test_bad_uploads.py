@@ -10,8 +10,9 @@ from gradio_client.exceptions import AppError
 
 from bavos_core import Cancelled
 from demo import strings
-from demo.handlers import Handlers, notices
-from demo.jobs import Jobs
+from demo.panels.events import notices
+from demo.panels.start import StartEvents
+from demo.service import Service
 from demo.settings import DemoSettings
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -31,11 +32,11 @@ quietly = pytest.mark.filterwarnings(
 
 
 @pytest.fixture
-def handlers():
-    """The page's handlers with narrow limits."""
-    jobs = Jobs(STRICT)
-    yield Handlers(jobs)
-    jobs.close()
+def page(page_of):
+    """The page with narrow limits."""
+    service = Service(STRICT)
+    yield page_of(service)
+    service.close()
 
 
 def check_sentence(message: str, path: Path) -> None:
@@ -49,17 +50,17 @@ def check_sentence(message: str, path: Path) -> None:
 
 @quietly
 @pytest.mark.parametrize("name", UPLOADS)
-def test_the_page_shows_a_clip_or_a_sentence_and_keeps_nothing(name, handlers, tmp_path) -> None:
+def test_the_page_shows_a_clip_or_a_sentence_and_keeps_nothing(name, page, tmp_path) -> None:
     path = tmp_path / name
     CASES[name].make(path)
     try:
-        video, about = handlers.show_clip(str(path))
+        shown = StartEvents(page).show_clip(str(path))
     except gr.Error as error:
         check_sentence(error.message, path)
-        assert not list(handlers.jobs.store.root.rglob("*.mp4"))
+        assert not list(page.service.store.root.rglob("*.mp4"))
     else:
-        assert Path(video).stat().st_size > 0
-        assert "frame" in about
+        assert Path(shown[page.run.original]).stat().st_size > 0
+        assert "frame" in shown[page.inputs.about]
 
 
 @pytest.mark.parametrize("name", SENT[::5])
@@ -75,11 +76,11 @@ def test_the_api_gives_a_result_or_a_sentence(name, client, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_odd_names_are_only_names(name, handlers, tmp_path) -> None:
+def test_odd_names_are_only_names(name, page, tmp_path) -> None:
     path = tmp_path / name
     text(path)
     with pytest.raises(gr.Error) as caught:
-        handlers.show_clip(str(path))
+        StartEvents(page).show_clip(str(path))
     check_sentence(caught.value.message, path)
 
 

@@ -17,10 +17,9 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, TimeoutError, expect
 
 from bavos_core import Edit
-from demo import jobs as demo_jobs
-from demo import strings
-from demo.handlers import EXAMPLES
-from demo.jobs import Jobs
+from demo import compute, strings
+from demo.examples import EXAMPLES
+from demo.service import Service
 
 SCREENSHOTS = Path(__file__).resolve().parents[1] / "screenshots"
 LONG = 60_000  # milliseconds, for what analyses or encodes
@@ -235,7 +234,7 @@ def test_a_click_on_an_example_is_all_it_takes_and_the_next_visitor_waits_for_no
     expect_to_play(first.locator("#overlay video"))
     expect_to_play(first.locator("#original video"))
 
-    monkeypatch.setattr(demo_jobs, "run_analysis", None)  # it would fail now
+    monkeypatch.setattr(compute, "run_analysis", None)  # it would fail now
     second = opened()
     second.locator("#examples button img").nth(1).click()
     expect(second.locator("#overlay video")).to_be_visible(timeout=10_000)
@@ -310,14 +309,14 @@ def test_cancel_ends_a_run_with_one_notice_and_frees_the_lane(
     upload(page, small_clip)
     expect(page.locator("#original video")).to_be_visible(timeout=LONG)
     with monkeypatch.context() as patch:
-        patch.setattr(demo_jobs, "run_analysis", endless)
+        patch.setattr(compute, "run_analysis", endless)
         page.click("#segment")
         assert started.wait(20)
         expect(page.get_by_text("features", exact=False).first).to_be_visible()
         page.click("#cancel")
         assert ended.wait(10)
     expect(page.get_by_test_id("toast-body")).to_have_count(1)
-    expect(page.get_by_test_id("toast-text")).to_have_text("Cancelled.")
+    expect(page.get_by_test_id("toast-text")).to_have_text(strings.CANCELLED)
     expect(page.locator("#frame")).to_be_hidden()
     page.click("#segment")
     expect_result(page)
@@ -339,7 +338,7 @@ def test_cancel_takes_a_run_out_of_the_queue(
         upload(page, small_clip)
         expect(page.locator("#original video")).to_be_visible(timeout=LONG)
     with monkeypatch.context() as patch:
-        patch.setattr(demo_jobs, "run_analysis", endless)
+        patch.setattr(compute, "run_analysis", endless)
         first.click("#segment")
         assert runs.acquire(timeout=20)
         second.click("#segment")
@@ -347,7 +346,7 @@ def test_cancel_takes_a_run_out_of_the_queue(
         second.click("#cancel")
         expect(second.get_by_text("queue", exact=False)).to_have_count(0)
         first.click("#cancel")
-        expect(first.get_by_test_id("toast-text")).to_have_text("Cancelled.")
+        expect(first.get_by_test_id("toast-text")).to_have_text(strings.CANCELLED)
         assert not runs.acquire(timeout=2)  # the second one never begins
     second.click("#segment")
     expect_result(second)
@@ -515,7 +514,7 @@ def test_every_cluster_has_picture_colour_share_and_frames(listed: Page) -> None
     assert 0 < objects(listed).count() < listed.locator("#objects li").count()
     for row in listed.locator("#objects li").all():
         assert row.locator("img").evaluate("image => image.naturalWidth") > 0
-        expect(row).to_contain_text(re.compile(r"\d+\.\d% of the picture, \d frames"))
+        expect(row).to_contain_text(re.compile(r"\d+\.\d% of the area, \d frames"))
         assert row.locator("i").evaluate("e => getComputedStyle(e).backgroundColor") != ""
         for part in row.locator("> *, div > *").all():
             box = part.bounding_box()
@@ -634,7 +633,7 @@ def test_a_split_waits_while_the_granularity_is_another(listed: Page) -> None:
     expect_no_notice(listed)
 
 
-def test_a_cluster_of_one_part_is_said_to_be_one(listed: Page, served: Jobs) -> None:
+def test_a_cluster_of_one_part_is_said_to_be_one(listed: Page, served: Service) -> None:
     analysis = list(served.store._results.values())[-1].analysis
 
     def divided(cluster: int, cut: int) -> bool:
@@ -647,9 +646,7 @@ def test_a_cluster_of_one_part_is_said_to_be_one(listed: Page, served: Jobs) -> 
     row = row_of(listed, single)
     name = row.locator("input").input_value()
     row.get_by_role("button", name="Split").click()
-    expect(listed.get_by_test_id("toast-text")).to_have_text(
-        f"{name} has only one part, so it cannot be split."
-    )
+    expect(listed.get_by_test_id("toast-text")).to_have_text(strings.one_part(name))
     expect(listed.locator("#objects button[data-action=undo]")).to_be_disabled()
     expect_clusters(listed, cut)
 
@@ -836,7 +833,7 @@ def test_several_points_have_a_plot_and_a_colour_each_until_they_are_cleared(
 
 def test_colours_opacity_percentile_and_grid_repaint_the_heatmap(segmented: Page) -> None:
     heat = segmented.locator("#heat img")
-    segmented.get_by_text("How it is painted").click()
+    segmented.get_by_text(strings.HEAT_STYLE).click()
     changes(heat, lambda: choose(segmented, "#colours", "viridis"))
     changes(heat, lambda: set_number(segmented, "#heat-opacity", 0.3))
     changes(heat, lambda: set_number(segmented, "#percentile", 92))
@@ -872,16 +869,18 @@ def test_a_source_with_fewer_heads_can_follow_any_head(segmented: Page) -> None:
     before = source_of(video)
     changes(heat, lambda: choose(segmented, "#head", "Head 7"))
     expect_another(video, before)
-    changes(heat, segmented.locator("#source input[value=keys]").check)
+    changes(heat, segmented.locator("#source input[value=key-similarity]").check)
     expect(segmented.locator("#head input")).to_have_value("Mean of all")
     expect_no_notice(segmented)
 
 
 def test_a_click_into_the_heatmap_tells_weight_and_rank(segmented: Page) -> None:
     weight = segmented.locator("#weight")
-    expect(weight).to_contain_text("Click any place")
+    expect(weight).to_have_text(strings.WEIGH)
     click_at(segmented.locator("#heat img"), 0.5, 0.5)
-    expect(weight).to_contain_text(re.compile(r"gets \d+\.\d+% of the attention: rank \d+ of \d+"))
+    expect(weight).to_contain_text(
+        re.compile(r"receives \d+\.\d+% of the attention: rank \d+ of \d+")
+    )
     first = weight.inner_text()
     click_at(segmented.locator("#heat img"), 0.05, 0.05)
     expect(weight).not_to_have_text(first)
@@ -904,24 +903,24 @@ def test_a_patch_can_be_chosen_without_a_mouse(segmented: Page) -> None:
 
 
 def test_adapting_is_watched_and_undone(segmented: Page) -> None:
-    expect(segmented.locator("#source input[value=keys]")).to_be_checked()
+    expect(segmented.locator("#source input[value=key-similarity]")).to_be_checked()
     open_tab(segmented, "Adapt")
     expect(segmented.locator("#undo")).to_be_disabled()
     set_number(segmented, "#steps", 20)
     segmented.click("#adapt")
     expect(segmented.locator("#seen img")).to_be_visible(timeout=LONG)
     status = segmented.locator("#adapt-status")
-    expect(status).to_contain_text("Learned for 20 steps", timeout=LONG)
+    expect(status).to_contain_text("Trained for 20 steps in", timeout=LONG)
     expect(status).to_contain_text("downloads", timeout=LONG)
     expect(segmented.locator("#losses canvas, #losses svg").first).to_be_visible()
     expect(segmented.locator("#undo")).to_be_enabled()
     open_tab(segmented, "Attention")
-    expect(segmented.locator("#source input[value=learned]")).to_be_checked()
+    expect(segmented.locator("#source input[value=correlator]")).to_be_checked()
     open_tab(segmented, "Adapt")
     segmented.click("#undo")
     expect(segmented.locator("#undo")).to_be_disabled()
     open_tab(segmented, "Attention")
-    expect(segmented.locator("#source input[value=keys]")).to_be_checked()
+    expect(segmented.locator("#source input[value=key-similarity]")).to_be_checked()
     expect_no_notice(segmented)
 
 
@@ -931,7 +930,7 @@ def test_adapting_can_be_stopped(segmented: Page) -> None:
     segmented.click("#adapt")
     expect(segmented.locator("#adapt-status")).to_contain_text("Step ", timeout=LONG)
     segmented.click("#stop")
-    expect(segmented.locator("#adapt-status")).to_contain_text("stopped before 500", timeout=LONG)
+    expect(segmented.locator("#adapt-status")).to_contain_text("of 500 steps in", timeout=LONG)
     expect(segmented.locator("#undo")).to_be_enabled(timeout=LONG)
     expect_no_notice(segmented)
 
@@ -966,7 +965,7 @@ def test_axe_finds_nothing_serious(opened: Open, small_clip: Path, axe: str, the
     page.locator("#keep input").check()
     click_at(page.locator("#frame img"), 0.2, 0.2)
     expect(page.locator("#caption .dot")).to_have_count(2)
-    page.get_by_text("How it is painted").click()
+    page.get_by_text(strings.HEAT_STYLE).click()
     found += serious(page, axe, "Attention")
     page.locator("#view input[value=compare]").check()
     expect(page.locator("#compare-frame")).to_be_visible()
@@ -1005,7 +1004,7 @@ def serious(page: Page, axe: str, where: str) -> list[str]:
     ]
 
 
-def test_the_server_forgets_no_jobs(served: Jobs) -> None:
+def test_the_server_forgets_no_jobs(served: Service) -> None:
     """After all of the above nothing is left running."""
-    assert not served._running
-    assert not served._analysing.locked()
+    assert not served.runs.active
+    assert not served.lane.busy

@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 
 from bavos_core import Cancelled, InputError
+from bavos_core.progress import Stage
 from bavos_lab.training import TrainedCorrelator
 from demo.edits import Edits
-from demo.handlers import Handlers
-from demo.jobs import Jobs
+from demo.page import Page
+from demo.panels.adapting import AdaptingEvents
 from demo.presets import Preset
+from demo.service import Service
 from demo.settings import DemoSettings
 from demo.store import Result
 
-SENTENCE = "There is no such result (any more); press Segment again."
+SENTENCE = "This result no longer exists; press Segment again."
 VISITOR = ""  # whose everything is where nobody tells visitors apart
 SETTINGS = DemoSettings(backbone="descriptors", max_frames=3, preview_side=64, store_mib=1)
 LARGE = Preset(3, 1200)  # gives a result of nearly 1 MiB, so the store has room for one
@@ -34,23 +36,23 @@ def ignore(*_: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def analysed(small_clip: Path) -> Iterator[Jobs]:
+def analysed(small_clip: Path) -> Iterator[Service]:
     """The small clip is the example, so it is analysed but once."""
-    made = Jobs(SETTINGS, examples=[small_clip])
+    made = Service(SETTINGS, examples=[small_clip])
     yield made
     made.close()
 
 
 @pytest.fixture
-def jobs(analysed: Jobs) -> Iterator[Jobs]:
+def service(analysed: Service) -> Iterator[Service]:
     yield analysed
     analysed.leave(VISITOR)
 
 
 @pytest.fixture
-def segment(jobs: Jobs, small_clip: Path) -> Callable[[], Result]:
+def segment(service: Service, small_clip: Path) -> Callable[[], Result]:
     """Puts one more result into the store."""
-    return lambda: jobs.segment(str(small_clip), "descriptors", LARGE, ignore)[0]
+    return lambda: service.segment(str(small_clip), "descriptors", LARGE, ignore)[0]
 
 
 @pytest.fixture
@@ -59,23 +61,23 @@ def result(segment: Callable[[], Result]) -> Result:
 
 
 @pytest.fixture(scope="module")
-def block(analysed: Jobs, small_clip: Path) -> TrainedCorrelator:
+def block(analysed: Service, small_clip: Path) -> TrainedCorrelator:
     """What was learned on the clip."""
     learned_on, _ = analysed.segment(str(small_clip), "descriptors", LARGE, ignore)
     return next(iter(analysed.adapt(learned_on.id, 1))).trained
 
 
 @pytest.fixture(params=["too many", "too old", "left"])
-def lose(request, jobs, segment, monkeypatch) -> Callable[[], object]:
+def lose(request, service, segment, monkeypatch) -> Callable[[], object]:
     """Does what a result goes by."""
 
     def age() -> None:
         later = time.monotonic() + SETTINGS.keep_seconds + 1
         clock = SimpleNamespace(monotonic=lambda: later, time=time.time)
         monkeypatch.setattr("demo.store.time", clock)  # the store's alone: decoders are timed too
-        jobs.store.sweep()
+        service.store.sweep()
 
-    ways = {"too many": segment, "too old": age, "left": lambda: jobs.leave(VISITOR)}
+    ways = {"too many": segment, "too old": age, "left": lambda: service.leave(VISITOR)}
     return ways[request.param]
 
 
@@ -98,199 +100,217 @@ def halfway(job: Callable[[Report], object], end: Report = ignore) -> Iterator[F
             go.set()
 
 
-def painting(jobs: Jobs, result: Result) -> Callable[[Report], Path]:
+def painting(service: Service, result: Result) -> Callable[[Report], Path]:
     """A job that paints a video which is not there yet."""
     cut = result.analysis.segment(n_clusters=2)
-    return lambda report: jobs.overlay(result, cut, report=report)
+    return lambda report: service.files.overlay(result, cut, progress=report)
 
 
-def exporting(jobs: Jobs, result: Result) -> Callable[[Report], Path]:
+def exporting(service: Service, result: Result) -> Callable[[Report], Path]:
     """A job that writes everything that can be taken home."""
-    return lambda report: jobs.files(result.id, 4, Edits(), report)[0]
+    return lambda report: service.downloads(result.id, 4, Edits(), report)[0]
 
 
-def folders(jobs: Jobs) -> int:
+def folders(service: Service) -> int:
     """How many results have their files."""
-    return len([*jobs.store.root.glob("*/clip.*")])
+    return len([*service.store.root.glob("*/clip.*")])
 
 
-def has_files(jobs: Jobs, result: Result) -> bool:
+def has_files(service: Service, result: Result) -> bool:
     """Whether a result has its files, as all others have that can be asked for."""
-    others = jobs.store._results.keys() - {result.id}
-    assert 0 <= folders(jobs) - len(others) <= 1
-    return folders(jobs) > len(others)
+    others = service.store._results.keys() - {result.id}
+    assert 0 <= folders(service) - len(others) <= 1
+    return folders(service) > len(others)
 
 
-def is_gone(jobs: Jobs, result: Result) -> bool:
+def is_gone(service: Service, result: Result) -> bool:
     """Whether who asks for a result is told that there is none, and its files are deleted."""
     with pytest.raises(InputError) as caught:
-        jobs.store.get(result.id)
-    return str(caught.value) == SENTENCE and not has_files(jobs, result)
+        service.store.get(result.id)
+    return str(caught.value) == SENTENCE and not has_files(service, result)
 
 
-def test_the_store_has_room_for_one(jobs, result, segment) -> None:
+def test_the_store_has_room_for_one(service, result, segment) -> None:
     newer = segment()
-    assert is_gone(jobs, result)
-    assert jobs.store.get(newer.id) is newer
-    assert folders(jobs) == 1
+    assert is_gone(service, result)
+    assert service.store.get(newer.id) is newer
+    assert folders(service) == 1
 
 
 @pytest.mark.parametrize("job", [painting, exporting])
 def test_a_job_writes_its_files_to_the_end_and_then_the_result_goes(
-    jobs, result, lose, job
+    service, result, lose, job
 ) -> None:
-    with halfway(job(jobs, result)) as written:
+    with halfway(job(service, result)) as written:
         lose()
-        assert has_files(jobs, result)
+        assert has_files(service, result)
     assert written.result().stat().st_size > 0
-    assert is_gone(jobs, result)
+    assert is_gone(service, result)
 
 
-def test_the_last_of_two_jobs_takes_the_result_along(jobs, result, lose) -> None:
-    with halfway(exporting(jobs, result)) as exported:
-        with halfway(painting(jobs, result)) as painted:
+def test_the_last_of_two_jobs_takes_the_result_along(service, result, lose) -> None:
+    with halfway(exporting(service, result)) as exported:
+        with halfway(painting(service, result)) as painted:
             lose()
         assert painted.result().is_file()
-        assert has_files(jobs, result)
+        assert has_files(service, result)
     assert exported.result().is_file()
-    assert is_gone(jobs, result)
+    assert is_gone(service, result)
 
 
 @pytest.mark.parametrize("error", [Cancelled(), KeyError("x")])
-def test_a_job_that_fails_takes_the_result_along_as_well(jobs, result, lose, error) -> None:
+def test_a_job_that_fails_takes_the_result_along_as_well(service, result, lose, error) -> None:
     def fail(*_: object) -> None:
         raise error
 
-    with halfway(painting(jobs, result), end=fail) as painted:
+    with halfway(painting(service, result), end=fail) as painted:
         lose()
-        assert has_files(jobs, result)
+        assert has_files(service, result)
     assert painted.exception() is error
-    assert is_gone(jobs, result)
+    assert is_gone(service, result)
 
 
-def test_what_is_in_use_stays_although_it_is_too_much(jobs, result, segment) -> None:
-    with halfway(painting(jobs, result)):
+def test_what_is_in_use_stays_although_it_is_too_much(service, result, segment) -> None:
+    with halfway(painting(service, result)):
         newer = segment()
-        assert jobs.store.get(result.id) is result
-        assert jobs.store.get(newer.id) is newer
-    assert folders(jobs) == 1
+        assert service.store.get(result.id) is result
+        assert service.store.get(newer.id) is newer
+    assert folders(service) == 1
 
 
 def test_a_visitor_may_leave_while_the_first_video_is_painted(small_clip) -> None:
-    jobs = Jobs(SETTINGS)
+    service = Service(SETTINGS)
     painted: list[float] = []
 
     def job(report: Report) -> Path:
         def told(share: float, stage: str) -> None:
-            if stage == "painting the video":
+            if stage == Stage.MASKS:
                 painted.append(share)
                 report()
 
-        return jobs.segment(str(small_clip), "descriptors", LARGE, told)[1]
+        return service.segment(str(small_clip), "descriptors", LARGE, told)[1]
 
     with halfway(job) as segmented:
-        assert len(painted) == folders(jobs) == 1
-        jobs.leave(VISITOR)
+        assert len(painted) == folders(service) == 1
+        service.leave(VISITOR)
     assert segmented.result().is_file()
-    assert folders(jobs) == 0
-    jobs.close()
+    assert folders(service) == 0
+    service.close()
+
+
+def training(page: Page, result: Result, steps: int) -> Iterator[dict]:
+    """Train on a result as the page does."""
+    v = page.viewer
+    values = {v.key: result.id, v.queries: (), v.position: 1, page.adapting.steps: steps}
+    return AdaptingEvents(page).adapt(values)
+
+
+@pytest.fixture
+def page(page_of, service: Service) -> Page:
+    return page_of(service)
 
 
 def test_what_is_learned_on_a_clip_is_shown_although_newer_results_came(
-    jobs, result, segment, decode
+    page, service, result, segment, decode
 ) -> None:
-    steps = Handlers(jobs).adapt(result.id, (), 1, 3)
+    steps = training(page, result, 3)
     next(steps)
     segment()
-    *_, (_, _, _, key, video, *_) = steps
-    assert jobs.store.get(key).before == result.id
-    assert decode(video).shape == (4, 48, 64, 3)
-    assert is_gone(jobs, result)
-    assert folders(jobs) == 1
+    *_, last = steps
+    assert service.store.get(last[page.viewer.key]).before == result.id
+    assert decode(last[page.run.overlay]).shape == (4, 48, 64, 3)
+    assert is_gone(service, result)
+    assert folders(service) == 1
 
 
-def test_objects_are_found_anew_although_newer_results_came(jobs, result, segment, block) -> None:
+def test_objects_are_found_anew_although_newer_results_came(
+    service, result, segment, block
+) -> None:
     newer = block.block.attn.qkv.register_forward_pre_hook(lambda *_: segment() and None)
     try:
-        adapted, video = jobs.adapted(result.id, block)
+        adapted, video = service.adapted(result.id, block)
     finally:
         newer.remove()
     assert video.is_file()
-    assert jobs.store.get(adapted.id) is adapted
-    assert folders(jobs) == 1
+    assert service.store.get(adapted.id) is adapted
+    assert folders(service) == 1
 
 
-def test_who_leaves_while_a_block_learns_takes_the_result_along(jobs, result) -> None:
-    steps = Handlers(jobs).adapt(result.id, (), 1, 50)
+def test_who_leaves_while_a_block_learns_takes_the_result_along(page, service, result) -> None:
+    steps = training(page, result, 50)
     next(steps)
-    jobs.leave(VISITOR)
-    assert has_files(jobs, result)
+    service.leave(VISITOR)
+    assert has_files(service, result)
     steps.close()  # as Gradio does when nobody listens any more
-    assert not has_files(jobs, result)
+    assert not has_files(service, result)
 
 
-def test_a_result_that_goes_while_a_block_learns_is_missed_in_one_sentence(jobs, result) -> None:
-    steps = Handlers(jobs).adapt(result.id, (), 1, 2)
+def test_a_result_that_goes_while_a_block_learns_is_missed_in_one_sentence(
+    page, service, result
+) -> None:
+    steps = training(page, result, 2)
     next(steps)
-    jobs.leave(VISITOR)
+    service.leave(VISITOR)
     with pytest.raises(gr.Error) as caught:
         list(steps)
     assert caught.value.message == SENTENCE
-    assert not has_files(jobs, result)
+    assert not has_files(service, result)
 
 
 @pytest.mark.parametrize("job", [painting, exporting])
 def test_a_server_that_stops_waits_for_no_job_and_leaves_nothing(small_clip, job) -> None:
-    jobs = Jobs(SETTINGS)
-    result, _ = jobs.segment(str(small_clip), "descriptors", Preset(2, 100), ignore)
-    with halfway(job(jobs, result)) as written:
-        jobs.close()
+    service = Service(SETTINGS)
+    result, _ = service.segment(str(small_clip), "descriptors", Preset(2, 100), ignore)
+    with halfway(job(service, result)) as written:
+        service.close()
     assert str(written.exception()) == SENTENCE
-    assert not jobs.store.root.exists()
+    assert not service.store.root.exists()
 
 
 # ---- what is asked for too late, and what was given in time --------------------------------------
 
 GIVEN = {
-    "overlay": lambda jobs, it, _: jobs.overlay(it, it.analysis.segment(n_clusters=3)),
-    "picture": lambda jobs, it, _: jobs.picture_file(it, np.zeros((8, 8, 3), np.uint8)),
-    "heatmap": lambda jobs, it, _: jobs.heat_video(it, it.analysis.attend_all([QUERY])[0], QUERY),
-    "levels": lambda jobs, it, _: jobs.levels_video(it.id, 1),
-    "downloads": lambda jobs, it, _: jobs.files(it.id, 4, Edits(), ignore)[-1],
-    "adapted": lambda jobs, it, block: jobs.adapted(it.id, block)[1],
+    "overlay": lambda service, it, _: service.files.overlay(it, it.analysis.segment(n_clusters=3)),
+    "picture": lambda service, it, _: service.files.picture(it, np.zeros((8, 8, 3), np.uint8)),
+    "heatmap": lambda service, it, _: service.files.heatmap(
+        it, it.analysis.attend_all([QUERY])[0], QUERY
+    ),
+    "levels": lambda service, it, _: service.files.levels(it, 1),
+    "downloads": lambda service, it, _: service.downloads(it.id, 4, Edits(), ignore)[-1],
+    "adapted": lambda service, it, block: service.adapted(it.id, block)[1],
 }
 
 
 @pytest.mark.parametrize("what", GIVEN)
-def test_who_asks_too_late_is_told_so_in_one_sentence(jobs, result, block, what) -> None:
-    jobs.leave(VISITOR)
+def test_who_asks_too_late_is_told_so_in_one_sentence(service, result, block, what) -> None:
+    service.leave(VISITOR)
     with pytest.raises(InputError) as caught:
-        GIVEN[what](jobs, result, block)
+        GIVEN[what](service, result, block)
     assert str(caught.value) == SENTENCE
 
 
 @pytest.mark.parametrize("what", GIVEN)
-def test_a_file_can_be_sent_although_its_result_is_gone(jobs, result, block, what) -> None:
+def test_a_file_can_be_sent_although_its_result_is_gone(service, result, block, what) -> None:
     """Gradio sends files when the handler has returned."""
-    path = GIVEN[what](jobs, result, block)
-    jobs.leave(VISITOR)
+    path = GIVEN[what](service, result, block)
+    service.leave(VISITOR)
     assert path.stat().st_size > 0
 
 
-def test_the_clip_itself_can_be_sent_although_others_came(jobs, small_clip, tmp_path) -> None:
-    video, _ = jobs.preview(str(small_clip))
+def test_the_clip_itself_can_be_sent_although_others_came(service, small_clip, tmp_path) -> None:
+    video, _ = service.files.preview(str(small_clip))
     for i in range(100):
         copy = tmp_path / f"{i}.mp4"
         copy.write_bytes(small_clip.read_bytes())
-        with jobs.store.preview_folder(copy):
+        with service.store.preview_folder(copy):
             pass
     assert video.stat().st_size > 0
 
 
-def test_a_video_shows_what_was_asked_for_although_the_next_click_came(jobs, result) -> None:
+def test_a_video_shows_what_was_asked_for_although_the_next_click_came(service, result) -> None:
     queries = [QUERY, (0, 80.0, 100.0)]
     rows = result.analysis.attend_all(queries)
-    first = jobs.heat_video(result, rows[0], queries[0])
+    first = service.files.heatmap(result, rows[0], queries[0])
     shown = first.read_bytes()
-    second = jobs.heat_video(result, rows[1], queries[1])
+    second = service.files.heatmap(result, rows[1], queries[1])
     assert first.read_bytes() == shown != second.read_bytes()

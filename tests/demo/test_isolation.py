@@ -9,10 +9,10 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from demo.jobs import Jobs
+from demo.service import Service
 from experiments.soak import LOOKS, answers, ask, write_clip
 
-NOT_MINE = "There is no such result (any more); press Segment again."
+NOT_MINE = "This result no longer exists; press Segment again."
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_the_id_of_a_result_opens_nothing_in_another_session(arrive, clips, look
     assert LOOKS[look](owner, result)
 
 
-def test_what_a_visitor_had_goes_with_the_session(arrive, clips, served: Jobs) -> None:
+def test_what_a_visitor_had_goes_with_the_session(arrive, clips, served: Service) -> None:
     leaving, staying = arrive(), arrive()
     gone, kept = ask(leaving, clips[0])[0], ask(staying, clips[1])[0]
     with served.store.room(served.store._results[gone]) as folder:

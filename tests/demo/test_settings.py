@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.jobs import Jobs
-from demo.page import build, launch, launch_options
+from demo.page import build
+from demo.server import launch, launch_options
+from demo.service import Service
 from demo.settings import DemoSettings
 
 NUMBERS = [field.name for field in fields(DemoSettings) if field.type == "int"]
@@ -56,35 +57,35 @@ def test_the_server_is_told_the_upload_limit() -> None:
 
 
 def test_the_page_is_told_the_queue_size_and_says_how_long_files_are_kept() -> None:
-    jobs = Jobs(DemoSettings(backbone="descriptors", queue_size=5, keep_seconds=180))
-    page = build(jobs)
+    service = Service(DemoSettings(backbone="descriptors", queue_size=5, keep_seconds=180))
+    page = build(service)
     assert page._queue.max_size == 5
     assert "3 minutes" in str(page.get_config_file()["components"])
-    jobs.store.close()
+    service.store.close()
 
 
 def test_the_page_opens_with_the_backbone_and_frame_limit_of_the_settings() -> None:
-    jobs = Jobs(DemoSettings(backbone="dino-vitb8", max_frames=11))
-    components = build(jobs).get_config_file()["components"]
+    service = Service(DemoSettings(backbone="dino-vitb8", max_frames=11))
+    components = build(service).get_config_file()["components"]
     by_label = {c["props"].get("label"): c["props"] for c in components}
     assert by_label["Backbone"]["value"] == "dino-vitb8"
     labels = [label for label, _ in by_label["Quality"]["choices"]]
     assert labels == ["Fast: 11 × 648", "Balanced: 11 × 1152", "Fine: 11 × 1600"]
-    jobs.store.close()
+    service.store.close()
 
 
 def test_the_store_holds_as_much_as_the_settings_say(tiny_analysis, small_clip) -> None:
-    jobs = Jobs(DemoSettings(store_mib=1))
+    service = Service(DemoSettings(store_mib=1))
     kept = []
     for _ in range(40):
-        with jobs.store.put(tiny_analysis, small_clip, ()) as result:
+        with service.store.put(tiny_analysis, small_clip, ()) as result:
             kept.append(result)
-    present = [result for result in kept if result.id in jobs.store._results]
+    present = [result for result in kept if result.id in service.store._results]
     assert present == kept[-len(present) :]
-    assert len([*jobs.store.root.glob("*/clip.mp4")]) == len(present)
+    assert len([*service.store.root.glob("*/clip.mp4")]) == len(present)
     used = sum(result.nbytes for result in present)
     assert used <= 2**20 < used + present[0].nbytes
-    jobs.store.close()
+    service.store.close()
 
 
 @pytest.mark.parametrize("value", ["abc", "-1", "0", "1.5", "\u0663"])

@@ -18,7 +18,7 @@ from bavos_core import Analysis, InputError
 from demo.store import Result, Store
 
 ROOT = Path(__file__).resolve().parents[2]
-SENTENCE = "There is no such result (any more); press Segment again."
+SENTENCE = "This result no longer exists; press Segment again."
 
 
 @pytest.fixture

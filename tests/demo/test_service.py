@@ -14,12 +14,13 @@ import pytest
 from PIL import Image
 
 from bavos_core import Cancelled, Edit, InputError
-from demo import images, strings
+from bavos_core.progress import Stage
+from demo import images, recipe, strings
 from demo.api import checked_edits
 from demo.edits import Edits
 from demo.images import HeatLook, ObjectsLook
-from demo.jobs import Jobs
 from demo.presets import PRESETS, Preset, usual_preset
+from demo.service import Service
 from demo.settings import DemoSettings
 from demo.store import Result
 
@@ -29,7 +30,7 @@ FILES = {
     "hierarchy.json", "hierarchy.svg", "summary.json",
 }  # fmt: skip
 KEYS = HeatLook("key-similarity")
-STAGES = ["decode", "features", "attention and clustering", "instances", "painting the video"]
+STAGES = ["decode", "features", "attention and clustering", "instances", "masks and video"]
 
 
 def ignore(share: float, stage: str) -> None:
@@ -37,21 +38,21 @@ def ignore(share: float, stage: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def jobs() -> Iterator[Jobs]:
-    made = Jobs(DemoSettings(backbone="descriptors", max_frames=3, preview_side=64))
+def service() -> Iterator[Service]:
+    made = Service(DemoSettings(backbone="descriptors", max_frames=3, preview_side=64))
     yield made
     made.store.close()
 
 
 @pytest.fixture(scope="module")
-def result(jobs: Jobs, small_clip: Path) -> Result:
-    return jobs.segment(str(small_clip), "descriptors", FEW, ignore)[0]
+def result(service: Service, small_clip: Path) -> Result:
+    return service.segment(str(small_clip), "descriptors", FEW, ignore)[0]
 
 
 @pytest.fixture
-def limited() -> Iterator[Jobs]:
+def limited() -> Iterator[Service]:
     """Takes 1 MiB and 1 second."""
-    made = Jobs(DemoSettings(backbone="descriptors", max_upload_mib=1, max_seconds=1))
+    made = Service(DemoSettings(backbone="descriptors", max_upload_mib=1, max_seconds=1))
     yield made
     made.store.close()
 
@@ -64,9 +65,9 @@ def sentence(error: pytest.ExceptionInfo[InputError]) -> str:
     return message
 
 
-def written_at(jobs: Jobs, result: Result) -> dict[str, int]:
+def written_at(service: Service, result: Result) -> dict[str, int]:
     """When each file of a result was written."""
-    with jobs.store.room(result) as folder:
+    with service.store.room(result) as folder:
         return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
@@ -89,7 +90,7 @@ def test_a_file_just_at_the_limit_is_not_too_large(limited, tmp_path, small_clip
     full.write_bytes(full.read_bytes().rjust(2**20, b"\0"))  # a zip may begin with anything
     assert full.stat().st_size == 2**20
     with pytest.raises(InputError) as caught:
-        limited.open(str(full))
+        limited.clips.open(str(full))
     assert "no frames" in sentence(caught)
 
 
@@ -103,27 +104,27 @@ def test_a_clip_that_lasts_too_long_is_refused(limited, small_clip) -> None:
 
 def test_the_preview_keeps_the_same_limits(limited, small_clip) -> None:
     with pytest.raises(InputError):
-        limited.preview(str(small_clip))
+        limited.files.preview(str(small_clip))
 
 
 @pytest.mark.parametrize("path", [None, ""])
-def test_no_clip_is_bad_input(jobs, path) -> None:
+def test_no_clip_is_bad_input(service, path) -> None:
     with pytest.raises(InputError) as caught:
-        jobs.segment(path, "descriptors", FEW, ignore)
+        service.segment(path, "descriptors", FEW, ignore)
     assert "clip" in sentence(caught)
 
 
-def test_no_more_frames_are_analysed_than_the_settings_allow(jobs, small_clip) -> None:
-    found, _ = jobs.segment(str(small_clip), "descriptors", Preset(1000, 192), ignore)
+def test_no_more_frames_are_analysed_than_the_settings_allow(service, small_clip) -> None:
+    found, _ = service.segment(str(small_clip), "descriptors", Preset(1000, 192), ignore)
     assert len(found.analysis.analysed) == 3
 
 
 # ---- segment -----------------------------------------------------------------------------------
 
 
-def test_progress_rises_to_the_end_and_names_what_is_done(jobs, small_clip) -> None:
+def test_progress_rises_to_the_end_and_names_what_is_done(service, small_clip) -> None:
     heard: list[tuple[float, str]] = []
-    jobs.segment(str(small_clip), "descriptors", FEW, lambda *news: heard.append(news))
+    service.segment(str(small_clip), "descriptors", FEW, lambda *news: heard.append(news))
     shares = [share for share, _ in heard]
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
@@ -132,88 +133,88 @@ def test_progress_rises_to_the_end_and_names_what_is_done(jobs, small_clip) -> N
 
 @pytest.mark.parametrize("stop_at", STAGES)
 def test_a_job_that_is_stopped_keeps_nothing(tiny_analysis, small_clip, stop_at) -> None:
-    jobs = Jobs(DemoSettings(backbone="descriptors"))
+    service = Service(DemoSettings(backbone="descriptors"))
 
     def stop(share: float, stage: str) -> None:
         if stage == stop_at:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        jobs.segment(str(small_clip), "descriptors", FEW, stop)
-    assert not jobs.store._results
-    assert not [path for path in jobs.store.root.iterdir() if path.is_dir()]
-    jobs.store.close()
+        service.segment(str(small_clip), "descriptors", FEW, stop)
+    assert not service.store._results
+    assert not [path for path in service.store.root.iterdir() if path.is_dir()]
+    service.store.close()
 
 
-def test_an_overlay_that_is_stopped_leaves_no_half_made_video(jobs, result) -> None:
-    def stop(share: float) -> None:
+def test_an_overlay_that_is_stopped_leaves_no_half_made_video(service, result) -> None:
+    def stop(stage: Stage, share: float) -> None:
         raise Cancelled
 
-    with jobs.store.room(result) as folder:
+    with service.store.room(result) as folder:
         before = set(folder.iterdir())
         with pytest.raises(Cancelled):
-            jobs.overlay(result, result.analysis.segment(n_clusters=2), report=stop)
+            service.files.overlay(result, result.analysis.segment(n_clusters=2), progress=stop)
         assert set(folder.iterdir()) == before
 
 
-def test_the_bundled_backbone_replaces_one_out_of_reach_with_a_notice(jobs, small_clip) -> None:
-    found, _ = jobs.segment(str(small_clip), "dino-vits16", FEW, ignore)
+def test_the_bundled_backbone_replaces_one_out_of_reach_with_a_notice(service, small_clip) -> None:
+    found, _ = service.segment(str(small_clip), "dino-vits16", FEW, ignore)
     assert found.analysis.settings.backbone == "bundled-vits14"
     assert any("dino-vits16" in notice for notice in found.notices)
     assert any("tuned on saliency labels" in notice for notice in found.notices)
 
 
-def test_an_unknown_backbone_is_bad_input_and_not_replaced(jobs, small_clip) -> None:
+def test_an_unknown_backbone_is_bad_input_and_not_replaced(service, small_clip) -> None:
     with pytest.raises(InputError) as caught:
-        jobs.segment(str(small_clip), "no-such-net", FEW, ignore)
+        service.segment(str(small_clip), "no-such-net", FEW, ignore)
     assert "no-such-net" in sentence(caught)
 
 
 # ---- pictures and videos -----------------------------------------------------------------------
 
 
-def test_the_preview_shows_every_frame_at_preview_size(jobs, small_clip, decode) -> None:
-    path, clip = jobs.preview(str(small_clip))
+def test_the_preview_shows_every_frame_at_preview_size(service, small_clip, decode) -> None:
+    path, clip = service.files.preview(str(small_clip))
     assert clip.size == (96, 128)
     assert decode(path).shape == (4, 48, 64, 3)
 
 
-def test_the_overlay_is_at_preview_size_and_made_once(jobs, result, decode) -> None:
+def test_the_overlay_is_at_preview_size_and_made_once(service, result, decode) -> None:
     cut = result.analysis.segment(n_clusters=4)
-    path = jobs.overlay(result, cut)
+    path = service.files.overlay(result, cut)
     assert decode(path).shape == (4, 48, 64, 3)
-    written = written_at(jobs, result)
-    assert jobs.overlay(result, cut) == path
-    assert written_at(jobs, result) == written
+    written = written_at(service, result)
+    assert service.files.overlay(result, cut) == path
+    assert written_at(service, result) == written
 
 
-def test_the_overlay_with_the_background_is_another_video(jobs, result, decode) -> None:
+def test_the_overlay_with_the_background_is_another_video(service, result, decode) -> None:
     cut = result.analysis.segment(n_clusters=4)
     assert cut.background.any()
     plain, full = (
-        jobs.overlay(result, cut),
-        jobs.overlay(result, cut, look=ObjectsLook(background=True)),
+        service.files.overlay(result, cut),
+        service.files.overlay(result, cut, look=ObjectsLook(background=True)),
     )
     assert plain != full
     assert abs(decode(plain).astype(int) - decode(full)).max() > 30
 
 
-def test_without_opacity_and_outlines_the_frame_is_as_it_was(jobs, result) -> None:
-    painted = jobs.frame(result.id, 1, 5, ObjectsLook(opacity=0, style="fills"))
+def test_without_opacity_and_outlines_the_frame_is_as_it_was(service, result) -> None:
+    painted = service.frame(result.id, 1, 5, ObjectsLook(opacity=0, style="fills"))
     np.testing.assert_array_equal(painted, result.analysis.frames[1])
-    assert (jobs.frame(result.id, 1, 5, ObjectsLook()) != painted).any()
+    assert (service.frame(result.id, 1, 5, ObjectsLook()) != painted).any()
 
 
 @pytest.mark.parametrize("position", [-1, 3, 999])
-def test_a_frame_that_was_not_analysed_is_bad_input(jobs, result, position) -> None:
+def test_a_frame_that_was_not_analysed_is_bad_input(service, result, position) -> None:
     with pytest.raises(InputError) as caught:
-        jobs.frame(result.id, position, 5, ObjectsLook())
+        service.frame(result.id, position, 5, ObjectsLook())
     assert str(position) in sentence(caught)
 
 
-def test_only_the_clicked_frame_carries_the_ring(jobs, result) -> None:
+def test_only_the_clicked_frame_carries_the_ring(service, result) -> None:
     query, elsewhere = (1, 40.0, 60.0), (1, 80.0, 20.0)
-    _, rows = jobs.attention(result.id, [query], KEYS)
+    _, rows = service.attention(result.id, [query], KEYS)
 
     def heat(position: int, where: tuple[int, float, float]) -> np.ndarray:
         return images.heat_frame(result.analysis, rows, position, [where], KEYS)
@@ -222,16 +223,16 @@ def test_only_the_clicked_frame_carries_the_ring(jobs, result) -> None:
     np.testing.assert_array_equal(heat(0, query), heat(0, elsewhere))
 
 
-def test_the_heat_video_shows_every_analysed_frame(jobs, result, decode) -> None:
+def test_the_heat_video_shows_every_analysed_frame(service, result, decode) -> None:
     query = (0, 10.0, 10.0)
-    found, rows = jobs.attention(result.id, [query], HeatLook("framewise", 0))
+    found, rows = service.attention(result.id, [query], HeatLook("framewise", 0))
     assert rows.sum() == pytest.approx(1, abs=1e-4)
-    assert decode(jobs.heat_video(found, rows[0], query)).shape == (3, 96, 128, 3)
+    assert decode(service.files.heatmap(found, rows[0], query)).shape == (3, 96, 128, 3)
 
 
-def test_a_query_is_shown_over_time_by_source_and_by_head(jobs, result) -> None:
+def test_a_query_is_shown_over_time_by_source_and_by_head(service, result) -> None:
     def titles(what: str, source: str) -> list[str]:
-        found = jobs.tiles(result.id, [(1, 40.0, 60.0)], 1, HeatLook(source), what)
+        found = service.tiles(result.id, [(1, 40.0, 60.0)], 1, HeatLook(source), what)
         return [title for _, title in found]
 
     assert [title.split(",")[0] for title in titles("time", "key-similarity")] == [
@@ -243,12 +244,12 @@ def test_a_query_is_shown_over_time_by_source_and_by_head(jobs, result) -> None:
     assert titles("heads", "untrained") == [f"Head {i}" for i in range(8)]
 
 
-def test_small_heatmaps_show_what_the_large_one_shows(jobs, result) -> None:
+def test_small_heatmaps_show_what_the_large_one_shows(service, result) -> None:
     query = (1, 40.0, 60.0)
     one, mean = HeatLook("untrained", 3), HeatLook("untrained")
-    analysis, rows = result.analysis, jobs.attention(result.id, [query], one)[1]
-    by_head = jobs.tiles(result.id, [query], 2, mean, "heads")
-    over_time = jobs.tiles(result.id, [query], 2, one, "time")
+    analysis, rows = result.analysis, service.attention(result.id, [query], one)[1]
+    by_head = service.tiles(result.id, [query], 2, mean, "heads")
+    over_time = service.tiles(result.id, [query], 2, one, "time")
     large = images.heat_frame(analysis, rows, 2, [query], one)  # no larger than a small one: 128×96
     np.testing.assert_array_equal(by_head[3][0], large)
     np.testing.assert_array_equal(over_time[2][0], large)
@@ -257,85 +258,87 @@ def test_small_heatmaps_show_what_the_large_one_shows(jobs, result) -> None:
 # ---- adapting ----------------------------------------------------------------------------------
 
 
-def test_adapting_gives_a_result_of_its_own_and_can_be_undone(jobs, result) -> None:
-    steps = list(jobs.adapt(result.id, 3))
+def test_adapting_gives_a_result_of_its_own_and_can_be_undone(service, result) -> None:
+    steps = list(service.adapt(result.id, 3))
     assert [step.step for step in steps] == [1, 2, 3]
     weights = [step.trained.block.attn.qkv.weight for step in steps]
     assert not np.array_equal(*(np.asarray(w) for w in weights[:2]))
-    adapted, overlay = jobs.adapted(result.id, steps[-1].trained)
+    adapted, overlay = service.adapted(result.id, steps[-1].trained)
     assert overlay.is_file()
     assert (adapted.analysis.source, adapted.before) == ("correlator", result.id)
     assert result.analysis.source == "key-similarity"
-    assert jobs.undo(adapted.id)[0] is result
-    names = {path.name for path in jobs.files(adapted.id, 4, Edits(), ignore)}
+    assert service.undo(adapted.id)[0] is result
+    names = {path.name for path in service.downloads(adapted.id, 4, Edits(), ignore)}
     assert names == FILES | {"correlator.safetensors"}
 
 
-def test_adapting_goes_on_from_the_block_of_an_adapted_result(jobs, result) -> None:
-    first = list(jobs.adapt(result.id, 2))[-1].trained
-    adapted, _ = jobs.adapted(result.id, first)
-    again = next(iter(jobs.adapt(adapted.id, 1))).trained
+def test_adapting_goes_on_from_the_block_of_an_adapted_result(service, result) -> None:
+    first = list(service.adapt(result.id, 2))[-1].trained
+    adapted, _ = service.adapted(result.id, first)
+    again = next(iter(service.adapt(adapted.id, 1))).trained
     moved = (again.block.attn.qkv.weight - first.block.attn.qkv.weight).abs().max()
     assert 0 < moved < 1e-3  # one step of a learning rate of 2e-4
 
 
-def test_adapting_can_be_stopped_at_any_step(jobs, result) -> None:
+def test_adapting_can_be_stopped_at_any_step(service, result) -> None:
     seen = []
-    for step in jobs.adapt(result.id, 50):
+    for step in service.adapt(result.id, 50):
         seen.append(step.step)
         if step.step == 2:
-            jobs.stop(result.id)
+            service.stop(result.id)
     assert seen == [1, 2]
-    assert [step.step for step in jobs.adapt(result.id, 3)] == [1, 2, 3]  # not for ever
+    assert [step.step for step in service.adapt(result.id, 3)] == [1, 2, 3]  # not for ever
 
 
 @pytest.mark.parametrize("steps", [0, -1, 100_000])
-def test_steps_beyond_the_limits_are_bad_input(jobs, result, steps) -> None:
+def test_steps_beyond_the_limits_are_bad_input(service, result, steps) -> None:
     with pytest.raises(InputError) as caught:
-        next(iter(jobs.adapt(result.id, steps)))
+        next(iter(service.adapt(result.id, steps)))
     assert str(steps) in sentence(caught)
 
 
-def test_what_was_not_adapted_cannot_be_undone(jobs, result) -> None:
+def test_what_was_not_adapted_cannot_be_undone(service, result) -> None:
     with pytest.raises(InputError) as caught:
-        jobs.undo(result.id)
+        service.undo(result.id)
     assert "not adapted" in sentence(caught)
 
 
 # ---- files -------------------------------------------------------------------------------------
 
 
-def test_files_are_all_there_at_the_clips_own_size(jobs, result, decode) -> None:
-    paths = jobs.files(result.id, 4, Edits(), ignore)
+def test_files_are_all_there_at_the_clips_own_size(service, result, decode) -> None:
+    paths = service.downloads(result.id, 4, Edits(), ignore)
     assert {path.name for path in paths} == FILES
     overlay = next(path for path in paths if path.name == "overlay.mp4")
     assert decode(overlay).shape == (4, 96, 128, 3)
 
 
-def test_files_can_be_asked_for_twice(jobs, result) -> None:
-    first = {path.name: path.read_bytes() for path in jobs.files(result.id, 6, Edits(), ignore)}
-    again = jobs.files(result.id, 6, Edits(), ignore)
+def test_files_can_be_asked_for_twice(service, result) -> None:
+    first = {
+        path.name: path.read_bytes() for path in service.downloads(result.id, 6, Edits(), ignore)
+    }
+    again = service.downloads(result.id, 6, Edits(), ignore)
     assert {path.name for path in again} == set(first)
     for name in ("masks.json", "hierarchy.json"):
         path = next(path for path in again if path.name == name)
         assert path.read_bytes() == first[name]
 
 
-def test_progress_of_the_files_rises_to_the_end(jobs, result) -> None:
+def test_progress_of_the_files_rises_to_the_end(service, result) -> None:
     shares: list[float] = []
-    jobs.files(result.id, 7, Edits(), lambda share, stage: shares.append(share))
+    service.downloads(result.id, 7, Edits(), lambda stage, share: shares.append(share))
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
 
 
-def test_files_of_an_unknown_result_are_bad_input(jobs) -> None:
+def test_files_of_an_unknown_result_are_bad_input(service) -> None:
     with pytest.raises(InputError) as caught:
-        jobs.files("unknown", 4, Edits(), ignore)
+        service.downloads("unknown", 4, Edits(), ignore)
     sentence(caught)
 
 
-def test_one_zip_holds_everything_else(jobs, result) -> None:
-    paths = jobs.files(result.id, 4, Edits(), ignore)
+def test_one_zip_holds_everything_else(service, result) -> None:
+    paths = service.downloads(result.id, 4, Edits(), ignore)
     assert paths[0].name == "bavos.zip"
     with zipfile.ZipFile(paths[0]) as archive:
         held = {name for name in archive.namelist() if not name.endswith("/")}
@@ -362,14 +365,14 @@ def mask_values(paths: list[Path]) -> set[int]:
     return set(np.unique(pictures).tolist())
 
 
-def test_names_roles_and_merges_go_into_all_files(jobs, result) -> None:
-    cut = jobs.cut(result.id, 12)[1]
+def test_names_roles_and_merges_go_into_all_files(service, result) -> None:
+    cut = service.cut(result.id, 12)[1]
     (thing,) = cut.objects
     first, second, third = (i for i in range(4) if i != thing)
     edits = Edits().rename(cut, second, "Red <b>box</b>").merge(cut, first, second)
     edits = edits.take_for(cut, second, "object").take_for(cut, thing, "background")
     edits = edits.hide(cut, second)
-    found = jobs.files(result.id, 12, edits, ignore)
+    found = service.downloads(result.id, 12, edits, ignore)
     masks, hierarchy = of(found, "masks.json"), of(found, "hierarchy.json")
     assert masks["clusters"][second]["name"] == "Red <b>box</b>"
     assert masks["clusters"][third]["name"] == f"Background {third + 1}"
@@ -387,41 +390,41 @@ def test_names_roles_and_merges_go_into_all_files(jobs, result) -> None:
     with np.load(next(path for path in found if path.name == "labels.npz")) as labels:
         assert labels["names"][second] == "Red <b>box</b>"
         assert labels["background"].tolist() == [i != second for i in range(12)]
-    plain = of(jobs.files(result.id, 12, Edits(), ignore), "masks.json")
+    plain = of(service.downloads(result.id, 12, Edits(), ignore), "masks.json")
     assert area(masks, second) >= 0.9 * (area(plain, first) + area(plain, second))
 
 
-def test_the_parts_of_a_split_go_into_all_files(jobs, result) -> None:
-    cut = jobs.cut(result.id, 8)[1]
+def test_the_parts_of_a_split_go_into_all_files(service, result) -> None:
+    cut = service.cut(result.id, 8)[1]
     (thing,) = cut.objects
     edits = Edits().split(cut, thing)
-    divided = jobs.cut(result.id, 8, edits)[1]
-    found = jobs.files(result.id, 8, edits, ignore)
+    divided = service.cut(result.id, 8, edits)[1]
+    found = service.downloads(result.id, 8, edits, ignore)
     masks, hierarchy = of(found, "masks.json"), of(found, "hierarchy.json")
     parts = [thing, *range(8, divided.clusters)]
     assert len(parts) > 1
     assert hierarchy["splits"] == {str(thing): parts}
     assert mask_values(found) == {0, *(part + 1 for part in parts)}
     assert all(area(masks, part) > 0 for part in parts)
-    plain = of(jobs.files(result.id, 8, Edits(), ignore), "masks.json")
+    plain = of(service.downloads(result.id, 8, Edits(), ignore), "masks.json")
     together = sum(area(masks, part) for part in parts)
     assert together == pytest.approx(area(plain, thing), rel=0.1)
 
 
-def test_files_differ_by_names_too(jobs, result) -> None:
-    cut = jobs.cut(result.id, 5)[1]
+def test_files_differ_by_names_too(service, result) -> None:
+    cut = service.cut(result.id, 5)[1]
     for name in ("Ball", "Box"):
-        found = jobs.files(result.id, 5, Edits().rename(cut, 1, name), ignore)
+        found = service.downloads(result.id, 5, Edits().rename(cut, 1, name), ignore)
         assert of(found, "masks.json")["clusters"][1]["name"] == name
 
 
-def test_the_code_gives_exactly_this_result(jobs, result, small_clip) -> None:
-    cut = jobs.cut(result.id, 8)[1]
+def test_the_code_gives_exactly_this_result(service, result, small_clip) -> None:
+    cut = service.cut(result.id, 8)[1]
     edits = Edits().split(cut, cut.objects[0])
-    cut = jobs.cut(result.id, 8, edits)[1]
+    cut = service.cut(result.id, 8, edits)[1]
     edits = edits.rename(cut, 8, 'It\'s "half"').take_for(cut, 0, "object").merge(cut, 3, 8)
-    cut = jobs.cut(result.id, 8, edits)[1]
-    code = strings.code(result, cut, edits, "")
+    cut = service.cut(result.id, 8, edits)[1]
+    code = recipe.code(result, cut, edits, "")
     names: dict[str, Any] = {}
     python = code.split("# Python\n")[1].split("# This server")[0]
     exec(python.replace("CLIP", str(small_clip)), names)
@@ -435,38 +438,38 @@ def test_the_code_gives_exactly_this_result(jobs, result, small_clip) -> None:
 # ---- cuts that are kept ------------------------------------------------------------------------
 
 
-def test_a_cut_is_found_once_and_few_are_kept(jobs, result) -> None:
-    cut = jobs.cut(result.id, 8)[1]
+def test_a_cut_is_found_once_and_few_are_kept(service, result) -> None:
+    cut = service.cut(result.id, 8)[1]
     edits = Edits().split(cut, 0)
-    assert jobs.cut(result.id, 8, edits)[1] is jobs.cut(result.id, 8, edits.hide(cut, 1))[1]
-    assert jobs.cut(result.id, 8)[1] is cut
+    assert service.cut(result.id, 8, edits)[1] is service.cut(result.id, 8, edits.hide(cut, 1))[1]
+    assert service.cut(result.id, 8)[1] is cut
     for clusters in range(2, 20):
-        jobs.cut(result.id, clusters)
-    assert jobs.cut(result.id, 8)[1] is not cut
+        service.cut(result.id, clusters)
+    assert service.cut(result.id, 8)[1] is not cut
 
 
 def test_a_kept_cut_is_given_to_no_other_visitor(small_clip) -> None:
     visitor = "one"
-    jobs = Jobs(DemoSettings(backbone="descriptors", max_frames=3), whose=lambda: visitor)
-    result, _ = jobs.segment(str(small_clip), "descriptors", FEW, ignore)
-    jobs.cut(result.id, 8)
+    service = Service(DemoSettings(backbone="descriptors", max_frames=3), whose=lambda: visitor)
+    result, _ = service.segment(str(small_clip), "descriptors", FEW, ignore)
+    service.cut(result.id, 8)
     visitor = "other"
     with pytest.raises(InputError):
-        jobs.cut(result.id, 8)
-    jobs.close()
+        service.cut(result.id, 8)
+    service.close()
 
 
 # ---- looks -------------------------------------------------------------------------------------
 
 
-def test_a_hidden_object_is_not_painted_and_one_alone_is_all_that_is(jobs, result) -> None:
-    two = Edits().take_for(jobs.cut(result.id, 12)[1], 0, "object")
-    cut = jobs.cut(result.id, 12, two)[1]
+def test_a_hidden_object_is_not_painted_and_one_alone_is_all_that_is(service, result) -> None:
+    two = Edits().take_for(service.cut(result.id, 12)[1], 0, "object")
+    cut = service.cut(result.id, 12, two)[1]
     plain = result.analysis.frames[1].astype(int)
 
     def painted(edits: Edits) -> np.ndarray:
         look = ObjectsLook(style="fills", opacity=0.5, edits=edits)
-        return abs(jobs.frame(result.id, 1, 12, look) - plain).sum(2) > 6
+        return abs(service.frame(result.id, 1, 12, look) - plain).sum(2) > 6
 
     everything = painted(two)
     chosen = max(cut.objects, key=lambda i: (cut.labels[1] == i).sum())
@@ -479,19 +482,19 @@ def test_a_hidden_object_is_not_painted_and_one_alone_is_all_that_is(jobs, resul
 
 
 def test_role_merge_and_split_are_seen_in_frame_and_overlay_and_undone(
-    jobs, result, decode
+    service, result, decode
 ) -> None:
     def overlay(made: Edits) -> Path:
-        return jobs.overlay(*jobs.cut(result.id, 7, made), look=ObjectsLook(edits=made))
+        return service.files.overlay(*service.cut(result.id, 7, made), look=ObjectsLook(edits=made))
 
     def frame(made: Edits) -> np.ndarray:
-        return jobs.frame(result.id, 1, 7, ObjectsLook(edits=made)).astype(int)
+        return service.frame(result.id, 1, 7, ObjectsLook(edits=made)).astype(int)
 
-    made, cut = Edits(), jobs.cut(result.id, 7)[1]
+    made, cut = Edits(), service.cut(result.id, 7)[1]
     (thing,) = cut.objects
     other = next(i for i in cut.present if i != thing)
     for change in ("role", "merge", "split"):
-        before, cut = made, jobs.cut(result.id, 7, made)[1]
+        before, cut = made, service.cut(result.id, 7, made)[1]
         match change:
             case "role":
                 made = made.take_for(cut, other, "object")
@@ -506,18 +509,18 @@ def test_role_merge_and_split_are_seen_in_frame_and_overlay_and_undone(
 
 
 @pytest.mark.parametrize("style", ["both", "fills", "outlines"])
-def test_styles_differ(jobs, result, style) -> None:
+def test_styles_differ(service, result, style) -> None:
     others = {"both", "fills", "outlines"} - {style}
-    mine = jobs.frame(result.id, 1, 8, ObjectsLook(style=style))
+    mine = service.frame(result.id, 1, 8, ObjectsLook(style=style))
     for other in others:
-        assert (mine != jobs.frame(result.id, 1, 8, ObjectsLook(style=other))).any()
+        assert (mine != service.frame(result.id, 1, 8, ObjectsLook(style=other))).any()
 
 
-def test_several_points_have_a_colour_and_a_ring_each(jobs, result) -> None:
+def test_several_points_have_a_colour_and_a_ring_each(service, result) -> None:
     queries = [(1, 20.0, 20.0), (1, 70.0, 100.0)]
-    both = jobs.attention(result.id, queries, KEYS)[1]
+    both = service.attention(result.id, queries, KEYS)[1]
     assert both.shape[0] == 2
-    np.testing.assert_allclose(both[1], jobs.attention(result.id, queries[1:], KEYS)[1][0])
+    np.testing.assert_allclose(both[1], service.attention(result.id, queries[1:], KEYS)[1][0])
     picture = images.heat_frame(result.analysis, both, 1, queries, KEYS)
     for i, (_, y, x) in enumerate(queries):
         colour = images.render.query_colour(i)
@@ -529,11 +532,11 @@ def test_several_points_have_a_colour_and_a_ring_each(jobs, result) -> None:
     "change",
     [{"colours": "viridis"}, {"opacity": 0.2}, {"percentile": 90.0}, {"grid": True}, {"head": 2}],
 )
-def test_every_part_of_the_heat_look_is_seen(jobs, result, change) -> None:
+def test_every_part_of_the_heat_look_is_seen(service, result, change) -> None:
     query = [(1, 40.0, 60.0)]
 
     def heat(look: HeatLook) -> np.ndarray:
-        rows = jobs.attention(result.id, query, look)[1]
+        rows = service.attention(result.id, query, look)[1]
         return images.heat_frame(result.analysis, rows, 1, query, look)
 
     assert (heat(HeatLook("untrained")) != heat(HeatLook("untrained", **change))).any()
@@ -550,12 +553,12 @@ def test_the_first_point_lies_in_the_largest_object(result) -> None:
     assert size[cluster] == max(size.values())
 
 
-def test_looks_that_paint_the_same_share_one_video(jobs, result) -> None:
-    cut = jobs.cut(result.id, 7)[1]
+def test_looks_that_paint_the_same_share_one_video(service, result) -> None:
+    cut = service.cut(result.id, 7)[1]
 
     def overlay(made: Edits, **look: float) -> Path:
         shown = ObjectsLook(edits=made, **look)
-        return jobs.overlay(*jobs.cut(result.id, 7, made), look=shown)
+        return service.files.overlay(*service.cut(result.id, 7, made), look=shown)
 
     one = overlay(Edits())
     assert overlay(Edits().rename(cut, 0, "Ball")) == one
@@ -567,9 +570,9 @@ def test_looks_that_paint_the_same_share_one_video(jobs, result) -> None:
 # ---- hierarchy ---------------------------------------------------------------------------------
 
 
-def test_a_node_is_shown_in_every_frame_and_the_root_is_everything(jobs, result) -> None:
+def test_a_node_is_shown_in_every_frame_and_the_root_is_everything(service, result) -> None:
     leaves = result.analysis.tree.leaves
-    assert len(jobs.node(result.id, 0)) == 3
+    assert len(service.node(result.id, 0)) == 3
     assert images.node_mask(result.analysis, 2 * leaves - 2).all()
     first, second = result.analysis.tree.merges[-1, :2].astype(int)
     halves = [images.node_mask(result.analysis, int(node)) for node in (first, second)]
@@ -577,28 +580,28 @@ def test_a_node_is_shown_in_every_frame_and_the_root_is_everything(jobs, result)
 
 
 @pytest.mark.parametrize("node", [-1, 10**6])
-def test_a_node_that_there_is_not_is_bad_input(jobs, result, node) -> None:
+def test_a_node_that_there_is_not_is_bad_input(service, result, node) -> None:
     with pytest.raises(InputError) as caught:
-        jobs.node(result.id, node)
+        service.node(result.id, node)
     assert str(node) in sentence(caught)
 
 
-def test_the_levels_play_a_second_each_and_are_made_once(jobs, result, decode) -> None:
-    path = jobs.levels_video(result.id, 1)
+def test_the_levels_play_a_second_each_and_are_made_once(service, result, decode) -> None:
+    path = service.files.levels(result, 1)
     levels = len(images.level_pictures(result.analysis, 1))
     assert decode(path).shape == (12 * levels, 96, 128, 3)
-    written = written_at(jobs, result)
-    assert jobs.levels_video(result.id, 1) == path
-    assert written_at(jobs, result) == written
+    written = written_at(service, result)
+    assert service.files.levels(result, 1) == path
+    assert written_at(service, result) == written
 
 
 # ---- examples and cancelling -------------------------------------------------------------------
 
 
 @pytest.fixture
-def with_example(small_clip: Path) -> Iterator[Jobs]:
+def with_example(small_clip: Path) -> Iterator[Service]:
     """The small clip is the example."""
-    made = Jobs(DemoSettings(backbone="descriptors", max_frames=3), examples=[small_clip])
+    made = Service(DemoSettings(backbone="descriptors", max_frames=3), examples=[small_clip])
     yield made
     made.store.close()
 
@@ -641,17 +644,19 @@ def test_warming_up_analyses_the_examples_and_keeps_no_result(with_example, smal
 def test_warming_up_with_settings_that_cannot_be_used_leaves_it_to_visitors_to_be_told(
     settings, small_clip
 ) -> None:
-    jobs = Jobs(settings, examples=[small_clip])
-    jobs.warm_up(settings.backbone)  # raises nothing: a thread would write a traceback
+    service = Service(settings, examples=[small_clip])
+    service.warm_up(settings.backbone)  # raises nothing: a thread would write a traceback
     with pytest.raises(InputError):
-        jobs.segment(str(small_clip), settings.backbone, PRESETS[usual_preset()], ignore)
-    jobs.close()
+        service.segment(str(small_clip), settings.backbone, PRESETS[usual_preset()], ignore)
+    service.close()
 
 
 def test_two_previews_of_one_clip_at_once_are_both_whole(with_example, small_clip, decode) -> None:
     found: list[Path] = []
     threads = [
-        threading.Thread(target=lambda: found.append(with_example.preview(str(small_clip))[0]))
+        threading.Thread(
+            target=lambda: found.append(with_example.files.preview(str(small_clip))[0])
+        )
         for _ in range(4)
     ]
     for thread in threads:
@@ -663,18 +668,18 @@ def test_two_previews_of_one_clip_at_once_are_both_whole(with_example, small_cli
     assert list(found[0].parent.iterdir()) == [found[0]]
 
 
-def test_cancelling_reaches_the_run_of_that_session_only(jobs) -> None:
-    with jobs.cancellable("one") as mine, jobs.cancellable("other") as theirs:
-        jobs.cancel("one")
+def test_cancelling_reaches_the_run_of_that_session_only(service) -> None:
+    with service.runs.cancellable("one") as mine, service.runs.cancellable("other") as theirs:
+        service.runs.cancel("one")
         with pytest.raises(Cancelled):
             mine.raising(ignore)(0.5, "features")
         theirs.raising(ignore)(0.5, "features")
-    jobs.cancel("one")  # nothing runs any more
-    with jobs.cancellable("one") as later:
+    service.runs.cancel("one")  # nothing runs any more
+    with service.runs.cancellable("one") as later:
         later.raising(ignore)(0.5, "features")
 
 
-def test_more_patches_than_the_limit_are_bad_input(jobs, small_clip) -> None:
+def test_more_patches_than_the_limit_are_bad_input(service, small_clip) -> None:
     with pytest.raises(InputError) as caught:
-        jobs.segment(str(small_clip), "descriptors", Preset(2, 10**6), ignore)
+        service.segment(str(small_clip), "descriptors", Preset(2, 10**6), ignore)
     assert "4096" in sentence(caught)

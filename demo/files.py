@@ -1,0 +1,178 @@
+"""The files that visitors see and download: videos, pictures and archives."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from gradio.processing_utils import save_file_to_cache
+from PIL import Image
+
+from bavos_core import Analysis, Segmentation, export
+from bavos_core.files import atomic_write
+from bavos_core.progress import Progress, silent
+from bavos_core.video import Clip, VideoWriter, playback
+from bavos_lab.training import write_correlator
+
+from . import images
+from .clips import Clips
+from .images import ObjectsLook, Query
+from .store import Result, Store
+
+_LEVEL_FPS = 12
+
+
+class Files:
+    """Writes files of a clip or a result; each method returns a copy in Gradio's cache.
+
+    Gradio would make that copy after the handler has returned, when the file may be gone; it sends
+    files that are already in its cache as they are.
+    """
+
+    def __init__(self, store: Store, clips: Clips):
+        self._store = store
+        self._clips = clips
+
+    def preview(self, path: str | None) -> tuple[Path, Clip]:
+        """Return the clip as a small video that every browser plays, and the clip itself."""
+        clip, small = self._clips.open(path), self._clips.small(path)
+        with self._store.preview_folder(Path(str(path))) as folder:
+            target = folder / "original.mp4"
+            if not target.exists():
+                _write_preview(target, small)
+            return self._outgoing(target), clip
+
+    def overlay(
+        self,
+        result: Result,
+        cut: Segmentation,
+        *,
+        look: ObjectsLook | None = None,
+        progress: Progress = silent,
+        clip: Clip | None = None,
+    ) -> Path:
+        """Return the overlay video of a cut at preview size; each look is painted once.
+
+        clip: the clip at preview size if it is open; otherwise the result's own copy is opened.
+        """
+        look = look or ObjectsLook()
+        with self._store.room(result) as folder, result.writing:
+            path = overlay_path(folder, cut, look)
+            if not path.exists():
+                export.write_overlay(
+                    path,
+                    result.analysis,
+                    cut,
+                    clip or self._clips.small(folder / result.clip),
+                    opacity=look.opacity,
+                    show_background=look.background,
+                    hidden=look.edits.unseen(cut),
+                    style=look.style,
+                    progress=progress,
+                )
+            return self._outgoing(path)
+
+    def keep_overlay(self, result: Result, cut: Segmentation, overlay: Path) -> None:
+        """Use an overlay video that is already painted as the one of a cut in the usual look."""
+        with self._store.room(result) as folder:
+            shutil.copy(overlay, overlay_path(folder, cut, ObjectsLook()))
+
+    def picture(self, result: Result, picture: np.ndarray) -> Path:
+        """Return a picture (H, W, 3) uint8 as a PNG file, written atomically.
+
+        Gradio writes pictures that it gets as arrays while other requests read the same file.
+        """
+        with self._store.room(result) as folder:
+            path = folder / f"picture-{_digest(picture.tobytes())}.png"
+            if not path.exists():
+                with atomic_write(path) as part:
+                    Image.fromarray(picture).save(part)
+            return self._outgoing(path)
+
+    def heatmap(self, result: Result, row: np.ndarray, query: Query) -> Path:
+        """Return a video of the heatmap of a row (T, h, w) over all analysed frames."""
+        with self._store.room(result) as folder, result.writing:
+            path = folder / "heatmap.mp4"  # replaced at each click
+            export.write_heatmap(path, result.analysis, row, None, query=query)
+            return self._outgoing(path)
+
+    def levels(self, result: Result, position: int) -> Path:
+        """Return a video of one frame at every level of the hierarchy, a second each (Fig. 5)."""
+        result.check_position(position)
+        with self._store.room(result) as folder, result.writing:
+            path = folder / f"levels-{position}.mp4"
+            if not path.exists():
+                tiles = images.level_pictures(result.analysis, position)
+                with VideoWriter(path, size=result.analysis.size, fps=_LEVEL_FPS) as video:
+                    for picture, _ in tiles:
+                        for _ in range(_LEVEL_FPS):
+                            video.write(picture)
+            return self._outgoing(path)
+
+    def downloads(
+        self, result: Result, cut: Segmentation, progress: Progress = silent
+    ) -> list[Path]:
+        """Return all files of a cut at the clip's own size: one zip of everything, then each."""
+        described = repr((cut.tau, sorted(cut.names.items()), sorted(cut.splits.items())))
+        with self._store.room(result) as room:
+            folder = room / f"download-{_digest(*_content(cut), described.encode())}"
+            if not folder.exists():
+                with tempfile.TemporaryDirectory(dir=room) as place:
+                    clip = self._clips.open(room / result.clip)
+                    part = _write_downloads(Path(place), result.analysis, clip, cut, progress)
+                    with result.writing:
+                        if not folder.exists():  # another request may have written the same files
+                            part.replace(folder)
+            files = sorted(path for path in folder.iterdir() if path.is_file())
+            files.sort(key=lambda path: path.name != "bavos.zip")
+            return [self._outgoing(path) for path in files]
+
+    def _outgoing(self, file: Path) -> Path:
+        return Path(save_file_to_cache(file, str(self._store.cache)))
+
+
+def overlay_path(folder: Path, cut: Segmentation, look: ObjectsLook) -> Path:
+    """Return the path of the overlay video of a cut: the same for looks that paint the same."""
+    unseen = sorted(look.edits.unseen(cut))
+    shown = repr((look.background, round(look.opacity, 3), look.style, unseen))
+    return folder / f"objects-{_digest(*_content(cut), shown.encode())}.mp4"
+
+
+def _write_preview(target: Path, small: Clip) -> None:
+    fps, order = playback(small.times)
+    repeats = np.bincount(order, minlength=len(small.times))
+    with VideoWriter(target, size=small.size, fps=fps) as video:
+        for frame, count in zip(small.read(), repeats, strict=False):
+            for _ in range(count):
+                video.write(frame)
+
+
+def _write_downloads(
+    place: Path, analysis: Analysis, clip: Clip, cut: Segmentation, progress: Progress
+) -> Path:
+    """Write all files into a new folder inside an empty one and return it."""
+    folder = place / "files"
+    export.write_all(folder, analysis, cut, clip, progress=progress)
+    if analysis.correlator:
+        write_correlator(folder / "correlator.safetensors", analysis.correlator)
+    everything = shutil.make_archive(str(place / "bavos"), "zip", folder)
+    shutil.make_archive(str(folder / "masks"), "zip", folder, "masks")
+    Path(everything).replace(folder / "bavos.zip")
+    return folder
+
+
+def _content(cut: Segmentation) -> Iterator[bytes]:
+    """Yield the content of a cut except for its names."""
+    for array in (cut.leaf_cluster, cut.labels, cut.soft.numpy(), cut.background):
+        yield array.tobytes()
+
+
+def _digest(*content: bytes) -> str:
+    hasher = hashlib.sha256()
+    for part in content:
+        hasher.update(part)
+    return hasher.hexdigest()[:16]

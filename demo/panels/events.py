@@ -1,0 +1,76 @@
+"""What the events of all panels share: options of listeners, and errors shown as notices."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeAlias
+
+import gradio as gr
+
+from bavos_core import Cancelled, InputError
+
+from .. import strings
+
+log = logging.getLogger(__name__)
+Parameters = ParamSpec("Parameters")
+Values: TypeAlias = dict[Any, Any]  # components with what they hold, or shall hold
+Components: TypeAlias = set[Any]
+Listener: TypeAlias = Callable[..., Any]  # of Gradio: `button.click`, `event.success`, …
+
+# Costly work is done one job at a time; quick responses do not wait for it.
+DEVICE: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+QUICK: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "concurrency_limit": 4}
+# For events that build on each other: none is dropped, and each waits for the one before.
+IN_ORDER: dict[str, Any] = {**QUICK, "concurrency_limit": 1, "trigger_mode": "multiple"}
+LATEST: dict[str, Any] = {"trigger_mode": "always_last"}  # skip outdated positions of a slider
+
+
+def politely(handler: Callable[Parameters, Any]) -> Callable[Parameters, Any]:
+    """Return a handler, or generator, that shows bad input as a notice instead of an error."""
+
+    @wraps(handler)
+    def guarded(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
+        with notices():
+            return handler(*args, **kwargs)
+
+    @wraps(handler)
+    def guarded_steps(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Iterator[Any]:
+        with notices():
+            yield from handler(*args, **kwargs)
+
+    return guarded_steps if inspect.isgeneratorfunction(handler) else guarded
+
+
+@contextmanager
+def notices() -> Iterator[None]:
+    """Turn bad input into a notice, and defects into a log entry and a notice."""
+    try:
+        yield
+    except InputError as error:
+        raise gr.Error(str(error), duration=None, print_exception=False) from error
+    except Cancelled as stopped:  # whoever cancelled has already told the page
+        raise gr.Error(strings.CANCELLED, visible=False, print_exception=False) from stopped
+    except Exception as error:
+        log.exception("A handler failed")
+        raise gr.Error(strings.failure(error), duration=None, print_exception=False) from error
+
+
+def shown(value: Any) -> Any:
+    """Return an update that fills and shows a component that is hidden while it is empty."""
+    return gr.update(value=value, visible=True)
+
+
+def hidden() -> Any:
+    """Return an update that empties and hides a component."""
+    return gr.update(value=None, visible=False)
+
+
+def script(name: str) -> str:
+    """Return the text of a JavaScript file of the page."""
+    return (Path(__file__).parent.parent / name).read_text(encoding="utf-8")
