@@ -1,6 +1,7 @@
-"""The page as a person uses it: a real Chromium on the running server, wide and narrow.
+"""The page as a person uses it: a real Chromium on the running server.
 
-A screenshot of the end of every test goes to tests/screenshots/.
+Tests of layout and tabs run in a wide and in a narrow window, all others in a wide one. A
+screenshot of the end of every test goes to tests/screenshots/.
 """
 
 import json
@@ -26,6 +27,7 @@ LONG = 60_000  # milliseconds, for what analyses or encodes
 SIZES = {"wide": {"width": 1400, "height": 1000}, "narrow": {"width": 390, "height": 844}}
 
 Open = Callable[..., Page]
+in_both_widths = pytest.mark.parametrize("opened", list(SIZES), indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +36,7 @@ def context(browser: Browser) -> BrowserContext:
     return browser.new_context()
 
 
-@pytest.fixture(params=list(SIZES))
+@pytest.fixture
 def opened(
     context: BrowserContext,
     server: str,
@@ -55,7 +57,7 @@ def opened(
 
     def open_page(address: str = "") -> Page:
         page = context.new_page()
-        page.set_viewport_size(SIZES[request.param])
+        page.set_viewport_size(SIZES[getattr(request, "param", "wide")])
         page.set_default_timeout(LONG)
         page.on("console", hear)
         page.on("pageerror", lambda error: complaints.append(f"exception: {error}"))
@@ -243,6 +245,7 @@ def test_a_click_on_an_example_is_all_it_takes_and_the_next_visitor_waits_for_no
     expect_no_notice(second)
 
 
+@in_both_widths
 def test_the_gallery_shows_every_example_with_its_title(page: Page) -> None:
     facts = json.loads((EXAMPLES / "examples.json").read_text(encoding="utf-8"))
     expect(page.locator("#examples button img")).to_have_count(len(facts))
@@ -277,6 +280,7 @@ def test_presets_tell_frames_and_after_a_run_seconds(segmented: Page) -> None:
     expect(segmented.locator("#preset input[value=fast]")).to_be_checked()
 
 
+@in_both_widths
 def test_nothing_moves_while_results_arrive(page: Page, small_clip: Path) -> None:
     upload(page, small_clip)
     expect(page.locator("#original video")).to_be_visible(timeout=LONG)
@@ -361,6 +365,7 @@ def test_cancel_without_a_run_does_nothing(page: Page) -> None:
 # ---- what cannot be used -----------------------------------------------------------------------
 
 
+@in_both_widths
 def test_text_that_says_it_is_a_video_gets_one_sentence(page: Page, not_a_video: Path) -> None:
     upload(page, not_a_video)
     notice = page.get_by_test_id("toast-text")
@@ -381,6 +386,7 @@ def test_segment_without_a_clip_says_what_to_do(page: Page) -> None:
 # ---- viewer ------------------------------------------------------------------------------------
 
 
+@in_both_widths
 def test_the_large_frame_fills_its_column(segmented: Page) -> None:
     for name in ("#frame", "#heat"):
         picture = segmented.locator(f"{name} img").bounding_box()
@@ -458,7 +464,9 @@ def test_style_opacity_and_background_repaint_the_frame(segmented: Page) -> None
     frame, overlay = segmented.locator("#frame img"), segmented.locator("#overlay video")
     changes(frame, lambda: set_number(segmented, "#clusters", 8))
     for style in ("fills", "outlines", "both"):
+        video = source_of(overlay)
         changes(frame, segmented.locator(f"#style input[value={style}]").check)
+        expect_another(overlay, video)
     changes(frame, lambda: set_number(segmented, "#opacity", 0.9))
     before = source_of(overlay)
     changes(frame, segmented.locator("#background input").check)
@@ -509,6 +517,7 @@ def press(page: Page, name: str) -> None:
     page.locator("#objects").get_by_role("button", name=name, exact=True).click()
 
 
+@in_both_widths
 def test_every_cluster_has_picture_colour_share_and_frames(listed: Page) -> None:
     outside = listed.locator("#objects").bounding_box()
     assert 0 < objects(listed).count() < listed.locator("#objects li").count()
@@ -564,6 +573,7 @@ def test_a_role_change_reaches_list_frame_and_video(listed: Page) -> None:
     expect_no_notice(listed)
 
 
+@in_both_widths
 def test_edits_go_into_downloads_and_code_and_are_undone_one_by_one(listed: Page) -> None:
     rows, numbers = listed.locator("#objects li"), [4, 6, 7]
     named, scenery, merged = (row_of(listed, number) for number in numbers)
@@ -712,6 +722,7 @@ def tree(segmented: Page) -> Page:
     return segmented
 
 
+@in_both_widths
 def test_a_click_on_a_branch_shows_its_patches_over_time(tree: Page) -> None:
     thumbnail = tree.locator("#tree image[data-node]").first
     expect(thumbnail).to_be_visible()
@@ -732,6 +743,7 @@ def test_a_click_on_a_branch_shows_its_patches_over_time(tree: Page) -> None:
     expect_no_notice(tree)
 
 
+@in_both_widths
 def test_the_dashed_line_and_the_slider_are_one_thing(tree: Page) -> None:
     def line() -> tuple[float, float]:
         box = tree.locator("#tree line.cut").evaluate(
@@ -784,6 +796,7 @@ def test_the_levels_play(tree: Page) -> None:
 # ---- attention ---------------------------------------------------------------------------------
 
 
+@in_both_widths
 def test_the_ring_on_the_heatmap_lies_where_the_frame_was_clicked(segmented: Page) -> None:
     heat = segmented.locator("#heat img")
     changes(heat, lambda: click_at(segmented.locator("#frame img"), 0.25, 0.75))
@@ -954,7 +967,9 @@ def test_the_code_follows_what_is_shown(segmented: Page, server: str) -> None:
 # ---- for everybody -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("opened", "theme"), [("wide", "light"), ("narrow", "dark")], indirect=["opened"]
+)
 def test_axe_finds_nothing_serious(opened: Open, small_clip: Path, axe: str, theme: str) -> None:
     page = opened(f"/?__theme={theme}")
     found = serious(page, axe, "at first")

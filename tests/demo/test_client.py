@@ -96,6 +96,17 @@ def test_the_api_offers_exactly_the_documented_endpoints(client) -> None:
     assert set(endpoints) == {"/segment", "/cancel", "/cut", "/attend", "/export"}
 
 
+def test_parameters_have_the_names_of_the_library(client) -> None:
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    names = {
+        endpoint: [parameter["parameter_name"] for parameter in described["parameters"]]
+        for endpoint, described in endpoints.items()
+    }
+    assert names["/cut"] == ["result", "n_clusters", "sample_index", "edits"]
+    assert names["/attend"] == ["result", "sample_index", "y", "x", "head", "source"]
+    assert names["/export"] == ["result", "n_clusters", "edits"]
+
+
 # ---- segment -----------------------------------------------------------------------------------
 
 
@@ -229,6 +240,15 @@ def test_attend_gives_a_distribution_a_picture_and_a_video(
 
 def test_every_source_of_the_summary_is_tested_above(summary) -> None:
     assert set(summary["sources"]) == {"framewise", "cross-frame", "untrained", "key-similarity"}
+
+
+def test_a_source_by_its_old_name_gives_the_same(client, summary) -> None:
+    place = (summary["result"], 1, 100, 200, -1)
+    old, new = (
+        client.predict(*place, source, api_name="/attend")[0]
+        for source in ("keys", "key-similarity")
+    )
+    assert old == new
 
 
 def test_sources_and_places_differ_in_their_rows(client, summary) -> None:

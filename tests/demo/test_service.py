@@ -15,8 +15,9 @@ from PIL import Image
 
 from bavos_core import Cancelled, Edit, InputError
 from bavos_core.progress import Stage
+from bavos_core.video.ffmpeg import Decoder
 from demo import images, recipe, strings
-from demo.api import checked_edits
+from demo.api import checked_edits, checked_source
 from demo.edits import Edits
 from demo.images import HeatLook, ObjectsLook
 from demo.presets import PRESETS, Preset, usual_preset
@@ -25,6 +26,7 @@ from demo.settings import DemoSettings
 from demo.store import Result
 
 FEW = Preset(3, 192)
+OPENING = 4  # decoders: two at its own size, two at preview size
 FILES = {
     "bavos.zip", "overlay.mp4", "masks.zip", "masks.json", "labels.npz",
     "hierarchy.json", "hierarchy.svg", "summary.json",
@@ -170,6 +172,39 @@ def test_an_unknown_backbone_is_bad_input_and_not_replaced(service, small_clip) 
     assert "no-such-net" in sentence(caught)
 
 
+def test_a_clip_is_opened_once_from_upload_to_overlay(small_clip, monkeypatch) -> None:
+    """Two decoders open it, one reads it for each of preview, analysis and overlay."""
+    decoders: list[Path] = []
+
+    def decoder(path: Path, **options: Any) -> Decoder:
+        decoders.append(path)
+        return Decoder(path, **options)
+
+    monkeypatch.setattr("bavos_core.video.decoding.Decoder", decoder)
+    service = Service(DemoSettings(backbone="descriptors", max_frames=3, preview_side=64))
+    service.files.preview(str(small_clip))
+    service.segment(str(small_clip), "descriptors", FEW, ignore)
+    assert len(decoders) == OPENING + 3
+    service.close()
+
+
+def test_the_summary_is_the_same_before_and_after_the_overlay_is_painted(
+    service, result, small_clip
+) -> None:
+    assert result.painting_seconds > 0
+    with service.store.put(result.analysis, small_clip, ()) as unpainted:
+        assert unpainted.painting_seconds == 0
+    found = [of(service.downloads(it.id, 4, Edits()), "summary.json") for it in (result, unpainted)]
+    for summary in found:
+        seconds = summary["seconds"]
+        assert set(seconds) == {*result.analysis.timings, "masks", "encode"}
+        assert {stage: seconds[stage] for stage in result.analysis.timings} == {
+            stage: round(value, 3) for stage, value in result.analysis.timings.items()
+        }
+        rate = summary["frames_analysed"] / sum(seconds.values())
+        assert summary["frames_per_second"] == pytest.approx(rate, rel=0.05)
+
+
 # ---- pictures and videos -----------------------------------------------------------------------
 
 
@@ -197,6 +232,16 @@ def test_the_overlay_with_the_background_is_another_video(service, result, decod
     )
     assert plain != full
     assert abs(decode(plain).astype(int) - decode(full)).max() > 30
+
+
+@pytest.mark.parametrize("style", ["fills", "outlines"])
+def test_the_style_reaches_the_video(service, result, decode, style) -> None:
+    cut = result.analysis.segment(n_clusters=8)
+    plain, styled = (
+        decode(service.files.overlay(result, cut, look=ObjectsLook(style=chosen))).astype(int)
+        for chosen in ("both", style)
+    )
+    assert abs(plain - styled).max() > 30
 
 
 def test_without_opacity_and_outlines_the_frame_is_as_it_was(service, result) -> None:
@@ -683,3 +728,18 @@ def test_more_patches_than_the_limit_are_bad_input(service, small_clip) -> None:
     with pytest.raises(InputError) as caught:
         service.segment(str(small_clip), "descriptors", Preset(2, 10**6), ignore)
     assert "4096" in sentence(caught)
+
+
+# ---- names -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("old", "name"), [("keys", "key-similarity"), ("learned", "correlator")])
+def test_old_names_of_sources_go_on_working(old, name) -> None:
+    with pytest.warns(FutureWarning, match=name):
+        assert checked_source(old) == name
+
+
+def test_the_page_fills_exactly_the_components_that_it_declares(page_of, service, result) -> None:
+    page = page_of(service)
+    assert set(page.show(result, Path("overlay.mp4"))) == set(page.result_outputs)
+    assert set(page.reset(result.id)) == set(page.reset_outputs)
