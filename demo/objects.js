@@ -1,4 +1,4 @@
-// The list of objects: buttons, name fields and menus tell what is wanted as {action, id, value}.
+// The list of objects: buttons, name fields and menus report {action, id, value}.
 const asked = (event, kind) => event.target.closest(kind + '[data-action]');
 const ask = (part, value) => trigger('select', { action: part.dataset.action, id: part.dataset.id, value });
 element.addEventListener('click', (event) => {
@@ -15,7 +15,7 @@ element.addEventListener('change', (event) => {
   }
 });
 
-// A menu gets the names of all others when it is used: of hundreds, most never are.
+// A menu is filled when it is first used: there may be hundreds, and most are never used.
 const fill = (event) => {
   const menu = asked(event, 'select');
   if (!menu || menu.length > 1) return;
@@ -26,11 +26,11 @@ const fill = (event) => {
 element.addEventListener('pointerdown', fill);
 element.addEventListener('focusin', fill);
 
-// Gradio makes the new list out of the old one, part by part in the order they stand: what was open
-// stays open, and the focus goes with its object.
+// Gradio updates the old list in place, element by element, so the open state of the background
+// is kept here, and the focus moves with its object.
 let open = false;
-let last = null; // that had the focus
-let place = ''; // where it is found again
+let last = null; // the element that had the focus
+let place = ''; // selector that finds it again
 element.addEventListener('click', (event) => {
   if (event.target.closest('summary')) open = !event.target.closest('details').open;
 });

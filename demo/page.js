@@ -12,7 +12,7 @@
     event.preventDefault();
   });
 
-  // The large pictures without a mouse: Shift and arrows move a point, Enter clicks it.
+  // Keyboard access to the large pictures: Shift and arrow keys move a point, Enter clicks it.
   const points = new Map();
   document.addEventListener('keydown', (event) => {
     const picture = event.target.closest?.('#frame .image-container > button, #heat .image-container > button');
@@ -39,8 +39,8 @@
     mark.style.top = `${image.offsetTop + y * image.offsetHeight}px`;
   };
 
-  // Gradio takes a picture that is shown larger than it is for one in the middle of that room: the
-  // click is sent on from the place where Gradio then finds the right pixel.
+  // Gradio assumes that an enlarged picture is centred at its own size. The click is dispatched again
+  // at the place that Gradio maps to the right pixel.
   const sent = new WeakSet();
   window.addEventListener('click', (event) => {
     const image = event.target.closest?.('#frame .image-frame, #heat .image-frame')?.querySelector('img');
@@ -62,7 +62,7 @@
     event.target.dispatchEvent(again);
   }, true);
 
-  // Names for what Gradio leaves without one, or gives one that differs from what is seen.
+  // Accessible names for elements that Gradio leaves unnamed or names differently from their label.
   const set = (element, name, value) => {
     if (element.getAttribute(name) !== value) element.setAttribute(name, value);
   };
@@ -71,7 +71,7 @@
     all('.thumbnail-item .caption-label', (e) => set(e.parentElement, 'aria-label', e.textContent));
     all('.upload-container[aria-label]', (e) => e.removeAttribute('aria-label'));
     all('.empty[aria-label]', (e) => set(e, 'role', 'img'));
-    // Below the window a lazy picture takes no room until it is scrolled to, and then all moves.
+    // A lazy picture below the window has no height until it is scrolled to, and then shifts the page.
     all('img[loading=lazy]', (e) => set(e, 'loading', 'eager'));
     all('.cm-scroller', (e) => set(e, 'tabindex', '0'));
     all('#frame, #heat, #seen', (block) => {

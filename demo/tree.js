@@ -1,10 +1,10 @@
-// The hierarchy: a click on a branch tells its node; the dashed line is dragged to another τ.
-const SVG_TOP = 16; // y of the highest place, as the picture is drawn
-const REACH = [0, -3, 3, -6, 6]; // pixels beside a thin branch that still count as the branch
-const LEAST_DRAG = 4; // pixels: less is a click, on a picture beside the line, say
-let line = null; // that is held
-let grabbed = 0; // clientY where it was taken
-let moved = false; // since then
+// The hierarchy: a click on a branch reports its node; dragging the dashed line sets τ.
+const SVG_TOP = 16; // y of the top of the tree in the SVG
+const REACH = [0, -3, 3, -6, 6]; // pixels beside a thin branch that count as a hit
+const LEAST_DRAG = 4; // pixels: a shorter drag counts as a click
+let line = null; // the line being dragged
+let grabbed = 0; // clientY at the start of the drag
+let moved = false; // whether it has moved since
 
 const heightAt = (event, svg) => {
   const box = svg.getBoundingClientRect();
@@ -34,7 +34,7 @@ element.addEventListener('pointerdown', (event) => {
   if (!line) return;
   grabbed = event.clientY;
   moved = false;
-  svg.setPointerCapture(event.pointerId); // it may be let go anywhere
+  svg.setPointerCapture(event.pointerId); // it may be released anywhere
   event.preventDefault();
 });
 

@@ -1,4 +1,4 @@
-"""What the clicked patches attend to: heatmap, numbers, side-by-side pictures and video."""
+"""The attention of the clicked patches: heatmap, numbers, side-by-side pictures and video."""
 
 from __future__ import annotations
 

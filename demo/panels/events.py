@@ -1,4 +1,4 @@
-"""What the events of all panels share: options of listeners, and errors shown as notices."""
+"""Shared by the events of all panels: options of listeners, and errors shown as notices."""
 
 from __future__ import annotations
 

@@ -261,8 +261,6 @@ def test_the_address_chooses_example_backbone_and_quality(opened: Open) -> None:
     expect(page.get_by_role("combobox", name="Backbone")).to_have_value(
         "bundled-vits14 (tuned on saliency labels)"
     )
-    page.click("#segment")
-    expect_result(page)
     expect_no_notice(page)
 
 
