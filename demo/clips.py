@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from .settings import DemoSettings
 
 _MOST_OPEN = 8  # clips kept open; the directory of a large zip takes tens of MiB
 
-Key = tuple[Path, int, int, int | None]  # path, inode and bytes of a file, longer side of frames
+Key = tuple[Path, int, int]  # path, inode and bytes of a file
 
 
 class Clips:
@@ -28,29 +27,14 @@ class Clips:
 
     def open(self, path: str | Path | None) -> Clip:
         """Return a clip at its own size; raise InputError for one outside the limits, or none."""
-        return self._open(path, None)
-
-    def small(self, path: str | Path | None) -> Clip:
-        """Return a clip at preview size, under the same limits."""
-        return self._open(path, self._settings.preview_side)
-
-    def _open(self, path: str | Path | None, max_side: int | None) -> Clip:
         if not path:
             raise InputError("Choose a clip first: upload one or click an example.")
-        return self._once(
-            Path(path),
-            max_side,
-            lambda: open_clip(path, max_side=max_side, limits=self._settings.limits),
-        )
-
-    def _once(self, path: Path, max_side: int | None, opened: Callable[[], Clip]) -> Clip:
-        """Return the kept clip of a file that has not been replaced since, or open it."""
-        key = _key(path, max_side)
+        key = _key(Path(path))
         with self._lock:
             if key and key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        clip = opened()
+        clip = open_clip(path, limits=self._settings.limits)
         if key:
             with self._lock:
                 self._kept[key] = clip
@@ -58,10 +42,14 @@ class Clips:
                     self._kept.popitem(last=False)
         return clip
 
+    def small(self, path: str | Path | None) -> Clip:
+        """Return a clip at preview size, under the same limits."""
+        return self.open(path).resized(self._settings.preview_side)
 
-def _key(path: Path, max_side: int | None) -> Key | None:
-    """Return what identifies an opened clip; None for a file that cannot be examined."""
+
+def _key(path: Path) -> Key | None:
+    """Return what identifies a file; None for one that cannot be examined."""
     with suppress(OSError):
         found = path.stat()
-        return path, found.st_ino, found.st_size, max_side
+        return path, found.st_ino, found.st_size
     return None

@@ -28,9 +28,9 @@ from demo.page import Page
 from demo.panels.attention import AttentionEvents
 from demo.panels.start import StartEvents
 from demo.panels.viewer import ViewerEvents
+from demo.presets import PRESETS
 from demo.runs import StopFlag
 from demo.service import Service
-from demo.presets import PRESETS
 from demo.settings import DemoSettings
 
 WHERE = (0.3, 0.4), (0.5, 0.5), (0.7, 0.6), (0.2, 0.8), (0.9, 0.1)  # shares of height and width

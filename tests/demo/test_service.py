@@ -26,7 +26,7 @@ from demo.settings import DemoSettings
 from demo.store import Result
 
 FEW = Preset(3, 192)
-OPENING = 4  # decoders: two at its own size, two at preview size
+OPENING = 2  # decoders: one for its times, one for its size
 FILES = {
     "bavos.zip", "overlay.mp4", "masks.zip", "masks.json", "labels.npz",
     "hierarchy.json", "hierarchy.svg", "summary.json",
