@@ -160,9 +160,9 @@ class Analysis:
     ) -> np.ndarray:
         """Where the patch at pixel (y, x) of an analysed frame attends: (T, h, w) float32, sum 1.
 
-        sample_index: position among the analysed frames, 0 … T-1. y, x: pixels of the clip, fractions
-        allowed: queries between patch centres are interpolated. head: one head, or None for the
-        mean of all. source: None for the one that was clustered.
+        sample_index: position among the analysed frames, 0 … T-1. y, x: pixels of the clip,
+        fractions allowed: queries between patch centres are interpolated. head: one head, or None
+        for the mean of all. source: None for the one that was clustered.
         `framewise` compares, in every frame, that frame's own query at (y, x) with its own patches
         (paper, Fig. 1b); the others compare the query with all patches of all frames, `cross-frame`
         by the backbone's own queries, keys and scale.
@@ -177,7 +177,7 @@ class Analysis:
         head: int | None = None,
         source: AttentionSource | None = None,
     ) -> np.ndarray:
-        """`attend` for several (sample_index, y, x) at once: (Q, T, h, w) float32, each sums to 1."""
+        """`attend` for several (sample_index, y, x): (Q, T, h, w) float32, each sums to 1."""
         projection = self._projection(source)
         for query in queries:
             self._check_query(*query, head, projection.queries.shape[1])

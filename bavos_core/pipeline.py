@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,15 +24,13 @@ from .correlator import TrainedCorrelator
 from .errors import InputError
 from .hierarchy import build_hierarchy, with_instances
 from .instances import Looks, everywhere, instances, patch_looks
+from .progress import Progress, Stage
 from .roles import background
 from .settings import FRAMES_ON_CPU, FRAMES_ON_CUDA, AttentionSource, Compute, Settings, grid_size
 from .sources import attention_rows, check_channels, choose_source
 from .tree import ClusterTree
 from .video import ArrayClip, Clip, open_clip, sample_indices
 
-Progress = Callable[[str, float], None]  # stage name, share of the stage done 0 … 1
-_CLUSTERING = "attention and clustering"  # the stage
-_INSTANCES = "instances"  # the stage
 _SHORT = "The memory of the GPU did not suffice, so the features were computed"
 _SHORT_CLUSTERING = "The memory of the GPU did not suffice, so the clustering ran on the CPU."
 
@@ -62,10 +60,10 @@ def analyse(
     clock = _Clock(report)
     compute = Compute.choose(settings)
     opened = _opened(clip)
-    with clock.stage("decode"):
+    with clock.stage(Stage.DECODE):
         analysed, frames = read_sample(opened, settings, compute, include_frame)
         missing = min(_frames_wanted(settings, compute), len(opened.times)) - len(frames)
-    with clock.stage("features"):
+    with clock.stage(Stage.FEATURES):
         backbone = backbone or backbones.load(
             settings.backbone,
             weights=settings.weights,
@@ -75,11 +73,11 @@ def analyse(
         grid = grid_size(opened.size, backbone.patch, settings)
         images = backbones.to_images(frames, grid, backbone.patch)
         features, compute, memory = _encode(backbone, images, settings, compute, report)
-    with clock.stage(_CLUSTERING):
+    with clock.stage(Stage.CLUSTERING):
         source, correlator = choose_source(settings, features.channels, backbone.source)
         found, more = _cluster(features, source, correlator, settings, compute, report)
     saliency = _saliency(features)
-    with clock.stage(_INSTANCES):
+    with clock.stage(Stage.INSTANCES):
         looks = patch_looks(frames, features.tokens, grid)
         found |= tell_apart(found["tree"], found["nearest"], looks, saliency, settings)
     return Analysis(
@@ -113,18 +111,19 @@ def recluster(
 
     correlator: a trained one, such as `training.adapt` gives; None for training-free keys.
     Frames, features and everything else that does not depend on it are shared with the old
-    analysis, which stays as it is. Raises InputError for a correlator of another number of channels.
+    analysis, which stays as it is. Raises InputError for a correlator of
+    another number of channels.
     """
     report = progress or _silent
     clock = _Clock(report)
     compute = Compute.choose(analysis.settings)
     features = analysis.features
-    with clock.stage(_CLUSTERING):
+    with clock.stage(Stage.CLUSTERING):
         if correlator:
             check_channels(correlator, features.channels, analysis.settings.backbone, "The block")
         source: AttentionSource = "correlator" if correlator else "key-similarity"
         found, memory = _cluster(features, source, correlator, analysis.settings, compute, report)
-    with clock.stage(_INSTANCES):
+    with clock.stage(Stage.INSTANCES):
         about = analysis.looks, analysis.saliency, analysis.settings
         found |= tell_apart(found["tree"], found["nearest"], *about)
     return replace(
@@ -219,7 +218,7 @@ def _encode_parts(
     parts = []
     for part in images.split(at_once):
         parts.append(backbone.encode(part, compute))
-        report("features", sum(len(done.keys) for done in parts) / len(images))
+        report(Stage.FEATURES, sum(len(done.keys) for done in parts) / len(images))
     return Features.joined(parts)
 
 
@@ -258,7 +257,7 @@ def _cluster_on(
         attention_rows(features.to(compute.device), source, correlator, settings),
         settings,
         dtype=compute.dtype,
-        progress=lambda share: report(_CLUSTERING, share),
+        progress=lambda share: report(Stage.CLUSTERING, share),
     )
     assignment, frames = growth.assignment, len(features.keys)
     per_patch = (frames, *features.grid, -1)
@@ -317,7 +316,7 @@ class _Clock:
         self._report = report
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: Stage) -> Iterator[None]:
         """Time what happens inside."""
         self._report(name, 0.0)
         start = time.perf_counter()
@@ -326,7 +325,7 @@ class _Clock:
         self._report(name, 1.0)
 
 
-def _silent(stage: str, share: float) -> None:
+def _silent(stage: Stage, share: float) -> None:
     """Report nothing."""
 
 

@@ -2,8 +2,8 @@
 
     python experiments/ablation.py --davis DAVIS_ROOT --backbone NAME [--correlator FILE …]
 
-Development split, every 5th frame, best single cluster of a video (`experiments/measure.py`), the tree
-cut at several τ. "features" are clustered by k-means, for as many clusters as COUNTS says.
+Development split, every 5th frame, best single cluster of a video (`experiments/measure.py`), the
+tree cut at several τ. "features" are clustered by k-means, for as many clusters as COUNTS says.
 With --pictures, two figures a sequence: one query's attention and the clusters of each source.
 """
 

@@ -1,4 +1,4 @@
-"""Figures of docs/results.md and docs/benchmarks.md: best-cluster J, the features stage, seconds per stage.
+"""Figures of docs/results.md and docs/benchmarks.md: best-cluster J, features, seconds per stage.
 
     python experiments/measure.py quality --davis DAVIS_ROOT --out j.csv [--weights vit_tiny]
     python experiments/measure.py features --clip CLIP --out features.csv

@@ -1,6 +1,6 @@
 """Figures about the clustering in docs/benchmarks.md: agreement, linkage, temperature; speed.
 
-    python experiments/measure_clustering.py tables --davis DAVIS_ROOT --weights vit_tiny.safetensors
+    python experiments/measure_clustering.py tables --davis DAVIS_ROOT --weights vit_tiny.st
     python experiments/measure_clustering.py speed --before CHECKOUT --out speed.csv ANALYSIS.npz …
 
 Development split, every 5th frame, training-free keys, key ratio 5, masks of patches by nearest

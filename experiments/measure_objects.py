@@ -1,4 +1,4 @@
-"""Figures about objects in docs/results.md: what is painted, against the truth, with default settings.
+"""Figures about objects in docs/results.md: painted objects against the truth, default settings.
 
     python experiments/measure_objects.py --davis DAVIS_ROOT --out objects.csv [--weights vit_tiny]
 
