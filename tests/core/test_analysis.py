@@ -810,3 +810,7 @@ def test_an_edit_without_a_place_concerns_no_part_of_a_split(square_analysis) ->
     assert meant_for_finer.segment(n_clusters=2).names == {}
     assert meant_for_finer.segment(n_clusters=3).names == {2: "dog"}
     assert split.edited(Edit.name(2, "dog", at=2)).segment(n_clusters=2).names == {2: "dog"}
+
+
+def test_seconds_are_kept_under_plain_names(square_analysis) -> None:
+    assert {type(stage) for stage in square_analysis.timings} == {str}  # servers refuse other keys
