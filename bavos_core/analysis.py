@@ -17,8 +17,7 @@ from torch import Tensor
 
 from .attention import key_frames
 from .backbones import Features
-from .compat import SOURCES as OLD_SOURCES
-from .compat import current, renamed
+from .compat import current_source, renamed
 from .correlator import TrainedCorrelator, untrained
 from .edits import Edit
 from .errors import InputError
@@ -217,7 +216,7 @@ class Analysis:
             raise InputError(f"There is no head {head}; this source has heads 0 to {heads - 1}.")
 
     def _projection(self, source: AttentionSource | None) -> Projection:
-        match current(source, OLD_SOURCES) if source else self.source:
+        match current_source(source) if source else self.source:
             case "framewise" | "cross-frame":
                 return self._by_backbone
             case "key-similarity":

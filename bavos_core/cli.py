@@ -24,8 +24,7 @@ from tqdm import tqdm
 from . import __version__
 from .analysis import Analysis
 from .compat import OPTIONS as OLD_OPTIONS
-from .compat import SOURCES as OLD_SOURCES
-from .compat import current
+from .compat import OldNameWarning, current, current_source
 from .errors import InputError
 from .export import write_all, write_heatmap
 from .files import check_out_file
@@ -53,9 +52,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", FutureWarning)  # old names
-        warnings.showwarning = _note
+    with _old_names_noted():
         return _run([_current_option(argument) for argument in arguments])
 
 
@@ -111,7 +108,10 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     attend.add_argument("--out", type=Path, required=True, metavar="FILE.mp4")
     attend.add_argument("--head", type=int, metavar="H", help="one head; default: mean of all")
     attend.add_argument(
-        "--source", type=_source, choices=SOURCES, help="default: the one that segment clusters"
+        "--source",
+        type=current_source,
+        choices=SOURCES,
+        help="default: the one that segment clusters",
     )
     attend.set_defaults(run=run_attend)
 
@@ -219,15 +219,24 @@ def _point(text: str) -> tuple[float, float]:
     return x, y
 
 
-def _source(text: str) -> str:
-    return current(text, OLD_SOURCES)
-
-
 def _current_option(argument: str) -> str:
     """Return an argument with an option of version 0.1 under its current name."""
     option, equals, value = argument.partition("=")
     return current(option, OLD_OPTIONS) + equals + value
 
 
-def _note(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"Note: {message}", file=sys.stderr)
+@contextmanager
+def _old_names_noted() -> Iterator[None]:
+    """Print warnings about old names as notes; those of other libraries are shown as usual."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", OldNameWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, OldNameWarning):
+                _print_notes([str(message)])
+            else:
+                usual(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield

@@ -14,15 +14,24 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def current(name: str, names: dict[str, str]) -> str:
+class OldNameWarning(FutureWarning):
+    """A name of version 0.1 was used."""
+
+
+def current(name: str, names: dict[str, str], *, stacklevel: int = 3) -> str:
     """Return the current name for one that may be of version 0.1; warn if it is."""
     if name in names:
         warnings.warn(
             f"{name} is now called {names[name]}; the old name will be removed in version 0.3.",
-            FutureWarning,
-            stacklevel=3,
+            OldNameWarning,
+            stacklevel=stacklevel,
         )
     return names.get(name, name)
+
+
+def current_source(name: str) -> str:
+    """Return the current name of a source of attention; any other text stays as it is."""
+    return current(name, SOURCES, stacklevel=4)
 
 
 def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

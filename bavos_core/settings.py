@@ -13,8 +13,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 import torch
 
-from .compat import SOURCES as OLD_SOURCES
-from .compat import current
+from .compat import current_source
 from .download import FileOrUrl, file_or_url
 from .errors import InputError
 
@@ -90,7 +89,7 @@ class Settings(EncoderSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "correlator", current(self.correlator, OLD_SOURCES))
+        object.__setattr__(self, "correlator", current_source(self.correlator))
         check(0 < self.tau < float("inf"), f"tau is {self.tau}; it must be a number above 0")
         check(self.frames is None or self.frames >= 1, f"frames is {self.frames}; give 1 or more")
         check(self.patches >= 1, f"patches is {self.patches}; give 1 or more")

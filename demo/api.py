@@ -8,8 +8,7 @@ import gradio as gr
 import numpy as np
 
 from bavos_core import ClusterTree, Edit, InputError, Segmentation
-from bavos_core.compat import SOURCES as OLD_SOURCES
-from bavos_core.compat import current
+from bavos_core.compat import current_source
 from bavos_core.settings import GRID_PATCHES, SOURCES, AttentionSource
 
 from . import images
@@ -122,7 +121,7 @@ def _ignore(_share: float, _doing: str) -> None:
 
 def checked_source(name: str) -> AttentionSource:
     """Return a source by its name, or by its name in version 0.1; raise InputError for others."""
-    wanted = current(name, OLD_SOURCES)
+    wanted = current_source(name)
     for source in SOURCES:
         if wanted == source:
             return source

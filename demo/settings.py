@@ -6,8 +6,7 @@ import os
 from dataclasses import dataclass
 
 from bavos_core import InputError, Limits
-from bavos_core.compat import SOURCES as OLD_SOURCES
-from bavos_core.compat import current
+from bavos_core.compat import current_source
 from bavos_core.download import FileOrUrl, file_or_url
 
 
@@ -70,7 +69,7 @@ class DemoSettings:
         return cls(
             backbone=env.get("BAVOS_BACKBONE", cls.backbone),
             weights=_source("BAVOS_WEIGHTS"),
-            correlator=current(env.get("BAVOS_CORRELATOR", cls.correlator), OLD_SOURCES),
+            correlator=current_source(env.get("BAVOS_CORRELATOR", cls.correlator)),
             **{
                 name: _number(f"BAVOS_{name.upper()}", getattr(cls, name))
                 for name in (

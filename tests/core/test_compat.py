@@ -1,5 +1,6 @@
 """Names of version 0.1 go on working, each with a warning that gives today's name."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -34,3 +35,9 @@ def test_old_options_of_the_command_line_are_understood_and_noted(frame, capsys)
     note, complaint = capsys.readouterr().err.splitlines()
     assert note.startswith("Note: --frame is now called --clip-frame")
     assert "There is no frame 900" in complaint
+
+
+def test_warnings_of_other_libraries_are_no_notes(capsys) -> None:
+    with pytest.warns(FutureWarning, match="another library's own"), cli._old_names_noted():
+        warnings.warn("another library's own", FutureWarning, stacklevel=1)
+    assert capsys.readouterr().err == ""
