@@ -2,7 +2,6 @@
 
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +26,7 @@ from bavos_core import (
     analyse,
     export,
 )
+from bavos_core.progress import Progress, Stage
 from bavos_core.render import davis_palette, object_colour
 from bavos_core.tree import ClusterTree
 from bavos_core.video import ArrayClip
@@ -493,10 +493,10 @@ def test_writing_again_replaces_every_file_of_an_earlier_run(clip, folder, tmp_p
 # ---- stopped and refused -----------------------------------------------------------------------
 
 
-def stop_at(share: float) -> Callable[[float], None]:
+def stop_at(share: float) -> Progress:
     """A progress callback that stops the work once this share is done."""
 
-    def progress(done: float) -> None:
+    def progress(_: Stage, done: float) -> None:
         if done >= share:
             raise Cancelled
 
