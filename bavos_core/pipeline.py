@@ -24,7 +24,7 @@ from .correlator import TrainedCorrelator
 from .errors import InputError
 from .hierarchy import build_hierarchy, with_instances
 from .instances import Looks, everywhere, instances, patch_looks
-from .progress import Progress, Stage
+from .progress import Progress, Stage, silent
 from .roles import background
 from .settings import FRAMES_ON_CPU, FRAMES_ON_CUDA, AttentionSource, Compute, Settings, grid_size
 from .sources import attention_rows, check_channels, choose_source
@@ -56,7 +56,7 @@ def analyse(
     if backbone is None:
         name, substitute = backbones.resolve(settings.backbone, weights=settings.weights)
         settings = replace(settings, backbone=name)
-    report = progress or _silent
+    report = progress or silent
     clock = _Clock(report)
     compute = Compute.choose(settings)
     opened = _opened(clip)
@@ -114,13 +114,14 @@ def recluster(
     analysis, which stays as it is. Raises InputError for a correlator of
     another number of channels.
     """
-    report = progress or _silent
+    report = progress or silent
     clock = _Clock(report)
     compute = Compute.choose(analysis.settings)
     features = analysis.features
     with clock.stage(Stage.CLUSTERING):
         if correlator:
-            check_channels(correlator, features.channels, analysis.settings.backbone, "The block")
+            name = analysis.settings.backbone
+            check_channels(correlator, features.channels, name, "The correlator")
         source: AttentionSource = "correlator" if correlator else "key-similarity"
         found, memory = _cluster(features, source, correlator, analysis.settings, compute, report)
     with clock.stage(Stage.INSTANCES):
@@ -323,10 +324,6 @@ class _Clock:
         yield
         self.seconds[name.value] = time.perf_counter() - start
         self._report(name, 1.0)
-
-
-def _silent(stage: Stage, share: float) -> None:
-    """Report nothing."""
 
 
 def _peak_memory_mib() -> float | None:

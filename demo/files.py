@@ -15,7 +15,7 @@ from PIL import Image
 from bavos_core import Analysis, Segmentation, export
 from bavos_core.files import atomic_write
 from bavos_core.progress import Progress, silent
-from bavos_core.video import Clip, VideoWriter, playback
+from bavos_core.video import Clip, VideoWriter
 from bavos_lab.training import write_correlator
 
 from . import images
@@ -43,7 +43,7 @@ class Files:
         with self._store.preview_folder(Path(str(path))) as folder:
             target = folder / "original.mp4"
             if not target.exists():
-                _write_preview(target, small)
+                export.write_frames(target, small, small.read())
             return self._outgoing(target), clip
 
     def overlay(
@@ -140,15 +140,6 @@ def overlay_path(folder: Path, cut: Segmentation, look: ObjectsLook) -> Path:
     unseen = sorted(look.edits.unseen(cut))
     shown = repr((look.background, round(look.opacity, 3), look.style, unseen))
     return folder / f"objects-{_digest(*_content(cut), shown.encode())}.mp4"
-
-
-def _write_preview(target: Path, small: Clip) -> None:
-    fps, order = playback(small.times)
-    repeats = np.bincount(order, minlength=len(small.times))
-    with VideoWriter(target, size=small.size, fps=fps) as video:
-        for frame, count in zip(small.read(), repeats, strict=False):
-            for _ in range(count):
-                video.write(frame)
 
 
 def _write_downloads(

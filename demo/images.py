@@ -109,9 +109,7 @@ def node_thumbnails(analysis: Analysis, cut: Segmentation) -> Mapping[int, str]:
     """Return data URLs by node, for the clusters of a cut and the nodes above, largest first."""
     tree = analysis.tree
     cluster = tree.node_clusters(cut.leaf_cluster)
-    parent = np.full(2 * tree.leaves - 1, -1)
-    for i, (first, second, *_) in enumerate(tree.merges):
-        parent[[int(first), int(second)]] = tree.leaves + i
+    parent = tree.parents()
     is_top = (cluster >= 0) & ((parent < 0) | (cluster[parent] != cluster))
     size = tree.node_counts().sum(1)
     tops = sorted(np.flatnonzero(is_top).tolist(), key=lambda node: -size[node])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from bavos_core import Analysis
+from bavos_core.progress import Stage
 from bavos_core.settings import GRID_PATCHES, SAMPLED_KEY_RATIO
 
 from .gpu import ZERO_GPU
@@ -62,9 +63,9 @@ class Pace:
         ran = Preset(len(analysis.analysed), analysis.grid[0] * analysis.grid[1])
         seconds = analysis.timings
         with self._lock:
-            self._per_row = seconds["features"] / ran.rows
-            self._per_product = seconds["attention and clustering"] / ran.products
-            self._rest = seconds["decode"] + painting_seconds
+            self._per_row = seconds[Stage.FEATURES.value] / ran.rows
+            self._per_product = seconds[Stage.CLUSTERING.value] / ran.products
+            self._rest = seconds[Stage.DECODE.value] + painting_seconds
 
     def seconds(self, preset: Preset) -> float | None:
         """Return the expected seconds of a run, or None before the first one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import get_type_hints
 
 from bavos_core import InputError, Limits
 from bavos_core.compat import current_source
@@ -72,23 +73,7 @@ class DemoSettings:
             correlator=current_source(env.get("BAVOS_CORRELATOR", cls.correlator)),
             **{
                 name: _number(f"BAVOS_{name.upper()}", getattr(cls, name))
-                for name in (
-                    "max_upload_mib",
-                    "max_seconds",
-                    "max_clip_frames",
-                    "max_megapixels",
-                    "max_zip_members",
-                    "max_zip_ratio",
-                    "decode_seconds",
-                    "decode_mib",
-                    "max_frames",
-                    "max_patches",
-                    "max_steps",
-                    "store_mib",
-                    "keep_seconds",
-                    "queue_size",
-                    "warm_up",
-                    "preview_side",
-                )
+                for name, kind in get_type_hints(cls).items()
+                if kind is int
             },
         )

@@ -7,22 +7,6 @@ import gradio as gr
 
 def theme() -> gr.themes.Base:
     """Return a calm theme in which all text has a contrast of at least 4.5 to 1."""
-    plain = {
-        f"{label}_{part}{dark}": value
-        for label in ("block_label", "block_title")
-        for dark, colour in (("", "*neutral_700"), ("_dark", "*neutral_200"))
-        for part, value in (("background_fill", "transparent"), ("text_color", colour))
-    }
-    strong = {
-        f"{part}{dark}": colour
-        for part in ("button_primary_background_fill", "checkbox_label_background_fill_selected")
-        for dark, colour in (("", "*primary_700"), ("_dark", "*primary_700"))
-    }
-    quiet = {
-        f"{part}{dark}": colour
-        for part in ("body_text_color_subdued", "block_info_text_color", "input_placeholder_color")
-        for dark, colour in (("", "*neutral_600"), ("_dark", "*neutral_300"))
-    }
     made = gr.themes.Soft(
         primary_hue="teal",
         neutral_hue="slate",
@@ -30,9 +14,28 @@ def theme() -> gr.themes.Base:
         font_mono=["ui-monospace", "monospace"],
     )
     return made.set(
-        **plain,
-        **strong,
-        **quiet,
+        **_light_and_dark(
+            "transparent",
+            "transparent",
+            "block_label_background_fill",
+            "block_title_background_fill",
+        ),
+        **_light_and_dark(
+            "*neutral_700", "*neutral_200", "block_label_text_color", "block_title_text_color"
+        ),
+        **_light_and_dark(
+            "*primary_700",
+            "*primary_700",
+            "button_primary_background_fill",
+            "checkbox_label_background_fill_selected",
+        ),
+        **_light_and_dark(
+            "*neutral_600",
+            "*neutral_300",
+            "body_text_color_subdued",
+            "block_info_text_color",
+            "input_placeholder_color",
+        ),
         background_fill_primary="*neutral_50",  # as in Soft; `set` resets it
         block_title_padding="0",
         block_label_padding="0",
@@ -48,3 +51,8 @@ def theme() -> gr.themes.Base:
         color_accent="*primary_700",
         slider_color="*primary_700",
     )
+
+
+def _light_and_dark(light: str, dark: str, *variables: str) -> dict[str, str]:
+    """Return variables of the theme, and their variants for the dark mode, with their colours."""
+    return dict.fromkeys(variables, light) | {f"{variable}_dark": dark for variable in variables}

@@ -20,7 +20,7 @@ from .masks import (
     png_values,
     rle_counts,
 )
-from .videos import OPACITY, write_heatmap, write_overlay
+from .videos import OPACITY, write_frames, write_heatmap, write_overlay
 
 __all__ = [
     "MAX_PNG_CLUSTERS",
@@ -38,6 +38,7 @@ __all__ = [
     "rle_counts",
     "summary",
     "write_all",
+    "write_frames",
     "write_heatmap",
     "write_hierarchy",
     "write_labels",

@@ -73,7 +73,7 @@ def write_frames(
     path: Path,
     clip: Clip,
     frames: Iterator[np.ndarray],
-    progress: Progress,
+    progress: Progress = silent,
     stage: Stage = Stage.MASKS,
 ) -> None:
     """Write frames at the clip's times."""
