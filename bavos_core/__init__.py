@@ -5,7 +5,7 @@ A thin library for the method of "Betrayed by Attention" (Ding et al., ECCV 2024
 >>> import bavos_core
 >>> analysis = bavos_core.analyse("clip.mp4")
 >>> labels = analysis.segment(tau=1.0).labels  # (T, h, w)
->>> heat = analysis.attend(frame=0, y=120, x=200)  # (T, h, w)
+>>> heat = analysis.attend(sample_index=0, y=120, x=200)  # (T, h, w)
 
 Names are loaded when they are first used, so importing the package loads neither torch nor Pillow.
 """

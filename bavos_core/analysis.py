@@ -140,7 +140,7 @@ class Analysis:
         return everywhere(found)
 
     def sources(self) -> tuple[AttentionSource, ...]:
-        """Sources that `attend` can show: `learned` only with a trained block."""
+        """Return the sources that `attend` can show: `correlator` only with a trained one."""
         return tuple(s for s in SOURCES if s != "correlator" or self.correlator is not None)
 
     def heads(self, source: AttentionSource | None = None) -> int:
@@ -227,7 +227,7 @@ class Analysis:
                 return self._by_learned
             case "correlator":
                 raise InputError(
-                    "There is no trained block for this backbone; give one with --correlator FILE."
+                    "This backbone has no trained correlator; give one with --correlator FILE."
                 )
             case unknown:
                 raise InputError(f"Unknown source {unknown!r}; choose {', '.join(SOURCES)}.")
