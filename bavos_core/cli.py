@@ -31,6 +31,7 @@ from .export import write_all, write_heatmap
 from .files import check_out_file
 from .options import add_settings, fetch, given_settings
 from .pipeline import analyse
+from .progress import Stage
 from .settings import SOURCES, Settings
 from .video import Clip, open_clip
 
@@ -191,12 +192,8 @@ def _analyse(
 ) -> Analysis:
     settings = Settings(**given_settings(options))
     with _Bar("decode") as bar:
-
-        def progress(stage: str, share: float) -> None:
-            bar.update_to(share, stage)
-
-        fetch(settings, progress)
-        return analyse(clip, settings, include_frame=include_frame, progress=progress)
+        fetch(settings, bar.update_to)
+        return analyse(clip, settings, include_frame=include_frame, progress=bar.update_to)
 
 
 class _Bar:
@@ -217,10 +214,9 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def update_to(self, share: float, stage: str | None = None) -> None:
+    def update_to(self, stage: Stage, share: float) -> None:
         """Show that `share` (0 … 1) of a stage is done."""
-        if stage is not None:
-            self._bar.set_description_str(stage, refresh=False)
+        self._bar.set_description_str(stage, refresh=False)
         self._bar.n = 100 * share
         self._bar.refresh()
 

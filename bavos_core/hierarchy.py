@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from .attention import AttentionRows
-from .clustering import Assignment, Progress, assign, find_clusters, merge_globally
-from .distances import LogRows, self_distances
+from .clustering import Assignment, assign, find_clusters, merge_globally
+from .distances import KEPT_BYTES, LogRows, Windows, self_distances
+from .progress import Progress, part_of, silent
 from .settings import Settings
 from .tree import ClusterTree, as_stored, row_weights
 
@@ -38,7 +39,7 @@ def build_hierarchy(
     settings: Settings,
     *,
     dtype: torch.dtype,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Hierarchy:
     """Cluster all rows finely, link the clusters to a tree, give each patch its nearest leaves.
 
@@ -48,16 +49,13 @@ def build_hierarchy(
     with a rising τ.
     """
     leaf_tau = settings.tau if settings.exact else LEAF_TAU
-
-    def share_of(part: float, whole: float) -> Progress | None:
-        return progress and (lambda done: progress(part + whole * done))
-
-    found = find_clusters(attention, leaf_tau, dtype=dtype, progress=share_of(0.0, 0.8))
+    windows = Windows(attention, dtype, keep=KEPT_BYTES)
+    found = find_clusters(windows, leaf_tau, progress=part_of(progress, 0.0, 0.8))
     while len(found.centroids) > MAX_LEAVES and not settings.exact:
         leaf_tau *= 1.25
         found = merge_globally(found, leaf_tau)
     assignment = assign(
-        attention, found.centroids, nearest=_NEAREST, dtype=dtype, progress=share_of(0.8, 0.2)
+        windows, found.centroids, nearest=_NEAREST, progress=part_of(progress, 0.8, 1.0)
     )
     levels = np.stack(found.levels()).astype(np.int32)
     tree = build_tree(assignment, linked=found.centroids if settings.exact else None)

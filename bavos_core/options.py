@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from . import backbones
 from .download import file_or_url, local_file
-from .pipeline import Progress
+from .progress import Progress, Stage
 from .settings import EncoderSettings, Settings
 
 BACKBONE_HELP = (
@@ -65,7 +65,7 @@ def fetch(settings: Settings, progress: Progress) -> None:
     """Bring weights and blocks that are URLs to this machine, showing how far that is."""
     for source in (settings.weights, settings.correlator):
         if source:
-            local_file(source, progress=partial(progress, "download"))
+            local_file(source, progress=partial(progress, Stage.DOWNLOAD))
 
 
 def size(text: str) -> tuple[int, int]:

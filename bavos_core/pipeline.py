@@ -1,4 +1,4 @@
-"""How a result is made: `analyse(clip)`, the costly call.
+"""From a clip to its analysis: `analyse`, the costly call, and `recluster`.
 
 F frames in the clip, T of them analysed, h×w patch grid, N = h·w.
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,17 +23,14 @@ from .correlator import TrainedCorrelator
 from .errors import InputError
 from .hierarchy import build_hierarchy, with_instances
 from .instances import Looks, everywhere, instances, patch_looks
+from .progress import Progress, Stage, silent
 from .roles import background
 from .settings import FRAMES_ON_CPU, FRAMES_ON_CUDA, AttentionSource, Compute, Settings, grid_size
 from .sources import attention_rows, check_channels, choose_source
 from .tree import ClusterTree
 from .video import ArrayClip, Clip, open_clip, sample_indices
 
-Progress = Callable[[str, float], None]  # stage name, share of the stage done 0 … 1
-_CLUSTERING = "attention and clustering"  # the stage
-_INSTANCES = "instances"  # the stage
-_SHORT = "The memory of the GPU did not suffice, so the features were computed"
-_SHORT_CLUSTERING = "The memory of the GPU did not suffice, so the clustering ran on the CPU."
+_SHORT = "The GPU did not have enough memory, so"
 
 
 def analyse(
@@ -43,45 +39,39 @@ def analyse(
     *,
     backbone: Backbone | None = None,
     include_frame: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Analysis:
     """Find the objects of a clip: the costly call.
 
     clip: a video file, a folder or zip of frames, (F, H, W, 3) uint8 RGB, or an open clip.
     backbone: one that is loaded already; None to load the one that the settings name.
-    include_frame: a frame that must be among the analysed ones.
-    progress: called with a stage name and the share done; what it raises stops the work.
-    Raises InputError for clips and settings that cannot be used.
+    include_frame: index into the clip of a frame that must be among the analysed ones.
+    progress: called with a stage and the share done; an exception that it raises stops the work.
+    Raise InputError for clips and settings that cannot be used.
     """
-    settings = settings or Settings()
-    substitute = ""
+    settings, substitute = settings or Settings(), ""
     if backbone is None:
         name, substitute = backbones.resolve(settings.backbone, weights=settings.weights)
         settings = replace(settings, backbone=name)
-    report = progress or _silent
-    clock = _Clock(report)
-    compute = Compute.choose(settings)
-    opened = _opened(clip)
-    with clock.stage("decode"):
+    clock, compute, opened = _Clock(progress), Compute.choose(settings), _opened(clip)
+    with clock.stage(Stage.DECODE):
         analysed, frames = read_sample(opened, settings, compute, include_frame)
-        missing = min(_frames_wanted(settings, compute), len(opened.times)) - len(frames)
-    with clock.stage("features"):
+        notes = _notes(opened, analysed, _frames_wanted(settings, compute))
+    with clock.stage(Stage.FEATURES):
         backbone = backbone or backbones.load(
             settings.backbone,
             weights=settings.weights,
             layer=settings.layer,
             device=compute.device,
         )
-        grid = grid_size(opened.size, backbone.patch, settings)
-        images = backbones.to_images(frames, grid, backbone.patch)
-        features, compute, memory = _encode(backbone, images, settings, compute, report)
-    with clock.stage(_CLUSTERING):
+        features, compute, short = _encode(backbone, frames, opened, settings, compute, progress)
+    with clock.stage(Stage.CLUSTERING):
         source, correlator = choose_source(settings, features.channels, backbone.source)
-        found, more = _cluster(features, source, correlator, settings, compute, report)
+        found = _cluster(features, source, correlator, settings, compute, progress)
     saliency = _saliency(features)
-    with clock.stage(_INSTANCES):
-        looks = patch_looks(frames, features.tokens, grid)
-        found |= tell_apart(found["tree"], found["nearest"], looks, saliency, settings)
+    with clock.stage(Stage.INSTANCES):
+        looks = patch_looks(frames, features.tokens, features.grid)
+        tree, nearest = tell_apart(found.tree, found.nearest, looks, saliency, settings)
     return Analysis(
         settings=settings,
         clip_name=opened.name,
@@ -89,50 +79,53 @@ def analyse(
         frame_names=opened.frame_names,
         analysed=analysed,
         frames=frames,
-        grid=grid,
+        grid=features.grid,
         queries=features.queries.half().cpu(),
         keys=features.keys.half().cpu(),
         framewise_scale=features.scale,
+        source=source,
+        correlator=found.correlator,
+        tree=tree,
+        nearest=nearest,
+        distance=found.distance,
+        levels=found.levels,
         saliency=saliency,
-        notes=(
-            *filter(None, (substitute, backbone.note)),
-            *_notes(opened, analysed, missing),
-            *memory,
-            *more,
-        ),
+        notes=tuple(filter(None, (substitute, backbone.note, *notes, *short, *found.notes))),
         timings=clock.seconds,
         peak_memory_mib=_peak_memory_mib(),
-        **found,
     )
 
 
 def recluster(
-    analysis: Analysis, correlator: TrainedCorrelator | None, *, progress: Progress | None = None
+    analysis: Analysis, correlator: TrainedCorrelator | None, *, progress: Progress = silent
 ) -> Analysis:
-    """Find the objects anew by another correlator, from the features that are kept.
+    """Find the objects again with another correlator, from the features that are kept.
 
-    correlator: a trained one, such as `training.adapt` gives; None for training-free keys.
-    Frames, features and everything else that does not depend on it are shared with the old
-    analysis, which stays as it is. Raises InputError for a correlator of another number of channels.
+    correlator: a trained one, such as `bavos_lab.training.adapt` returns; None for training-free
+    keys. Everything that does not depend on it is shared with the old analysis, which stays as it
+    is. Raise InputError for a correlator of another number of channels.
     """
-    report = progress or _silent
-    clock = _Clock(report)
-    compute = Compute.choose(analysis.settings)
-    features = analysis.features
-    with clock.stage(_CLUSTERING):
+    settings, features, clock = analysis.settings, analysis.features, _Clock(progress)
+    source: AttentionSource = "correlator" if correlator else "key-similarity"
+    with clock.stage(Stage.CLUSTERING):
         if correlator:
-            check_channels(correlator, features.channels, analysis.settings.backbone, "The block")
-        source: AttentionSource = "correlator" if correlator else "key-similarity"
-        found, memory = _cluster(features, source, correlator, analysis.settings, compute, report)
-    with clock.stage(_INSTANCES):
-        about = analysis.looks, analysis.saliency, analysis.settings
-        found |= tell_apart(found["tree"], found["nearest"], *about)
+            check_channels(correlator, features.channels, settings.backbone, "The correlator")
+        compute = Compute.choose(settings)
+        found = _cluster(features, source, correlator, settings, compute, progress)
+    with clock.stage(Stage.INSTANCES):
+        about = analysis.looks, analysis.saliency, settings
+        tree, nearest = tell_apart(found.tree, found.nearest, *about)
     return replace(
         analysis,
-        **found,
+        source=source,
+        correlator=found.correlator,
+        tree=tree,
+        nearest=nearest,
+        distance=found.distance,
+        levels=found.levels,
         edits=(),
-        notes=tuple(dict.fromkeys((*analysis.notes, *memory))),  # each once
-        timings=analysis.timings | clock.seconds,
+        notes=tuple(dict.fromkeys((*analysis.notes, *found.notes))),  # each once
+        timings={**analysis.timings, **clock.seconds},
         peak_memory_mib=_peak_memory_mib(),
     )
 
@@ -143,14 +136,14 @@ def tell_apart(
     looks: Looks,
     saliency: np.ndarray | None,
     settings: Settings,
-) -> dict[str, Any]:
-    """Return the tree and the nearest leaves with the instances of every cluster of the usual cut.
+) -> tuple[ClusterTree, np.ndarray]:
+    """Return the tree and the nearest leaves with the clusters at the settings' τ divided.
 
-    Instances that are background are one: of scenery, nobody wants single pieces. In exact mode
-    nothing is told apart, since the paper does not.
+    The parts of a cluster are its instances; those that are background stay together. In exact
+    mode nothing is divided, as in the paper.
     """
     if settings.exact:
-        return {}
+        return tree, nearest
     leaf_cluster = tree.cut(settings.tau)
     labels = leaf_cluster[nearest[..., 0]]
     count = int(leaf_cluster.max()) + 1
@@ -164,8 +157,7 @@ def tell_apart(
         parts = _background_as_one(parts, scenery[count:])
         if parts.max() > 0:
             found[cluster] = everywhere(parts)
-    divided, nearest = with_instances(tree, nearest, leaf_cluster, found, tau=settings.tau)
-    return {"tree": divided, "nearest": nearest}
+    return with_instances(tree, nearest, leaf_cluster, found, tau=settings.tau)
 
 
 def _background_as_one(parts: np.ndarray, scenery: np.ndarray) -> np.ndarray:
@@ -176,25 +168,34 @@ def _background_as_one(parts: np.ndarray, scenery: np.ndarray) -> np.ndarray:
 
 
 def _saliency(features: Features) -> np.ndarray | None:
-    """Return what [CLS] attends to over the grid (T, h, w) float32, if there is a [CLS]."""
+    """Return the attention of [CLS] over the grid (T, h, w) float32, if there is a [CLS]."""
     if features.saliency is None:
         return None
     return features.saliency.cpu().numpy().reshape(-1, *features.grid)
 
 
 def _encode(
-    backbone: Backbone, images: Tensor, settings: Settings, compute: Compute, report: Progress
+    backbone: Backbone,
+    frames: np.ndarray,
+    clip: Clip,
+    settings: Settings,
+    compute: Compute,
+    progress: Progress,
 ) -> tuple[Features, Compute, tuple[str, ...]]:
-    """Features, where they were computed, and a note when the memory of the GPU did not suffice.
+    """Return features, where they were computed, and a note if the GPU's memory did not suffice.
 
-    Then fewer frames are taken at once, where that changes nothing, and at last the CPU.
+    In that case fewer frames are taken at once, if the backbone takes each by itself, and at last
+    the CPU.
     """
+    images = backbones.to_images(
+        frames, grid_size(clip.size, backbone.patch, settings), backbone.patch
+    )
     most = at_once = _frames_at_once(backbone, images, compute)
     while True:
         try:
-            features = _encode_parts(backbone, images, at_once, compute, report)
-            notes = () if at_once == most else (f"{_SHORT} for {at_once} frames at a time.",)
-            return features, compute, notes
+            features = _encode_parts(backbone, images, at_once, compute, progress)
+            few = f"{_SHORT} the features were computed for {at_once} frames at a time."
+            return features, compute, () if at_once == most else (few,)
         except torch.cuda.OutOfMemoryError:
             if at_once == 1 or not backbone.framewise:
                 break
@@ -203,8 +204,8 @@ def _encode(
     torch.cuda.empty_cache()
     compute = _on_cpu(settings)
     at_once = _frames_at_once(backbone, images, compute)
-    features = _encode_parts(backbone.on_cpu(), images, at_once, compute, report)
-    return features, compute, (f"{_SHORT} on the CPU.",)
+    features = _encode_parts(backbone.on_cpu(), images, at_once, compute, progress)
+    return features, compute, (f"{_SHORT} the features were computed on the CPU.",)
 
 
 def _frames_at_once(backbone: Backbone, images: Tensor, compute: Compute) -> int:
@@ -213,14 +214,26 @@ def _frames_at_once(backbone: Backbone, images: Tensor, compute: Compute) -> int
 
 
 def _encode_parts(
-    backbone: Backbone, images: Tensor, at_once: int, compute: Compute, report: Progress
+    backbone: Backbone, images: Tensor, at_once: int, compute: Compute, progress: Progress
 ) -> Features:
-    """Features of so many frames at a time; what is done is told after each part."""
+    """Return the features of all images, encoding so many at a time."""
     parts = []
     for part in images.split(at_once):
         parts.append(backbone.encode(part, compute))
-        report("features", sum(len(done.keys) for done in parts) / len(images))
+        progress(Stage.FEATURES, sum(len(done.keys) for done in parts) / len(images))
     return Features.joined(parts)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The fields of an Analysis that depend on the correlator."""
+
+    correlator: TrainedCorrelator | None
+    tree: ClusterTree
+    nearest: np.ndarray  # (T, h, w, k) int32
+    distance: np.ndarray  # (T, h, w, k) float16
+    levels: np.ndarray  # (R, T, h, w) int32
+    notes: tuple[str, ...] = ()
 
 
 def _cluster(
@@ -229,16 +242,16 @@ def _cluster(
     correlator: TrainedCorrelator | None,
     settings: Settings,
     compute: Compute,
-    report: Progress,
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What `_cluster_on` gives, and a note when that took the CPU for want of GPU memory."""
+    progress: Progress,
+) -> _Found:
+    """Cluster the attention of a source, on the CPU if the GPU's memory does not suffice."""
     try:
-        return _cluster_on(features, source, correlator, settings, compute, report), ()
+        return _cluster_on(features, source, correlator, settings, compute, progress)
     except torch.cuda.OutOfMemoryError:
         pass  # only after this are the tensors free that its traceback held
     torch.cuda.empty_cache()
-    found = _cluster_on(features, source, correlator, settings, _on_cpu(settings), report)
-    return found, (_SHORT_CLUSTERING,)
+    found = _cluster_on(features, source, correlator, settings, _on_cpu(settings), progress)
+    return replace(found, notes=(f"{_SHORT} the clustering ran on the CPU.",))
 
 
 def _on_cpu(settings: Settings) -> Compute:
@@ -251,31 +264,25 @@ def _cluster_on(
     correlator: TrainedCorrelator | None,
     settings: Settings,
     compute: Compute,
-    report: Progress,
-) -> dict[str, Any]:
-    """The fields of an Analysis that depend on the correlator."""
-    growth = build_hierarchy(
-        attention_rows(features.to(compute.device), source, correlator, settings),
-        settings,
-        dtype=compute.dtype,
-        progress=lambda share: report(_CLUSTERING, share),
-    )
-    assignment, frames = growth.assignment, len(features.keys)
+    progress: Progress,
+) -> _Found:
+    rows = attention_rows(features.to(compute.device), source, correlator, settings)
+    growth = build_hierarchy(rows, settings, dtype=compute.dtype, progress=progress)
+    frames = len(features.keys)
     per_patch = (frames, *features.grid, -1)
-    return {
-        "source": source,
-        "correlator": correlator and correlator.to(torch.device("cpu")),
-        "tree": growth.tree,
-        "nearest": assignment.index.cpu().numpy().astype(np.int32).reshape(per_patch),
-        "distance": assignment.distance.cpu().numpy().astype(np.float16).reshape(per_patch),
-        "levels": growth.levels.reshape(-1, frames, *features.grid),
-    }
+    return _Found(
+        correlator=correlator and correlator.to(torch.device("cpu")),
+        tree=growth.tree,
+        nearest=growth.assignment.index.cpu().numpy().astype(np.int32).reshape(per_patch),
+        distance=growth.assignment.distance.cpu().numpy().astype(np.float16).reshape(per_patch),
+        levels=growth.levels.reshape(-1, frames, *features.grid),
+    )
 
 
 def read_sample(
     clip: Clip, settings: Settings, compute: Compute, include_frame: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Frames to analyse: which they are (T,) int64, and they themselves (T, H, W, 3) uint8."""
+    """Return the frames to analyse: indices into the clip (T,) int64, (T, H, W, 3) uint8."""
     analysed = sample_indices(len(clip.times), _frames_wanted(settings, compute))
     if include_frame is not None and not 0 <= include_frame < len(clip.times):
         raise InputError(
@@ -297,8 +304,9 @@ def _opened(clip: str | Path | np.ndarray | Clip) -> Clip:
     return open_clip(clip) if isinstance(clip, str | Path) else clip
 
 
-def _notes(clip: Clip, analysed: np.ndarray, missing: int) -> tuple[str, ...]:
+def _notes(clip: Clip, analysed: np.ndarray, wanted: int) -> list[str]:
     notes = []
+    missing = min(wanted, len(clip.times)) - len(analysed)
     if missing:
         notes.append(f"The clip is damaged: {missing} of the frames to analyse could not be read.")
     if len(analysed) < len(clip.times):
@@ -306,28 +314,24 @@ def _notes(clip: Clip, analysed: np.ndarray, missing: int) -> tuple[str, ...]:
             f"{len(analysed)} of {len(clip.times)} frames were analysed, spread evenly; "
             "masks in between follow their neighbours in time."
         )
-    return tuple(notes)
+    return notes
 
 
 class _Clock:
-    """Seconds per stage, and the news that a stage begins and ends."""
+    """Seconds per stage, and reports of its begin and end."""
 
-    def __init__(self, report: Progress):
+    def __init__(self, progress: Progress):
         self.seconds: dict[str, float] = {}
-        self._report = report
+        self._progress = progress
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside."""
-        self._report(name, 0.0)
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """Time a block of code as a stage."""
+        self._progress(stage, 0.0)
         start = time.perf_counter()
         yield
-        self.seconds[name] = time.perf_counter() - start
-        self._report(name, 1.0)
-
-
-def _silent(stage: str, share: float) -> None:
-    """Report nothing."""
+        self.seconds[stage.value] = time.perf_counter() - start
+        self._progress(stage, 1.0)
 
 
 def _peak_memory_mib() -> float | None:

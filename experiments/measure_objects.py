@@ -98,8 +98,8 @@ def cut_at(undivided: Analysis, tau: float) -> Analysis:
     """Return an analysis with the instances of the clusters at τ."""
     settings = replace(undivided.settings, tau=tau)
     about = undivided.looks, undivided.saliency, settings
-    found = tell_apart(undivided.tree, undivided.nearest, *about)
-    return replace(undivided, settings=settings, **found)
+    tree, nearest = tell_apart(undivided.tree, undivided.nearest, *about)
+    return replace(undivided, settings=settings, tree=tree, nearest=nearest)
 
 
 def measure(options: argparse.Namespace) -> Iterator[Row]:
