@@ -68,29 +68,42 @@ def analyse(
     with clock.stage(Stage.CLUSTERING):
         source, correlator = choose_source(settings, features.channels, backbone.source)
         found = _cluster(features, source, correlator, settings, compute, progress)
-    saliency = _saliency(features)
     with clock.stage(Stage.INSTANCES):
         looks = patch_looks(frames, features.tokens, features.grid)
-        tree, nearest = tell_apart(found.tree, found.nearest, looks, saliency, settings)
+        found = tell_apart(found, looks, _saliency(features), settings)
+    notes = [substitute, backbone.note, *notes, *short, *found.notes]
+    return _result(opened, analysed, frames, features, found, settings, notes, clock)
+
+
+def _result(
+    clip: Clip,
+    analysed: np.ndarray,
+    frames: np.ndarray,
+    features: Features,
+    found: Found,
+    settings: Settings,
+    notes: list[str],
+    clock: _Clock,
+) -> Analysis:
     return Analysis(
         settings=settings,
-        clip_name=opened.name,
-        times=opened.times,
-        frame_names=opened.frame_names,
+        clip_name=clip.name,
+        times=clip.times,
+        frame_names=clip.frame_names,
         analysed=analysed,
         frames=frames,
         grid=features.grid,
         queries=features.queries.half().cpu(),
         keys=features.keys.half().cpu(),
         framewise_scale=features.scale,
-        source=source,
+        source=found.source,
         correlator=found.correlator,
-        tree=tree,
-        nearest=nearest,
+        tree=found.tree,
+        nearest=found.nearest,
         distance=found.distance,
         levels=found.levels,
-        saliency=saliency,
-        notes=tuple(filter(None, (substitute, backbone.note, *notes, *short, *found.notes))),
+        saliency=_saliency(features),
+        notes=tuple(filter(None, notes)),
         timings=clock.seconds,
         peak_memory_mib=_peak_memory_mib(),
     )
@@ -113,14 +126,13 @@ def recluster(
         compute = Compute.choose(settings)
         found = _cluster(features, source, correlator, settings, compute, progress)
     with clock.stage(Stage.INSTANCES):
-        about = analysis.looks, analysis.saliency, settings
-        tree, nearest = tell_apart(found.tree, found.nearest, *about)
+        found = tell_apart(found, analysis.looks, analysis.saliency, settings)
     return replace(
         analysis,
-        source=source,
+        source=found.source,
         correlator=found.correlator,
-        tree=tree,
-        nearest=nearest,
+        tree=found.tree,
+        nearest=found.nearest,
         distance=found.distance,
         levels=found.levels,
         edits=(),
@@ -130,24 +142,33 @@ def recluster(
     )
 
 
-def tell_apart(
-    tree: ClusterTree,
-    nearest: np.ndarray,
-    looks: Looks,
-    saliency: np.ndarray | None,
-    settings: Settings,
-) -> tuple[ClusterTree, np.ndarray]:
-    """Return the tree and the nearest leaves with the clusters at the settings' τ divided.
+@dataclass(frozen=True)
+class Found:
+    """The fields of an Analysis that depend on the source of attention."""
 
-    The parts of a cluster are its instances; those that are background stay together. In exact
-    mode nothing is divided, as in the paper.
+    source: AttentionSource
+    correlator: TrainedCorrelator | None
+    tree: ClusterTree
+    nearest: np.ndarray  # (T, h, w, k) int32
+    distance: np.ndarray  # (T, h, w, k) float16
+    levels: np.ndarray  # (R, T, h, w) int32
+    notes: tuple[str, ...] = ()
+
+
+def tell_apart(
+    found: Found, looks: Looks, saliency: np.ndarray | None, settings: Settings
+) -> Found:
+    """Return the same with the clusters at the settings' τ divided into instances.
+
+    Instances that are background stay together. In exact mode nothing is divided, as in the paper.
     """
     if settings.exact:
-        return tree, nearest
+        return found
+    tree, nearest = found.tree, found.nearest
     leaf_cluster = tree.cut(settings.tau)
     labels = leaf_cluster[nearest[..., 0]]
     count = int(leaf_cluster.max()) + 1
-    found = {}
+    divided = {}
     for cluster in range(count):
         parts = instances(labels == cluster, looks)
         if parts is None:
@@ -156,8 +177,9 @@ def tell_apart(
         scenery = background(alone, count + parts.max() + 1, saliency)
         parts = _background_as_one(parts, scenery[count:])
         if parts.max() > 0:
-            found[cluster] = everywhere(parts)
-    return with_instances(tree, nearest, leaf_cluster, found, tau=settings.tau)
+            divided[cluster] = everywhere(parts)
+    tree, nearest = with_instances(tree, nearest, leaf_cluster, divided, tau=settings.tau)
+    return replace(found, tree=tree, nearest=nearest)
 
 
 def _background_as_one(parts: np.ndarray, scenery: np.ndarray) -> np.ndarray:
@@ -224,18 +246,6 @@ def _encode_parts(
     return Features.joined(parts)
 
 
-@dataclass(frozen=True)
-class _Found:
-    """The fields of an Analysis that depend on the correlator."""
-
-    correlator: TrainedCorrelator | None
-    tree: ClusterTree
-    nearest: np.ndarray  # (T, h, w, k) int32
-    distance: np.ndarray  # (T, h, w, k) float16
-    levels: np.ndarray  # (R, T, h, w) int32
-    notes: tuple[str, ...] = ()
-
-
 def _cluster(
     features: Features,
     source: AttentionSource,
@@ -243,7 +253,7 @@ def _cluster(
     settings: Settings,
     compute: Compute,
     progress: Progress,
-) -> _Found:
+) -> Found:
     """Cluster the attention of a source, on the CPU if the GPU's memory does not suffice."""
     try:
         return _cluster_on(features, source, correlator, settings, compute, progress)
@@ -265,12 +275,13 @@ def _cluster_on(
     settings: Settings,
     compute: Compute,
     progress: Progress,
-) -> _Found:
+) -> Found:
     rows = attention_rows(features.to(compute.device), source, correlator, settings)
     growth = build_hierarchy(rows, settings, dtype=compute.dtype, progress=progress)
     frames = len(features.keys)
     per_patch = (frames, *features.grid, -1)
-    return _Found(
+    return Found(
+        source=source,
         correlator=correlator and correlator.to(torch.device("cpu")),
         tree=growth.tree,
         nearest=growth.assignment.index.cpu().numpy().astype(np.int32).reshape(per_patch),

@@ -94,7 +94,7 @@ class ClusterTree:
         return cluster
 
     def slots(self) -> np.ndarray:
-        """Return the number of every node (2L-1,) int64 by the rule of `cut_into`; the root has 0."""
+        """Return the number of every node (2L-1,) int64 by the rule of `cut_into`; the root: 0."""
         slots = np.zeros(2 * self.leaves - 1, np.int64)
         weight = np.concatenate([self.sizes, self.merges[:, 3]])
         for i in range(self.leaves - 2, -1, -1):
