@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,40 +53,41 @@ def analyse(
     if backbone is None:
         name, substitute = backbones.resolve(settings.backbone, weights=settings.weights)
         settings = replace(settings, backbone=name)
-    clock, compute, opened = _Clock(progress), Compute.choose(settings), _opened(clip)
-    with clock.stage(Stage.DECODE):
-        analysed, frames = read_sample(opened, settings, compute, include_frame)
-        notes = _notes(opened, analysed, _frames_wanted(settings, compute))
-    with clock.stage(Stage.FEATURES):
+    run, opened = _Run(settings, Compute.choose(settings), progress), _opened(clip)
+    with run.stage(Stage.DECODE):
+        analysed, frames = read_sample(opened, settings, run.compute, include_frame)
+        notes = _notes(opened, analysed, _frames_wanted(settings, run.compute))
+    with run.stage(Stage.FEATURES):
         backbone = backbone or backbones.load(
             settings.backbone,
             weights=settings.weights,
             layer=settings.layer,
-            device=compute.device,
+            device=run.compute.device,
         )
-        features, compute, short = _encode(backbone, frames, opened, settings, compute, progress)
-    with clock.stage(Stage.CLUSTERING):
+        grid = grid_size(opened.size, backbone.patch, settings)
+        images = backbones.to_images(frames, grid, backbone.patch)
+        features, run, short = _encode(run, backbone, images)
+    with run.stage(Stage.CLUSTERING):
         source, correlator = choose_source(settings, features.channels, backbone.source)
-        found = _cluster(features, source, correlator, settings, compute, progress)
-    with clock.stage(Stage.INSTANCES):
-        looks = patch_looks(frames, features.tokens, features.grid)
+        found = _cluster(run, features, source, correlator)
+    with run.stage(Stage.INSTANCES):
+        looks = patch_looks(frames, features.tokens, grid)
         found = tell_apart(found, looks, _saliency(features), settings)
     notes = [substitute, backbone.note, *notes, *short, *found.notes]
-    return _result(opened, analysed, frames, features, found, settings, notes, clock)
+    return _result(run, opened, analysed, frames, features, found, notes)
 
 
 def _result(
+    run: _Run,
     clip: Clip,
     analysed: np.ndarray,
     frames: np.ndarray,
     features: Features,
     found: Found,
-    settings: Settings,
     notes: list[str],
-    clock: _Clock,
 ) -> Analysis:
     return Analysis(
-        settings=settings,
+        settings=run.settings,
         clip_name=clip.name,
         times=clip.times,
         frame_names=clip.frame_names,
@@ -104,7 +105,7 @@ def _result(
         levels=found.levels,
         saliency=_saliency(features),
         notes=tuple(filter(None, notes)),
-        timings=clock.seconds,
+        timings=run.seconds,
         peak_memory_mib=_peak_memory_mib(),
     )
 
@@ -118,14 +119,14 @@ def recluster(
     keys. Everything that does not depend on it is shared with the old analysis, which stays as it
     is. Raise InputError for a correlator of another number of channels.
     """
-    settings, features, clock = analysis.settings, analysis.features, _Clock(progress)
+    settings, features = analysis.settings, analysis.features
+    run = _Run(settings, Compute.choose(settings), progress)
     source: AttentionSource = "correlator" if correlator else "key-similarity"
-    with clock.stage(Stage.CLUSTERING):
+    with run.stage(Stage.CLUSTERING):
         if correlator:
             check_channels(correlator, features.channels, settings.backbone, "The correlator")
-        compute = Compute.choose(settings)
-        found = _cluster(features, source, correlator, settings, compute, progress)
-    with clock.stage(Stage.INSTANCES):
+        found = _cluster(run, features, source, correlator)
+    with run.stage(Stage.INSTANCES):
         found = tell_apart(found, analysis.looks, analysis.saliency, settings)
     return replace(
         analysis,
@@ -137,7 +138,7 @@ def recluster(
         levels=found.levels,
         edits=(),
         notes=tuple(dict.fromkeys((*analysis.notes, *found.notes))),  # each once
-        timings={**analysis.timings, **clock.seconds},
+        timings={**analysis.timings, **run.seconds},
         peak_memory_mib=_peak_memory_mib(),
     )
 
@@ -197,87 +198,61 @@ def _saliency(features: Features) -> np.ndarray | None:
 
 
 def _encode(
-    backbone: Backbone,
-    frames: np.ndarray,
-    clip: Clip,
-    settings: Settings,
-    compute: Compute,
-    progress: Progress,
-) -> tuple[Features, Compute, tuple[str, ...]]:
-    """Return features, where they were computed, and a note if the GPU's memory did not suffice.
+    run: _Run, backbone: Backbone, images: Tensor
+) -> tuple[Features, _Run, tuple[str, ...]]:
+    """Return features, the run that goes on, and a note if the GPU's memory did not suffice.
 
-    In that case fewer frames are taken at once, if the backbone takes each by itself, and at last
-    the CPU.
+    In that case fewer frames are taken at once, if the backbone takes each by itself; if even one
+    is too many, the run goes on with the CPU.
     """
-    images = backbones.to_images(
-        frames, grid_size(clip.size, backbone.patch, settings), backbone.patch
-    )
-    most = at_once = _frames_at_once(backbone, images, compute)
+    most = at_once = _frames_at_once(run, backbone, images)
     while True:
         try:
-            features = _encode_parts(backbone, images, at_once, compute, progress)
+            features = _encode_parts(run, backbone, images, at_once)
             few = f"{_SHORT} the features were computed for {at_once} frames at a time."
-            return features, compute, () if at_once == most else (few,)
+            return features, run, () if at_once == most else (few,)
         except torch.cuda.OutOfMemoryError:
             if at_once == 1 or not backbone.framewise:
                 break
         at_once = -(-at_once // 2)
         torch.cuda.empty_cache()
     torch.cuda.empty_cache()
-    compute = _on_cpu(settings)
-    at_once = _frames_at_once(backbone, images, compute)
-    features = _encode_parts(backbone.on_cpu(), images, at_once, compute, progress)
-    return features, compute, (f"{_SHORT} the features were computed on the CPU.",)
+    run, backbone = run.on_cpu(), backbone.on_cpu()
+    features = _encode_parts(run, backbone, images, _frames_at_once(run, backbone, images))
+    return features, run, (f"{_SHORT} the features were computed on the CPU.",)
 
 
-def _frames_at_once(backbone: Backbone, images: Tensor, compute: Compute) -> int:
-    few = backbone.framewise and not compute.on_cuda
+def _frames_at_once(run: _Run, backbone: Backbone, images: Tensor) -> int:
+    few = backbone.framewise and not run.compute.on_cuda
     return FRAMES_AT_ONCE_ON_CPU if few else len(images)
 
 
-def _encode_parts(
-    backbone: Backbone, images: Tensor, at_once: int, compute: Compute, progress: Progress
-) -> Features:
-    """Return the features of all images, encoding so many at a time."""
+def _encode_parts(run: _Run, backbone: Backbone, images: Tensor, at_once: int) -> Features:
     parts = []
     for part in images.split(at_once):
-        parts.append(backbone.encode(part, compute))
-        progress(Stage.FEATURES, sum(len(done.keys) for done in parts) / len(images))
+        parts.append(backbone.encode(part, run.compute))
+        run.progress(Stage.FEATURES, sum(len(done.keys) for done in parts) / len(images))
     return Features.joined(parts)
 
 
 def _cluster(
-    features: Features,
-    source: AttentionSource,
-    correlator: TrainedCorrelator | None,
-    settings: Settings,
-    compute: Compute,
-    progress: Progress,
+    run: _Run, features: Features, source: AttentionSource, correlator: TrainedCorrelator | None
 ) -> Found:
     """Cluster the attention of a source, on the CPU if the GPU's memory does not suffice."""
     try:
-        return _cluster_on(features, source, correlator, settings, compute, progress)
+        return _cluster_on(run, features, source, correlator)
     except torch.cuda.OutOfMemoryError:
         pass  # only after this are the tensors free that its traceback held
     torch.cuda.empty_cache()
-    found = _cluster_on(features, source, correlator, settings, _on_cpu(settings), progress)
+    found = _cluster_on(run.on_cpu(), features, source, correlator)
     return replace(found, notes=(f"{_SHORT} the clustering ran on the CPU.",))
 
 
-def _on_cpu(settings: Settings) -> Compute:
-    return Compute.choose(replace(settings, device="cpu"))
-
-
 def _cluster_on(
-    features: Features,
-    source: AttentionSource,
-    correlator: TrainedCorrelator | None,
-    settings: Settings,
-    compute: Compute,
-    progress: Progress,
+    run: _Run, features: Features, source: AttentionSource, correlator: TrainedCorrelator | None
 ) -> Found:
-    rows = attention_rows(features.to(compute.device), source, correlator, settings)
-    growth = build_hierarchy(rows, settings, dtype=compute.dtype, progress=progress)
+    rows = attention_rows(features.to(run.compute.device), source, correlator, run.settings)
+    growth = build_hierarchy(rows, run.settings, dtype=run.compute.dtype, progress=run.progress)
     frames = len(features.keys)
     per_patch = (frames, *features.grid, -1)
     return Found(
@@ -328,21 +303,27 @@ def _notes(clip: Clip, analysed: np.ndarray, wanted: int) -> list[str]:
     return notes
 
 
-class _Clock:
-    """Seconds per stage, and reports of its begin and end."""
+@dataclass(frozen=True)
+class _Run:
+    """One run of the pipeline: what it shall do, where, and how long each stage took."""
 
-    def __init__(self, progress: Progress):
-        self.seconds: dict[str, float] = {}
-        self._progress = progress
+    settings: Settings
+    compute: Compute
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """Time a block of code as a stage."""
-        self._progress(stage, 0.0)
+        """Time a block of code as a stage; report its begin and end."""
+        self.progress(stage, 0.0)
         start = time.perf_counter()
         yield
         self.seconds[stage.value] = time.perf_counter() - start
-        self._progress(stage, 1.0)
+        self.progress(stage, 1.0)
+
+    def on_cpu(self) -> _Run:
+        """Return the same run, going on with the CPU."""
+        return replace(self, compute=Compute.choose(replace(self.settings, device="cpu")))
 
 
 def _peak_memory_mib() -> float | None:
