@@ -9,6 +9,7 @@ import hashlib
 import shutil
 import tempfile
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -244,8 +245,10 @@ class Jobs:
         progress = staged(report)
         analysis = run_analysis(clip, run_settings, silent if ZERO_GPU else progress)
         with self.store.put(analysis, path, (*notices, *analysis.notes)) as result:
+            start = time.perf_counter()
             overlay = self._first_overlay(result, progress)
-        self.pace.learn(analysis)
+            painting = {Stage.MASKS.value: time.perf_counter() - start}
+        self.pace.learn(replace(analysis, timings={**analysis.timings, **painting}))
         return result, overlay
 
     def _remember(

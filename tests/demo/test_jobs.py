@@ -29,7 +29,7 @@ FILES = {
     "hierarchy.json", "hierarchy.svg", "summary.json",
 }  # fmt: skip
 KEYS = HeatLook("key-similarity")
-STAGES = ["decode", "features", "attention and clustering", "instances", "painting the video"]
+STAGES = ["decode", "features", "attention and clustering", "instances", "masks and video"]
 
 
 def ignore(share: float, stage: str) -> None:
@@ -146,7 +146,7 @@ def test_a_job_that_is_stopped_keeps_nothing(tiny_analysis, small_clip, stop_at)
 
 
 def test_an_overlay_that_is_stopped_leaves_no_half_made_video(jobs, result) -> None:
-    def stop(share: float) -> None:
+    def stop(*_: object) -> None:
         raise Cancelled
 
     with jobs.store.room(result) as folder:
