@@ -135,8 +135,7 @@ def run_segment(options: argparse.Namespace) -> int:
     with _Bar() as bar:
         analysis = _analyse(clip, options, bar)
         segmentation = analysis.segment()
-        told = lambda *done: bar(Stage.MASKS, done[-1])  # noqa: E731
-        document = write_all(options.out, analysis, segmentation, clip, progress=told)
+        document = write_all(options.out, analysis, segmentation, clip, progress=bar)
     shown = ("clusters", "objects", "frames", "frames_analysed", "seconds")
     print(json.dumps({key: document[key] for key in shown}))
     _print_notes(document["warnings"])
@@ -152,8 +151,7 @@ def run_attend(options: argparse.Namespace) -> int:
         analysis = _analyse(clip, options, bar, include_frame=options.clip_frame)
         sample = int(abs(analysis.analysed - options.clip_frame).argmin())
         row = analysis.attend(sample, y, x, head=options.head, source=options.source)
-        told = lambda *done: bar(Stage.HEATMAP, done[-1])  # noqa: E731
-        write_heatmap(options.out, analysis, row, clip, query=(sample, y, x), progress=told)
+        write_heatmap(options.out, analysis, row, clip, query=(sample, y, x), progress=bar)
     shares = zip(analysis.analysed.tolist(), row.sum((1, 2)).tolist(), strict=True)
     document = {
         "frame": int(analysis.analysed[sample]),
@@ -204,7 +202,7 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def __call__(self, stage: str, share: float) -> None:
+    def __call__(self, stage: Stage, share: float) -> None:
         """Show that `share` (0 … 1) of a stage is done."""
         self._bar.set_description_str(str(stage), refresh=False)
         self._bar.n = 100 * share

@@ -19,6 +19,7 @@ from bavos_core import Analysis, Cancelled, InputError, backbones, open_clip, re
 from bavos_core.settings import AttentionSource
 
 from . import images, strings
+from .drawing import tree_picture
 from .edits import Edits
 from .images import HeatLook, ObjectsLook, Query
 from .jobs import Jobs, checked_position
@@ -235,13 +236,7 @@ class Handlers:
         result, cut = self.jobs.cut(key, int(clusters), edits)
         analysis = result.analysis
         thumbnails = {i: images.object_thumbnail(analysis, cut, i) for i in cut.present}
-        tree = render.hierarchy_svg(
-            analysis.tree,
-            cut.tau,
-            cut.leaf_cluster,
-            cut.background,
-            thumbnails=images.node_thumbnails(analysis, cut),
-        )
+        tree = tree_picture(analysis.tree, cut, images.node_thumbnails(analysis, cut))
         objects = strings.object_list(cut, edits, thumbnails)
         address = str(request.headers.get("origin", ""))
         code = strings.code(result, cut, edits, address)

@@ -37,7 +37,7 @@ from bavos_core import (
 )
 from bavos_core.download import FileOrUrl
 from bavos_core.files import atomic_write
-from bavos_core.pipeline import Progress
+from bavos_core.progress import Progress, Stage, silent
 from bavos_core.settings import FRAMES_ON_CUDA, Compute
 from bavos_core.video import Clip, VideoWriter, playback
 from bavos_lab.training import Step, TrainedCorrelator, adapting, write_correlator
@@ -57,14 +57,14 @@ _STAGES = {  # where each stage begins and ends in the progress bar
     "features": (0.05, 0.3),
     "attention and clustering": (0.3, 0.65),
     "instances": (0.65, 0.7),
-    "painting the video": (0.7, 1.0),
+    Stage.MASKS: (0.7, 1.0),
 }
 
 
 def staged(report: Report) -> Progress:
     """Progress of single stages as progress of the whole."""
 
-    def progress(stage: str, share: float) -> None:
+    def progress(stage: Stage, share: float) -> None:
         begin, end = _STAGES[stage]
         report(begin + share * (end - begin), stage)
 
@@ -243,10 +243,12 @@ class Jobs:
         report: Report,
     ) -> tuple[Result, Path]:
         progress = staged(report)
-        analysis = run_analysis(clip, run_settings, None if ZERO_GPU else progress)
+        analysis = run_analysis(clip, run_settings, silent if ZERO_GPU else progress)
         with self.store.put(analysis, path, (*notices, *analysis.notes)) as result:
+            start = time.perf_counter()
             overlay = self._first_overlay(result, progress)
-        self.pace.learn(analysis)
+            painting = {Stage.MASKS.value: time.perf_counter() - start}
+        self.pace.learn(replace(analysis, timings={**analysis.timings, **painting}))
         return result, overlay
 
     def _remember(
@@ -293,14 +295,7 @@ class Jobs:
         return True
 
     def _first_overlay(self, result: Result, progress: Progress) -> Path:
-        start = time.perf_counter()
-        overlay = self.overlay(
-            result,
-            result.analysis.segment(),
-            report=lambda share: progress("painting the video", share),
-        )
-        result.analysis.timings["masks and video"] = time.perf_counter() - start
-        return overlay
+        return self.overlay(result, result.analysis.segment(), report=progress)
 
     def _plan(self, backbone: str, preset: Preset) -> tuple[Settings, tuple[str, ...]]:
         """Return the settings of a run, and why if its backbone is not the one asked for."""
@@ -433,7 +428,7 @@ class Jobs:
         cut: Segmentation,
         *,
         look: ObjectsLook | None = None,
-        report: Callable[[float], None] | None = None,
+        report: Progress = silent,
     ) -> Path:
         """The overlay video at preview size, of a cut with its edits; made once for every look."""
         look = look or ObjectsLook()
@@ -448,6 +443,7 @@ class Jobs:
                     opacity=look.opacity,
                     show_background=look.background,
                     hidden=look.edits.unseen(cut),
+                    style=look.style,
                     progress=report,
                 )
             return self._outgoing(path)
@@ -519,7 +515,7 @@ class Jobs:
             analysis,
             cut,
             clip,
-            progress=lambda share: report(share, "masks and video"),
+            progress=lambda stage, share: report(share, stage),
         )
         if analysis.correlator:
             write_correlator(folder / "correlator.safetensors", analysis.correlator)
@@ -531,7 +527,9 @@ class Jobs:
 
 def overlay_path(folder: Path, cut: Segmentation, look: ObjectsLook) -> Path:
     """Where the overlay video of a cut lies: the same for all looks that look the same."""
-    shown = repr((look.background, round(look.opacity, 3), sorted(look.edits.unseen(cut))))
+    shown = repr(
+        (look.background, round(look.opacity, 3), look.style, sorted(look.edits.unseen(cut)))
+    )
     return folder / f"objects-{_digest(*_content(cut), shown.encode())}.mp4"
 
 
@@ -573,7 +571,7 @@ def _analysis_seconds(_clip: Clip, settings: Settings, _progress: object) -> int
 
 
 @on_gpu(_analysis_seconds)
-def run_analysis(clip: Clip, settings: Settings, progress: Progress | None) -> Analysis:
+def run_analysis(clip: Clip, settings: Settings, progress: Progress) -> Analysis:
     """The costly call."""
     device = Compute.choose(settings).device
     backbone = loaded_backbone(settings.backbone, settings.weights, device)

@@ -17,6 +17,7 @@ from bavos_core.settings import AttentionSource
 from bavos_core.video import Clip
 from bavos_lab.training import Step
 
+from .drawing import query_colour
 from .edits import Edits
 from .presets import PRESETS, Pace, usual_preset
 from .settings import DemoSettings
@@ -293,7 +294,7 @@ def _attention(analysis: Analysis, row: np.ndarray, query: Query, number: int | 
     dot = (
         ""
         if number is None
-        else f'<i class="dot" style="background:rgb{render.query_colour(number)}"></i>'
+        else f'<i class="dot" style="background:rgb{query_colour(number)}"></i>'
     )
     height, width = analysis.size
     y, x = int(query[1] * row.shape[1] / height), int(query[2] * row.shape[2] / width)

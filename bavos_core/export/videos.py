@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,12 @@ import torch
 
 from .. import render
 from ..analysis import Analysis
+from ..progress import Progress, Stage, silent
 from ..segmentation import Segmentation
 from ..video import Clip, VideoWriter, playback
-from .masks import all_masks, analysed_clip, blend
+from .masks import all_masks, analysed_clip, blend, numbered_frames
 
 OPACITY = 0.55  # of painted objects
-
-Report = Callable[[float], None]  # share done, 0 … 1
 
 
 def write_overlay(
@@ -28,18 +27,19 @@ def write_overlay(
     opacity: float = OPACITY,
     show_background: bool = False,
     hidden: Collection[int] = (),
-    progress: Report | None = None,
+    style: render.Style = "both",
+    progress: Progress = silent,
 ) -> None:
-    """The clip with every object in its colour, at the clip's own size and times."""
+    """Write the clip with every object in its colour; without the clip, the analysed frames.
+
+    opacity: 0 … 1. hidden: clusters that are not painted.
+    """
     colours, alpha = render.cluster_paint(
-        segmentation.background,
-        opacity=opacity,
-        show_background=show_background,
-        hidden=hidden,
+        segmentation.background, opacity=opacity, show_background=show_background, hidden=hidden
     )
     masks = all_masks(analysis, segmentation, clip)
-    write_frames(path, clip or analysed_clip(analysis), (m.painted(colours, alpha) for m in masks),
-           progress)  # fmt: skip
+    painted = (mask.painted(colours, alpha, style) for mask in masks)
+    write_frames(path, clip or analysed_clip(analysis), painted, Stage.MASKS, progress)
 
 
 def write_heatmap(
@@ -49,35 +49,32 @@ def write_heatmap(
     clip: Clip | None,
     *,
     query: tuple[int, float, float] | None = None,
-    progress: Report | None = None,
+    progress: Progress = silent,
 ) -> None:
-    """The clip under the heatmap of one attention row (T, h, w); colours mean the same throughout.
+    """Write the clip under the heatmap of one attention row (T, h, w), on one scale of colours.
 
-    query: analysed frame, y and x of the point to mark.
+    query: sample_index, y and x of a point to mark. Without the clip, the analysed frames.
     """
-    shown = clip or analysed_clip(analysis)
-    numbers = range(len(shown.times)) if clip else analysis.analysed.tolist()
     heat = torch.from_numpy(row / render.heat_scale(row))
 
     def frames() -> Iterator[np.ndarray]:
-        for index, frame in zip(numbers, shown.read(), strict=False):
-            over = render.heat_overlay(frame, blend(heat, analysis, index).numpy())
-            if query and index == analysis.analysed[query[0]]:
+        for clip_frame, frame in numbered_frames(analysis, clip):
+            over = render.heat_overlay(frame, blend(heat, analysis, clip_frame).numpy())
+            if query and clip_frame == analysis.analysed[query[0]]:
                 over = render.mark_point(over, query[1], query[2])
             yield over
 
-    write_frames(path, shown, frames(), progress)
+    write_frames(path, clip or analysed_clip(analysis), frames(), Stage.HEATMAP, progress)
 
 
 def write_frames(
-    path: Path, clip: Clip, frames: Iterator[np.ndarray], progress: Report | None
+    path: Path, clip: Clip, frames: Iterator[np.ndarray], stage: Stage, progress: Progress
 ) -> None:
-    """Write frames at the clip's times."""
+    """Write frames as a video at the clip's size and times."""
     fps, order = playback(clip.times)
     repeats = np.bincount(order, minlength=len(clip.times))
     with VideoWriter(path, size=clip.size, fps=fps) as video:
         for i, frame in enumerate(frames):
             for _ in range(repeats[i]):
                 video.write(frame)
-            if progress:
-                progress((i + 1) / len(repeats))
+            progress(stage, (i + 1) / len(repeats))

@@ -182,7 +182,7 @@ def test_a_visitor_may_leave_while_the_first_video_is_painted(small_clip) -> Non
 
     def job(report: Report) -> Path:
         def told(share: float, stage: str) -> None:
-            if stage == "painting the video":
+            if stage == "masks and video":
                 painted.append(share)
                 report()
 

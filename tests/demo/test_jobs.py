@@ -29,7 +29,7 @@ FILES = {
     "hierarchy.json", "hierarchy.svg", "summary.json",
 }  # fmt: skip
 KEYS = HeatLook("key-similarity")
-STAGES = ["decode", "features", "attention and clustering", "instances", "painting the video"]
+STAGES = ["decode", "features", "attention and clustering", "instances", "masks and video"]
 
 
 def ignore(share: float, stage: str) -> None:
@@ -146,7 +146,7 @@ def test_a_job_that_is_stopped_keeps_nothing(tiny_analysis, small_clip, stop_at)
 
 
 def test_an_overlay_that_is_stopped_leaves_no_half_made_video(jobs, result) -> None:
-    def stop(share: float) -> None:
+    def stop(*_: object) -> None:
         raise Cancelled
 
     with jobs.store.room(result) as folder:
@@ -520,7 +520,7 @@ def test_several_points_have_a_colour_and_a_ring_each(jobs, result) -> None:
     np.testing.assert_allclose(both[1], jobs.attention(result.id, queries[1:], KEYS)[1][0])
     picture = images.heat_frame(result.analysis, both, 1, queries, KEYS)
     for i, (_, y, x) in enumerate(queries):
-        colour = images.render.query_colour(i)
+        colour = images.query_colour(i)
         around = picture[int(y) - 8 : int(y) + 9, int(x) - 8 : int(x) + 9].reshape(-1, 3)
         assert (around == colour).all(1).any()
 
