@@ -1,4 +1,4 @@
-"""What a result is: `segment` and `attend` in milliseconds.
+"""The result of `analyse`: cut it with `segment`, look into it with `attend`, in milliseconds.
 
 F frames in the clip, T of them analysed, h×w patch grid, N = h·w, H heads of d channels, C = H·d,
 L leaves of the hierarchy.
@@ -6,7 +6,7 @@ L leaves of the hierarchy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,27 +18,28 @@ from torch import Tensor
 from .attention import key_frames
 from .backbones import Features
 from .compat import current_source, renamed
-from .correlator import TrainedCorrelator, untrained
+from .correlator import TrainedCorrelator
 from .edits import Edit
 from .errors import InputError
+from .frozen import Frozen
 from .instances import Looks, everywhere, instances, patch_looks
 from .roles import BALLOT, background, seams
 from .segmentation import Segmentation, soft_membership
 from .settings import SOURCES, AttentionSource, Settings
-from .sources import Projection, project, project_keys
+from .sources import Projection, projection
 from .tree import ClusterTree
 
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What `analyse` found in one clip. Immutable, so threads may share it."""
+    """The result of `analyse` for one clip. Immutable, so threads may share it."""
 
     settings: Settings
     clip_name: str
     times: np.ndarray  # (F,) float64 seconds of all frames of the clip
     frame_names: tuple[str, ...]  # (F,)
-    analysed: np.ndarray  # (T,) int64: which frames were analysed
-    frames: np.ndarray  # (T, H, W, 3) uint8: those frames
+    analysed: np.ndarray  # (T,) int64: indices into the clip of the analysed frames
+    frames: np.ndarray  # (T, H, W, 3) uint8: the analysed frames
     grid: tuple[int, int]  # (h, w)
     queries: Tensor  # (T, H, N, d) float16 on the CPU: the backbone's own
     keys: Tensor  # (T, H, N, d) float16
@@ -49,11 +50,14 @@ class Analysis:
     nearest: np.ndarray  # (T, h, w, k) int32: nearest leaves of every patch
     distance: np.ndarray  # (T, h, w, k) float16: their symmetric KL
     levels: np.ndarray  # (R, T, h, w) int32: clusters after the window merge and each global round
-    saliency: np.ndarray | None  # (T, h, w) float32: what the backbone's [CLS] token attends to
-    edits: tuple[Edit, ...] = ()  # what a person changed, in order
+    saliency: np.ndarray | None  # (T, h, w) float32: attention of the backbone's [CLS] token
+    edits: tuple[Edit, ...] = ()  # a person's changes, in order
     notes: tuple[str, ...] = ()  # sentences that a user should see beside the result
-    timings: dict[str, float] = field(default_factory=dict)  # seconds a stage
+    timings: Mapping[str, float] = field(default_factory=dict)  # seconds a stage; read-only
     peak_memory_mib: float | None = None  # of the process, where the system tells
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "timings", Frozen(self.timings))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -62,12 +66,12 @@ class Analysis:
 
     @property
     def key_frames(self) -> np.ndarray:
-        """Which frames of the clip served as key frames (K,) int64."""
+        """Indices into the clip of the key frames (K,) int64."""
         return self.analysed[key_frames(len(self.analysed), self.settings.key_every)]
 
     @property
     def nbytes(self) -> int:
-        """Memory of its arrays, bytes."""
+        """Memory of the arrays in bytes."""
         arrays = (self.frames, self.nearest, self.distance, self.levels)
         return sum(array.nbytes for array in (*arrays, self.queries, self.keys))
 
@@ -75,9 +79,9 @@ class Analysis:
     def segment(self, tau: float | None = None, *, n_clusters: int | None = None) -> Segmentation:
         """Return a cut of the hierarchy with the edits applied.
 
-        It is made at symmetric KL `tau`, or into a number of clusters; without either, at the
-        settings' τ. Takes milliseconds; a tenth of a second for
-        every split among the edits. Raise InputError for τ ≤ 0.
+        The cut is at symmetric KL `tau`, or into `n_clusters`; without either, at the settings' τ.
+        It takes milliseconds, and a tenth of a second for every split among the edits.
+        Raise InputError for τ ≤ 0.
         """
         if n_clusters is None:
             height = self.settings.tau if tau is None else tau
@@ -126,9 +130,9 @@ class Analysis:
         return cut if parts is None else cut.split(edit.cluster, parts)
 
     def _parts(self, cut: Segmentation, cluster: int) -> np.ndarray | None:
-        """Return the parts of a cluster (T, h, w), or None where there is only one.
+        """Return the parts of a cluster (T, h, w), or None if it cannot be divided.
 
-        They are its instances; if it holds one only, what the hierarchy divides it into first.
+        The parts are its instances; of a single instance, its first division in the hierarchy.
         """
         inside = cut.labels == cluster
         found = instances(inside, self.looks)
@@ -140,11 +144,11 @@ class Analysis:
         return everywhere(found)
 
     def sources(self) -> tuple[AttentionSource, ...]:
-        """Return the sources that `attend` can show: `correlator` only with a trained one."""
+        """Return the sources that `attend` can show; `correlator` needs a trained one."""
         return tuple(s for s in SOURCES if s != "correlator" or self.correlator is not None)
 
     def heads(self, source: AttentionSource | None = None) -> int:
-        """Number of heads of a source."""
+        """Return the number of heads of a source."""
         return self._projection(source).queries.shape[1]
 
     @renamed(frame="sample_index")
@@ -157,15 +161,14 @@ class Analysis:
         head: int | None = None,
         source: AttentionSource | None = None,
     ) -> np.ndarray:
-        """Where the patch at pixel (y, x) of an analysed frame attends: (T, h, w) float32, sum 1.
+        """Return the attention of the patch at pixel (y, x): (T, h, w) float32, sum 1.
 
-        sample_index: position among the analysed frames, 0 … T-1. y, x: pixels of the clip,
-        fractions allowed: queries between patch centres are interpolated. head: one head, or None
-        for the mean of all. source: None for the one that was clustered.
-        `framewise` compares, in every frame, that frame's own query at (y, x) with its own patches
-        (paper, Fig. 1b); the others compare the query with all patches of all frames, `cross-frame`
-        by the backbone's own queries, keys and scale.
-        Raises InputError for a frame, point, head or source that does not exist.
+        sample_index: index into the analysed frames, 0 … T-1. y, x: pixels of the clip, fractions
+        allowed; queries between patch centres are interpolated. head: None for the mean of all
+        heads. source: None for the source that was clustered.
+        `framewise` compares each frame's own query at (y, x) with that frame's patches (paper,
+        Fig. 1b); the other sources compare one query with the patches of all frames.
+        Raise InputError for a frame, point, head or source that does not exist.
         """
         return self.attend_all([(sample_index, y, x)], head=head, source=source)[0]
 
@@ -176,10 +179,10 @@ class Analysis:
         head: int | None = None,
         source: AttentionSource | None = None,
     ) -> np.ndarray:
-        """`attend` for several (sample_index, y, x): (Q, T, h, w) float32, each sums to 1."""
+        """Return the attention of several (sample_index, y, x): (Q, T, h, w) float32, sums 1."""
         projection = self._projection(source)
         for query in queries:
-            self._check_query(*query, head, projection.queries.shape[1])
+            self._check(query, head, projection.queries.shape[1])
         if head is not None:
             projection = projection.only(head)
         rows = projection.keys.new_empty(len(queries), len(self.frames), *self.grid)
@@ -190,24 +193,23 @@ class Analysis:
     def _row(
         self, projection: Projection, query: tuple[int, float, float], framewise: bool
     ) -> Tensor:
-        """Mean over heads of one query's attention: (T, N) float32, sums to 1."""
-        frame, y, x = query
+        """Return the mean over heads of one query's attention: (T, N) float32, sum 1."""
+        sample_index, y, x = query
         at = (y / self.size[0], x / self.size[1])
         keys = projection.keys
         if framewise:
             own = _interpolate(projection.queries, at, self.grid)  # (T, H, d): one a frame
             logits = torch.einsum("thd,thnd->htn", own, keys) * projection.scale
             return (logits.softmax(-1) / len(keys)).mean(0)
-        one = _interpolate(projection.queries[frame : frame + 1], at, self.grid)[0]  # (H, d)
+        one = _interpolate(projection.queries[sample_index, None], at, self.grid)[0]  # (H, d)
         logits = torch.einsum("hd,thnd->htn", one, keys) * projection.scale
         return logits.flatten(1).softmax(-1).view_as(logits).mean(0)
 
-    def _check_query(self, frame: int, y: float, x: float, head: int | None, heads: int) -> None:
-        height, width = self.size
-        if not 0 <= frame < len(self.frames):
-            raise InputError(
-                f"There is no analysed frame {frame}; give 0 to {len(self.frames) - 1}."
-            )
+    def _check(self, query: tuple[int, float, float], head: int | None, heads: int) -> None:
+        sample_index, y, x = query
+        (height, width), last = self.size, len(self.frames) - 1
+        if not 0 <= sample_index <= last:
+            raise InputError(f"There is no analysed frame {sample_index}; give 0 to {last}.")
         if not (0 <= y <= height and 0 <= x <= width):
             raise InputError(
                 f"The point x={x:g}, y={y:g} lies outside the {width}×{height} picture."
@@ -216,25 +218,27 @@ class Analysis:
             raise InputError(f"There is no head {head}; this source has heads 0 to {heads - 1}.")
 
     def _projection(self, source: AttentionSource | None) -> Projection:
-        match current_source(source) if source else self.source:
-            case "framewise" | "cross-frame":
-                return self._by_backbone
-            case "key-similarity":
-                return self._by_keys
-            case "untrained":
-                return self._by_untrained
-            case "correlator" if self.correlator is not None:
-                return self._by_learned
-            case "correlator":
-                raise InputError(
-                    "This backbone has no trained correlator; give one with --correlator FILE."
-                )
-            case unknown:
-                raise InputError(f"Unknown source {unknown!r}; choose {', '.join(SOURCES)}.")
+        name = current_source(source) if source else self.source
+        if name not in SOURCES:
+            raise InputError(f"Unknown source {name!r}; choose {', '.join(SOURCES)}.")
+        if name == "correlator" and self.correlator is None:
+            raise InputError(
+                "There is no trained correlator for this backbone; give one with --correlator FILE."
+            )
+        name = "cross-frame" if name == "framewise" else name  # the same queries and keys
+        if name not in self._projections:
+            block = self.correlator if name == "correlator" else None
+            self._projections[name] = projection(self.features, name, block, self.settings)
+        return self._projections[name]
+
+    @cached_property
+    def _projections(self) -> dict[str, Projection]:
+        """Queries and keys of the sources that were asked for."""
+        return {}
 
     @property
     def features(self) -> Features:
-        """What the backbone gave, float32."""
+        """Features of the backbone, float32."""
         return Features(self.queries.float(), self.keys.float(), self.grid, self.framewise_scale)
 
     @property
@@ -244,44 +248,25 @@ class Analysis:
 
     @cached_property
     def looks(self) -> Looks:
-        """What instances are told apart by, besides place: see `instances.patch_looks`."""
+        """Colour and features of every patch, to tell instances apart: see `patch_looks`."""
         return patch_looks(self.frames, self.tokens, self.grid)
 
-    @cached_property
-    def _by_backbone(self) -> Projection:
-        features = self.features
-        return Projection(features.queries, features.keys, features.scale)
-
-    @cached_property
-    def _by_keys(self) -> Projection:
-        return project_keys(self.tokens, self.settings)
-
-    @cached_property
-    def _by_untrained(self) -> Projection:
-        return project(untrained(self.keys.shape[1] * self.keys.shape[3], seed=self.settings.seed),
-                       self.tokens)  # fmt: skip
-
-    @cached_property
-    def _by_learned(self) -> Projection:
-        assert self.correlator is not None
-        return project(self.correlator, self.tokens)
-
     def save(self, path: Path) -> None:
-        """Write everything to one .npz file, which holds plain arrays and no code."""
-        from .archive import save  # which knows what an Analysis is
+        """Write the analysis to one .npz file of plain arrays, without code."""
+        from .archive import save  # here, since it imports this module
 
         save(self, path)
 
     @classmethod
     def load(cls, path: Path) -> Analysis:
-        """Return what `save` wrote. Raise InputError for any other file."""
+        """Return the analysis in a file of `save`. Raise InputError for any other file."""
         from .archive import load
 
         return load(path)
 
 
 def _interpolate(values: Tensor, at: tuple[float, float], grid: tuple[int, int]) -> Tensor:
-    """Values (T, H, N, d) at a relative place (y, x) in 0 … 1, bilinear: (T, H, d)."""
+    """Return values (T, H, N, d) at a relative place (y, x) in 0 … 1, bilinear: (T, H, d)."""
     found: Tensor = values.new_zeros(*values.shape[:2], values.shape[3])
     spots = [_neighbours(part * side - 0.5, side) for part, side in zip(at, grid, strict=True)]
     for row, row_weight in spots[0]:
@@ -291,7 +276,7 @@ def _interpolate(values: Tensor, at: tuple[float, float], grid: tuple[int, int])
 
 
 def _neighbours(position: float, side: int) -> tuple[tuple[int, float], tuple[int, float]]:
-    """The two whole positions around one, and their weights."""
+    """Return the two whole positions around one, and their weights."""
     position = min(max(position, 0.0), side - 1.0)
     low = int(position)
     return (low, 1 - (position - low)), (min(low + 1, side - 1), position - low)

@@ -21,17 +21,15 @@ from .settings import Settings
 from .tree import ClusterTree
 
 FORMAT = 4  # of the file
+_ARRAYS = ("times", "analysed", "frames", "nearest", "distance", "levels")
+_OF_TREE = ("merges", "counts", "rows", "instances")
 
 
 def save(analysis: Analysis, path: Path) -> None:
-    """Write everything to one .npz file, which holds plain arrays and no code."""
-    arrays = {
-        "times": analysis.times, "analysed": analysis.analysed, "frames": analysis.frames,
-        "queries": analysis.queries.numpy(), "keys": analysis.keys.numpy(),
-        "merges": analysis.tree.merges, "counts": analysis.tree.counts, "rows": analysis.tree.rows,
-        "instances": analysis.tree.instances,
-        "nearest": analysis.nearest, "distance": analysis.distance, "levels": analysis.levels,
-    }  # fmt: skip
+    """Write an analysis to one .npz file of plain arrays, without code."""
+    arrays = {name: getattr(analysis, name) for name in _ARRAYS}
+    arrays |= {name: getattr(analysis.tree, name) for name in _OF_TREE}
+    arrays |= {"queries": analysis.queries.numpy(), "keys": analysis.keys.numpy()}
     if analysis.saliency is not None:
         arrays["saliency"] = analysis.saliency
     if analysis.correlator is not None:
@@ -41,7 +39,7 @@ def save(analysis: Analysis, path: Path) -> None:
         "frame_names": analysis.frame_names, "grid": analysis.grid, "source": analysis.source,
         "framewise_scale": analysis.framewise_scale, "notes": analysis.notes,
         "edits": [edit.to_dict() for edit in analysis.edits],
-        "timings": analysis.timings, "peak_memory_mib": analysis.peak_memory_mib,
+        "timings": dict(analysis.timings), "peak_memory_mib": analysis.peak_memory_mib,
         "correlator": analysis.correlator.metadata if analysis.correlator else {},
     }  # fmt: skip
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
@@ -52,7 +50,7 @@ def save(analysis: Analysis, path: Path) -> None:
 
 
 def load(path: Path) -> Analysis:
-    """Read a file made by `save`. Raises InputError for anything else."""
+    """Return the analysis in a file of `save`. Raise InputError for any other file."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays: dict[str, Any] = dict(file)
@@ -72,8 +70,7 @@ def _from_parts(arrays: dict[str, Any], meta: dict[str, Any]) -> Analysis:
         for name in list(arrays)
         if name.startswith("correlator.")
     }
-    parts = ("merges", "counts", "rows", "instances")
-    tree = ClusterTree(*(arrays.pop(name) for name in parts))
+    tree = ClusterTree(*(arrays.pop(name) for name in _OF_TREE))
     queries, keys = (torch.from_numpy(arrays.pop(name)) for name in ("queries", "keys"))
     meta |= {
         "settings": Settings.from_dict(meta["settings"]),

@@ -9,9 +9,9 @@ is how much work it takes:
 - logs are taken once, and a self-distance needs one cross term instead of two;
 - with one head the logs of rows are inner products, so that a self-distance needs no product of
   rows with logs at all (`HeadRows`); with bfloat16 few directions stand for the logs (`Sketch`);
-- like rows are smoothed together, from those rows only that are near one of them;
+- similar rows are smoothed together, using only rows that are near one of them;
 - after smoothing, distances are taken from the few rows that become seeds, which a merge on a few
-  columns foretells.
+  columns predicts.
 
 In float32 the result is the reference's. With bfloat16, the averages of step 1a are formed in
 bfloat16, and the distances before it and the final assignment are those of a sketch. Everything
@@ -21,36 +21,21 @@ differences of 1e-3 in a distance into other clusters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .attention import AttentionRows
-from .distances import HeadRows, LogRows, near_pairs, symmetric_kl
-from .settings import WINDOW
+from .distances import LogRows, Windows, near_pairs, symmetric_kl
+from .progress import Progress, Stage, silent
 
 _SEEDS_AT_ONCE = 32  # candidate seeds whose distances are computed together
-_SMOOTHED_AT_ONCE = 256  # like rows that are smoothed together
-
-Progress = Callable[[float], None]
-
-
-def window_rows(
-    rows: Tensor, attention: AttentionRows, frames: slice, dtype: torch.dtype
-) -> LogRows | HeadRows:
-    """Rows of a window, in the form that makes their distances cheapest."""
-    if attention.heads == 1:
-        return HeadRows.of(rows, attention, frames)
-    if dtype != torch.float32:
-        return HeadRows.sketched(rows, attention, frames)
-    return LogRows.of(rows)
+_SMOOTHED_AT_ONCE = 256  # similar rows that are smoothed together
 
 
 def like_groups(near: Tensor) -> np.ndarray:
-    """Rough groups of like rows, (n, n) bool → (n,) int64. They decide about speed only."""
+    """Return rough groups of similar rows, (n, n) bool → (n,) int64. They affect speed only."""
     rows = near.cpu().numpy()
     group = np.full(len(rows), -1, np.int64)
     for i, row in enumerate(rows):
@@ -61,11 +46,11 @@ def like_groups(near: Tensor) -> np.ndarray:
 
 
 def smooth(rows: Tensor, near: Tensor, alike: np.ndarray, dtype: torch.dtype) -> Tensor:
-    """Step 1a: each row becomes the normalised sum of all rows near to it, itself included.
+    """Replace each row by the normalised sum of all rows near it, itself included (step 1a).
 
     rows (n, M) float32, near (n, n) bool → (n, M) float32. Rows of one group in `alike` (n,) have
-    much the same neighbours. So they are smoothed together, from those rows only that any of them
-    is near to: about a third of all.
+    nearly the same neighbours, so they are smoothed together, using only rows that are near any
+    of them: about a third of all.
     """
     near = near.clone().fill_diagonal_(True)
     by_group = torch.from_numpy(np.argsort(alike, kind="stable")).to(rows.device)
@@ -81,12 +66,12 @@ def smooth(rows: Tensor, near: Tensor, alike: np.ndarray, dtype: torch.dtype) ->
 
 
 def greedy_merge(rows: LogRows, tau: float, alike: np.ndarray | None = None) -> np.ndarray:
-    """Step 1b: in order, take the next free row and let it absorb every free row within τ of it.
+    """Let each row in order, if it is still free, absorb every free row within τ (step 1b).
 
-    Returns, for each row, the index of its cluster (n,) int64, numbered in order of discovery.
-    Only rows that are still free when their turn comes need distances. Those of several likely ones
-    are computed together: of the first free row of each group in `alike` (n,), since a group is
-    mostly absorbed as a whole; without groups, of the next free rows.
+    Return the cluster of each row (n,) int64, numbered in order of discovery. Only rows that are
+    still free when their turn comes need distances. Those of several likely ones are computed
+    together: of the first free row of each group in `alike` (n,), since a group is mostly absorbed
+    as a whole; without groups, of the next free rows.
     """
     count = len(rows.own)
     alike = np.arange(count) if alike is None else alike
@@ -113,7 +98,7 @@ def greedy_merge(rows: LogRows, tau: float, alike: np.ndarray | None = None) -> 
 
 
 def centroids_of(rows: Tensor, member: np.ndarray) -> Tensor:
-    """Plain mean of each cluster's rows: (n, M) and (n,) → (L, M) float32."""
+    """Return the plain mean of each cluster's rows: (n, M) and (n,) → (L, M) float32."""
     index = torch.from_numpy(member).to(rows.device)
     count = int(member.max()) + 1
     summed = rows.new_zeros(count, rows.shape[1]).index_add_(0, index, rows)
@@ -123,7 +108,7 @@ def centroids_of(rows: Tensor, member: np.ndarray) -> Tensor:
 def merge_window(
     rows: Tensor, near: Tensor, tau: float, dtype: torch.dtype
 ) -> tuple[Tensor, np.ndarray]:
-    """Level 1, for one window: smooth, merge, average.
+    """Smooth, merge and average the rows of one window (level 1).
 
     rows (n, M), near (n, n) bool → centroids (L, M) and the cluster of each row (n,).
     """
@@ -136,14 +121,14 @@ def merge_window(
 
 @dataclass(frozen=True)
 class Clusters:
-    """What the paper's process finds, level by level (paper, Fig. 5)."""
+    """Clusters of the paper's process, level by level (paper, Fig. 5)."""
 
     centroids: Tensor  # (L, M) float32: the last level's
     members: tuple[np.ndarray, ...]  # of each level: the cluster of every row, then of every
     # cluster of the level before; (T·N,), (L₁,), (L₂,), … int64
 
     def levels(self) -> list[np.ndarray]:
-        """Cluster of every row after the window merge and after each global round: (T·N,) each."""
+        """Return the cluster of every row after the window merge and each round: (T·N,) each."""
         labels = [self.members[0]]
         for member in self.members[1:]:
             labels.append(member[labels[-1]])
@@ -151,7 +136,7 @@ class Clusters:
 
 
 def merge_globally(clusters: Clusters, tau: float) -> Clusters:
-    """Following levels: merge all centroids until their number stops falling."""
+    """Merge all centroids until their number stops falling (the following levels)."""
     centroids, members = clusters.centroids, list(clusters.members)
     while True:
         member = greedy_merge(LogRows.of(centroids), tau)
@@ -161,39 +146,32 @@ def merge_globally(clusters: Clusters, tau: float) -> Clusters:
         members.append(member)
 
 
-def find_clusters(
-    attention: AttentionRows,
-    tau: float,
-    *,
-    dtype: torch.dtype = torch.float32,
-    progress: Progress | None = None,
-) -> Clusters:
-    """The paper's hierarchical clustering: centroids and the levels that led to them.
+def find_clusters(windows: Windows, tau: float, *, progress: Progress = silent) -> Clusters:
+    """Return the centroids of the paper's clustering and the levels that led to them (paper, 3.3).
 
-    With dtype float32 this is the reference's result; see the top of this file for bfloat16.
-    `progress` gets the share done, 0 … 1. Raises ValueError for τ that is not a number above 0.
+    In float32 this is the reference's result; see the top of this file for bfloat16.
+    Raise ValueError for τ that is not a number above 0.
     """
     if not 0 < tau < float("inf"):
         raise ValueError(f"tau must be a number above 0, not {tau}")
     centroids: list[Tensor] = []
     members: list[np.ndarray] = []
     found = 0
-    for frames, rows in attention.windows(WINDOW):
-        near = near_pairs(window_rows(rows, attention, frames, dtype), tau)
-        window_centroids, member = merge_window(rows, near, tau, dtype)
+    for frames, rows in windows:
+        near = near_pairs(windows.comparable(frames, rows), tau)
+        window_centroids, member = merge_window(rows, near, tau, windows.dtype)
         centroids.append(window_centroids)
         members.append(member + found)
         found += len(window_centroids)
-        if progress:
-            progress(frames.stop / attention.frames)
+        progress(Stage.CLUSTERING, frames.stop / windows.attention.frames)
     return merge_globally(Clusters(torch.cat(centroids), (np.concatenate(members),)), tau)
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """The nearest clusters of every patch, nearest first, and what the patches of each look at."""
+    """The nearest clusters of every patch, and the mean row of the patches of each cluster."""
 
-    index: Tensor  # (T, N, k) int64
+    index: Tensor  # (T, N, k) int64, nearest first
     distance: Tensor  # (T, N, k) float32, symmetric KL
     mean_rows: Tensor  # (L, M) float32: mean row of the patches nearest to each cluster
 
@@ -204,18 +182,14 @@ class Assignment:
 
 
 def assign(
-    attention: AttentionRows,
-    centroids: Tensor,
-    *,
-    nearest: int = 1,
-    dtype: torch.dtype = torch.float32,
-    progress: Progress | None = None,
+    windows: Windows, centroids: Tensor, *, nearest: int = 1, progress: Progress = silent
 ) -> Assignment:
-    """Give each original row its `nearest` centroids by symmetric KL, window by window.
+    """Return the `nearest` centroids of each original row by symmetric KL, window by window.
 
     centroids (L, M) float32. A cluster that is nearest to no row keeps its centroid as mean row.
-    Raises ValueError for centroids that do not fit the rows.
+    Raise ValueError for centroids that do not fit the rows.
     """
+    attention = windows.attention
     if centroids.ndim != 2 or centroids.shape[1] != attention.width or not len(centroids):
         raise ValueError(
             f"centroids must be (clusters, {attention.width}) and at least one, "
@@ -224,15 +198,14 @@ def assign(
     targets = LogRows.of(centroids)
     indices, distances = [], []
     summed, counts = torch.zeros_like(centroids), centroids.new_zeros(len(centroids))
-    for frames, rows in attention.windows(WINDOW):
-        to_targets = symmetric_kl(window_rows(rows, attention, frames, dtype), targets)
+    for frames, rows in windows:
+        to_targets = symmetric_kl(windows.comparable(frames, rows), targets)
         found = to_targets.topk(min(nearest, len(centroids)), dim=1, largest=False)
         indices.append(found.indices)
         distances.append(found.values)
         summed.index_add_(0, found.indices[:, 0], rows)
         counts += torch.bincount(found.indices[:, 0], minlength=len(centroids))
-        if progress:
-            progress(frames.stop / attention.frames)
+        progress(Stage.CLUSTERING, frames.stop / attention.frames)
     means = torch.where(counts[:, None] > 0, summed / counts.clamp_min(1)[:, None], centroids)
     shape = (attention.frames, attention.patches, -1)
     return Assignment(torch.cat(indices).reshape(shape), torch.cat(distances).reshape(shape), means)

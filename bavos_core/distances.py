@@ -1,4 +1,4 @@
-"""Symmetric KL between rows of attention, in the forms that clustering needs.
+"""Symmetric KL between attention rows, in the forms that clustering needs (paper, 3.3).
 
 n rows of width M = K·N; H heads of d channels.
 """
@@ -12,11 +12,15 @@ import torch
 from torch import Tensor
 
 from .attention import AttentionRows
+from .settings import WINDOW
 
-_COLUMNS_THAT_FORETELL = 300  # columns of rows that are merged to foretell seeds
+# Rows of a clip that are kept between two passes: at the default settings, 486 MiB are all of them.
+KEPT_BYTES = 512 * 2**20
+_FEW_COLUMNS = 300  # columns of rows that are merged to predict seeds
 _ROWS_AT_ONCE = 256  # rows whose temporaries stay in the cache
 _RARE = 1e-3  # times an even share: a column counts at least so much in a sketch
 _DIRECTIONS = 128  # of a sketch
+
 Inner = tuple[Tensor, Tensor, Tensor]  # queries (n, d), mean keys (n, d) and own (n,) of rows
 
 
@@ -30,7 +34,7 @@ class LogRows:
 
     @classmethod
     def of(cls, rows: Tensor) -> LogRows:
-        """rows (n, M) float32, non-negative; zeros are allowed."""
+        """Take the logs of rows (n, M) float32, non-negative; zeros are allowed."""
         log, own = torch.empty_like(rows), rows.new_empty(len(rows))
         for block in _blocks(len(rows)):
             log[block] = safe_log(rows[block])
@@ -41,14 +45,34 @@ class LogRows:
         return LogRows(self.p[index], self.log[index], self.own[index])
 
     def log_dot(self, p: Tensor) -> Tensor:
-        """Σ log·p of every own row with every given one: (m, M) → (n, m)."""
+        """Return Σ log·p of every own row with every given one: (m, M) → (n, m)."""
         return self.log @ p.T
 
     def thinned(self) -> LogRows:
-        """Return about 300 columns of all M, whose distances are roughly those of the rows."""
-        every = self.p.shape[1] // _COLUMNS_THAT_FORETELL | 1  # odd: a grid's columns are even
+        """Return about 300 of the M columns, whose distances are roughly those of the rows."""
+        every = self.p.shape[1] // _FEW_COLUMNS | 1  # odd: a grid's columns are even
         p, log = every * self.p[:, ::every], self.log[:, ::every].contiguous()
         return LogRows(p, log, (p * log).sum(1))
+
+
+@dataclass(frozen=True)
+class OneHead:
+    """Attention with one head: log p_i(m) = s·q_i·k_m - const."""
+
+    attention: AttentionRows
+    keys: Tensor  # (M, d) float32
+
+    @classmethod
+    def of(cls, attention: AttentionRows) -> OneHead:
+        """Take the keys without their mean: it changes no row, and would cost precision."""
+        keys = attention.keys[:, 0].flatten(0, 1).float()
+        return cls(attention, keys - keys.mean(0))
+
+    def inner(self, rows: Tensor, frames: slice) -> Inner:
+        """Return what distances need of the rows (n, M) of these frames."""
+        queries = self.attention.scale * self.attention.queries[frames, 0].flatten(0, 1).float()
+        mean_keys = rows @ self.keys
+        return queries, mean_keys, torch.linalg.vecdot(queries, mean_keys)
 
 
 @dataclass(frozen=True)
@@ -80,7 +104,7 @@ class Sketch:
         keys -= mean @ keys  # a common part changes no row
         return cls(mean, mean_log, axes * weight[:, None], keys)
 
-    def inner(self, rows: Tensor) -> Inner:
+    def inner(self, rows: Tensor, _frames: slice | None = None) -> Inner:
         """Return what distances need of rows (n, M)."""
         queries = rows.new_ones(len(rows), self.keys.shape[1])
         mean_keys, own = torch.empty_like(queries), rows.new_empty(len(rows))
@@ -94,43 +118,20 @@ class Sketch:
 
 @dataclass(frozen=True)
 class HeadRows:
-    """Rows whose logs are inner products of a query and keys, and are never formed.
+    """Rows whose logs are inner products of queries and keys, and are never formed.
 
-    With one head, log p_i(m) = s·q_i·k_m - const, and the constant meets differences of
-    distributions only, which sum to 0. So Σ log p_i·p_j = s·q_i·(Σ_m p_j(m) k_m): d channels take
-    the place of M entries. In a sketch, queries and keys are its own.
+    Σ log p_i·p_j is q_i·(Σ_m p_j(m) k_m), but for a constant that differences of distributions
+    cancel, as they sum to 0. So d channels take the place of M entries.
     """
 
     p: Tensor  # (n, M) float32
-    queries: Tensor  # (n, d) times the scale
     keys: Tensor  # (M, d)
+    queries: Tensor  # (n, d) times the scale
     mean_keys: Tensor  # (n, d) Σ p·key of each row
     own: Tensor  # (n,) Σ log p·p of each row, but for the constant
 
-    @classmethod
-    def of(cls, rows: Tensor, attention: AttentionRows, frames: slice) -> HeadRows:
-        """rows (n, M) of these frames of attention with one head."""
-        keys = attention.one_heads_keys
-
-        def inner() -> Inner:
-            queries = attention.scale * attention.queries[frames, 0].flatten(0, 1).float()
-            mean_keys = rows @ keys
-            return queries, mean_keys, torch.linalg.vecdot(queries, mean_keys)
-
-        queries, mean_keys, own = attention.once((frames.start, frames.stop), inner)
-        return cls(rows, queries, keys, mean_keys, own)
-
-    @classmethod
-    def sketched(cls, rows: Tensor, attention: AttentionRows, frames: slice) -> HeadRows:
-        """rows (n, M) of these frames, whose distances are only nearly those of the rows."""
-        sketch = attention.once("sketch", lambda: Sketch.of(attention))
-        queries, mean_keys, own = attention.once(
-            ("sketched", frames.start, frames.stop), lambda: sketch.inner(rows)
-        )
-        return cls(rows, queries, sketch.keys, mean_keys, own)
-
     def log_dot(self, p: Tensor) -> Tensor:
-        """Σ log·p of every own row with every given one, but for a constant a row."""
+        """Return Σ log·p of every own row with every given one, but for a constant a row."""
         mean_keys = self.mean_keys if p is self.p else p @ self.keys
         return self.queries @ mean_keys.T
 
@@ -147,24 +148,69 @@ class HeadRows:
         return near
 
 
+class Windows:
+    """The rows of a clip, window by window, for whoever passes over them once or twice.
+
+    Rows are kept for the next pass while they fit into `keep` bytes, and computed again otherwise.
+    What else distances need of a window is small and is kept in any case.
+    """
+
+    def __init__(
+        self, attention: AttentionRows, dtype: torch.dtype = torch.float32, *, keep: int = 0
+    ):
+        self.attention = attention
+        self.dtype = dtype
+        self._room = keep
+        self._rows: dict[int, Tensor] = {}
+        self._inner: dict[int, Inner] = {}
+        self._basis: OneHead | Sketch | None = None
+        if attention.heads == 1:
+            self._basis = OneHead.of(attention)
+        elif dtype != torch.float32:
+            self._basis = Sketch.of(attention)
+
+    def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield frames and rows (n, M) of three consecutive frames; the last may be fewer.
+
+        The rows must not be changed.
+        """
+        for start in range(0, self.attention.frames, WINDOW):
+            frames = slice(start, min(start + WINDOW, self.attention.frames))
+            rows = self._rows.get(start)
+            if rows is None:
+                rows = self.attention.rows(frames.start, frames.stop)
+                if rows.nbytes <= self._room:
+                    self._rows[start] = rows
+                    self._room -= rows.nbytes
+            yield frames, rows
+
+    def comparable(self, frames: slice, rows: Tensor) -> LogRows | HeadRows:
+        """Return the rows of a window in the form whose distances cost least."""
+        if self._basis is None:
+            return LogRows.of(rows)
+        if frames.start not in self._inner:
+            self._inner[frames.start] = self._basis.inner(rows, frames)
+        return HeadRows(rows, self._basis.keys, *self._inner[frames.start])
+
+
 def safe_log(rows: Tensor) -> Tensor:
-    """Logs of probabilities; 0 counts as the smallest normal float, so none is infinite."""
+    """Return logs of probabilities; 0 counts as the smallest normal float, so none is infinite."""
     return rows.clamp_min(torch.finfo(rows.dtype).tiny).log_()
 
 
 def symmetric_kl(a: LogRows | HeadRows, b: LogRows) -> Tensor:
-    """KL(p‖q) + KL(q‖p) for all pairs: (len(a), len(b)) float32 (paper, eq. for the distance)."""
+    """Return KL(p‖q) + KL(q‖p) of all pairs: (len(a), len(b)) float32 (paper, 3.3)."""
     return (a.own[:, None] - a.log_dot(b.p)).sub_(b.log_dot(a.p).T).add_(b.own)  # own is float32
 
 
 def self_distances(rows: LogRows | HeadRows) -> Tensor:
-    """Symmetric KL of all pairs of one set, (n, n) float32, by one product instead of two."""
+    """Return the symmetric KL of all pairs of one set, (n, n) float32, by one product."""
     cross = rows.log_dot(rows.p)
     return torch.cat([_of_block(rows.own, cross, block) for block in _blocks(len(cross))])
 
 
 def near_pairs(rows: LogRows | HeadRows, tau: float) -> Tensor:
-    """Which pairs of one set lie within τ of each other: (n, n) bool, without all distances."""
+    """Return which pairs of one set lie within τ of each other: (n, n) bool."""
     if isinstance(rows, HeadRows):
         return rows.near(tau)
     cross = rows.log_dot(rows.p)

@@ -1,9 +1,9 @@
-"""What a person changes about the objects that were found: roles, names, merges, splits.
+"""A person's changes to the objects that were found: roles, names, merges and splits.
 
-Edits are applied in order to a cut of the hierarchy, so they compose, and leaving out the last one
-undoes it. Clusters keep their numbers at every granularity, so an edit holds at all that have its
-clusters; elsewhere it waits. A split gives its parts the numbers after all others of its cut, so a
-split, and whatever concerns its parts, holds at that number of clusters only.
+Edits are applied in order to a cut of the hierarchy. Clusters keep their numbers at every
+granularity, so an edit holds at each that has its clusters, and has no effect at the others. The
+parts of a split get the numbers after all others of the cut, so a split and the edits of its parts
+hold at that number of clusters only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LONGEST_NAME = 60
 
 @dataclass(frozen=True)
 class Edit:
-    """One change of one cluster. Raises InputError for values that make no sense."""
+    """One change of one cluster. Raise InputError for values that make no sense."""
 
     action: Action
     cluster: int
@@ -43,43 +43,43 @@ class Edit:
 
     @classmethod
     def name(cls, cluster: int, name: str, *, at: int | None = None) -> Edit:
-        """Return a new name, cut to one line of 60 characters; "" gives the usual one back."""
+        """Return an edit that names a cluster, in at most 60 characters; "" restores its name."""
         return cls("name", cluster, name, at)
 
     @classmethod
     def role(cls, cluster: int, role: Role, *, at: int | None = None) -> Edit:
-        """Return an edit that takes a cluster for an object, or for background."""
+        """Return an edit that makes a cluster an object or background."""
         return cls("role", cluster, role, at)
 
     @classmethod
     def merge(cls, cluster: int, into: int, *, at: int | None = None) -> Edit:
-        """Return an edit that gives one cluster to another, which keeps its number."""
+        """Return an edit that merges one cluster into another, which keeps its number."""
         return cls("merge", cluster, into, at)
 
     @classmethod
     def split(cls, cluster: int, *, at: int) -> Edit:
-        """Return an edit that divides a cluster of the cut into `at` clusters."""
+        """Return an edit that divides a cluster of the cut that has `at` clusters."""
         return cls("split", cluster, None, at)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Edit:
-        """Return an edit from what `to_dict` gave. Raise InputError for anything else."""
+        """Return the edit of a `to_dict`. Raise InputError for anything else."""
         try:
             return cls(**values)
         except TypeError as error:
             raise InputError(f"There is no such edit: {values!r:.200}.") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Return its fields, ready for JSON."""
+        """Return the fields as JSON-ready values."""
         return asdict(self)
 
     def holds_at(self, clusters: int) -> bool:
-        """Return whether it concerns the cut of the hierarchy into so many clusters."""
+        """Return whether the edit holds at the cut into so many clusters."""
         return self.at == clusters or (self.at is None and max(self.clusters) < clusters)
 
     @property
     def clusters(self) -> tuple[int, ...]:
-        """The clusters that it concerns."""
+        """Clusters that the edit concerns."""
         return (self.cluster, self.value) if isinstance(self.value, int) else (self.cluster,)
 
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from .attention import AttentionRows
-from .clustering import Assignment, Progress, assign, find_clusters, merge_globally
-from .distances import LogRows, self_distances
+from .clustering import Assignment, assign, find_clusters, merge_globally
+from .distances import KEPT_BYTES, LogRows, Windows, self_distances
+from .progress import Progress, part_of, silent
 from .settings import Settings
 from .tree import ClusterTree, as_stored, row_weights
 
@@ -26,11 +27,11 @@ _NEAREST = 8  # leaves remembered for every patch, for soft masks
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """A tree, what it was grown from, and how."""
+    """A tree, the patches of its leaves, and the levels that led to the leaves."""
 
     tree: ClusterTree
     assignment: Assignment
-    levels: np.ndarray  # (R, T, N) int32: the paper's process, level by level
+    levels: np.ndarray  # (R, T, N) int32: clusters of the paper's process, level by level
 
 
 def build_hierarchy(
@@ -38,7 +39,7 @@ def build_hierarchy(
     settings: Settings,
     *,
     dtype: torch.dtype,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Hierarchy:
     """Cluster all rows finely, link the clusters to a tree, give each patch its nearest leaves.
 
@@ -48,16 +49,13 @@ def build_hierarchy(
     with a rising τ.
     """
     leaf_tau = settings.tau if settings.exact else LEAF_TAU
-
-    def share_of(part: float, whole: float) -> Progress | None:
-        return progress and (lambda done: progress(part + whole * done))
-
-    found = find_clusters(attention, leaf_tau, dtype=dtype, progress=share_of(0.0, 0.8))
+    windows = Windows(attention, dtype, keep=KEPT_BYTES)
+    found = find_clusters(windows, leaf_tau, progress=part_of(progress, 0.0, 0.8))
     while len(found.centroids) > MAX_LEAVES and not settings.exact:
         leaf_tau *= 1.25
         found = merge_globally(found, leaf_tau)
     assignment = assign(
-        attention, found.centroids, nearest=_NEAREST, dtype=dtype, progress=share_of(0.8, 0.2)
+        windows, found.centroids, nearest=_NEAREST, progress=part_of(progress, 0.8, 1.0)
     )
     levels = np.stack(found.levels()).astype(np.int32)
     tree = build_tree(assignment, linked=found.centroids if settings.exact else None)
@@ -65,7 +63,7 @@ def build_hierarchy(
 
 
 def build_tree(assignment: Assignment, *, linked: Tensor | None = None) -> ClusterTree:
-    """Average linkage of leaves by symmetric KL between their mean rows, weighted by their sizes.
+    """Link leaves by average symmetric KL between their mean rows, weighted by their sizes.
 
     The height of a merge is the mean distance over all pairs of patches of its two sides, taking
     each patch to lie at its leaf's mean. It does not depend on the order of the leaves, and
@@ -103,10 +101,10 @@ def with_instances(
     """Return the tree with some clusters of a cut divided into instances, and the nearest leaves.
 
     nearest (T, h, w, k): leaves of the given tree. leaf_cluster (L,): its cut at tau. instance: for
-    a cluster, the instance 0 … K-1 of every patch of the clip (T, h, w); of patches outside it,
-    where it would be. Every leaf of such a cluster becomes one leaf for each instance that holds
-    patches of it, with the leaf's row. The parts of the cluster below the cut stay as they are
-    within each instance; instances are merged just before the cluster is merged with others.
+    a cluster, the instance 0 … K-1 of every patch of the clip (T, h, w); outside the cluster, the
+    one that the patch would belong to. Every leaf of such a cluster becomes one leaf for each
+    instance that holds patches of it, with the leaf's row. Below the cut, each instance is divided
+    as the cluster was; instances are merged just before the cluster is merged with others.
     """
     part = np.zeros(nearest.shape, np.int64)  # the instance, 0 where there are none
     for cluster, found in instance.items():
@@ -164,9 +162,9 @@ def _merges_of_parts(
 
 
 def _steps_to(height: float, count: int, tau: float) -> Iterator[float]:
-    """Yield the `count` numbers just below a height, rising; all above τ, where that is too near.
+    """Yield the `count` numbers just below a height, rising.
 
-    Then the lowest number above τ is repeated.
+    Where fewer lie between τ and the height, the lowest number above τ is repeated.
     """
     steps, lowest = [height], float(np.nextafter(tau, np.inf))
     for _ in range(count):
@@ -175,7 +173,7 @@ def _steps_to(height: float, count: int, tau: float) -> Iterator[float]:
 
 
 def _in_order(found: list[_Merge], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return merges in scipy's layout (P-1, 4), and which join instances (P-1,) bool."""
+    """Return merges in scipy's layout (P-1, 4), and which of them join instances (P-1,) bool."""
     leaves = len(counts)
     order = sorted(range(len(found)), key=lambda i: found[i].height)
     number = np.arange(leaves + len(found))
@@ -192,9 +190,9 @@ def _in_order(found: list[_Merge], counts: np.ndarray) -> tuple[np.ndarray, np.n
 def _nearest_parts(
     pair: np.ndarray, pairs: np.ndarray, sizes: np.ndarray, leaf_cluster: np.ndarray, parts: int
 ) -> np.ndarray:
-    """Return the new leaves that stand for pairs (leaf, instance): (T, h, w, k) int32.
+    """Return the new leaf of every pair (leaf, instance): (T, h, w, k) int32.
 
-    An instance that holds no patch of a leaf has no part of it: its largest leaf stands for that.
+    If an instance holds no patch of a leaf, the instance's largest leaf is taken.
     """
     of_instance = leaf_cluster[pairs // parts] * parts + pairs % parts
     largest_first = np.lexsort((-sizes, of_instance))
@@ -207,7 +205,7 @@ def _nearest_parts(
 
 
 def average_linkage(distances: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """scipy's `linkage(…, "average")` for points that already stand for `sizes` members each.
+    """Link points that stand for `sizes` members each, as scipy's `linkage(…, "average")` does.
 
     distances (L, L) symmetric float64, sizes (L,), 0 allowed → merges (L-1, 4), heights rising.
     Each row's nearest neighbour is remembered, so that a merge costs a few rows, not the matrix.

@@ -1,11 +1,11 @@
-"""One object from the next: the instances that a cluster holds, each followed through the clip.
+"""The instances within a cluster, tracked through the clip.
 
-Things of one kind attend alike, so that the paper's clusters hold all of them. What tells them
-apart is that they lie in different places at the same time: a cluster holds as many instances as
-it often has connected pieces. Where the pieces touch, place, colour and features divide them.
+Similar objects attend alike, so the paper's clusters hold all of them. They differ in that they are
+in different places at the same time: a cluster has as many instances as it often has connected
+pieces. Where pieces touch, place, colour and features divide them. A clip played backwards gives
+the same instances.
 
-T frames, h×w patches, K instances, d channels of looks. The order of time does not matter: a clip
-played backwards gives the same instances.
+T frames, h×w patches, K instances, d channels of looks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .segmentation import nearest_place
 _OFTEN = 0.25  # of the frames that hold the cluster: so many must show K pieces
 _SMALL = 0.25  # of a frame's largest piece: a smaller one counts as no piece
 _FEWEST = 3  # patches of a piece
-_ALIKE = 0.5  # what a unit of unlikeness counts, beside a radius of distance
+_ALIKE = 0.5  # weight of a unit of dissimilarity beside a radius of distance
 _WITHIN = 0.8  # radii from a track's place to a piece that may hold it
 _TOO_LARGE = 1.2  # times a track's area: a larger piece holds several tracks
 _FEATURES = 32  # principal components of a clip's features that are kept
@@ -73,7 +73,7 @@ class _Tracks:
 
     @property
     def radii(self) -> np.ndarray:
-        """Radii of discs of their areas (T, K)."""
+        """Radii of discs of the same areas (T, K)."""
         return np.sqrt(self.areas / np.pi)
 
 
@@ -119,7 +119,7 @@ def instances(inside: np.ndarray, looks: Looks) -> np.ndarray | None:
 
 
 def everywhere(found: np.ndarray) -> np.ndarray:
-    """Return parts (T, h, w) with every -1 as the nearest patch of its frame, or 0 without any."""
+    """Return parts (T, h, w) with each -1 replaced by the nearest part of its frame, else by 0."""
     filled = np.zeros_like(found)
     for here, frame in zip(filled, found, strict=True):
         if (frame >= 0).any():
@@ -128,7 +128,7 @@ def everywhere(found: np.ndarray) -> np.ndarray:
 
 
 def _recentred(looks: Looks, inside: np.ndarray) -> Looks:
-    """Colour and principal components of the features within a cluster, each of unit spread."""
+    """Return colour and principal components of features within a cluster, of unit spread each."""
     own = np.zeros((*inside.shape, 3 + min(_OWN_FEATURES, looks.shape[-1] - 3)))
     colour, features = looks[inside, :3], torch.from_numpy(looks[inside, 3:])
     parts = (colour - colour.mean(0), _principal(features, _OWN_FEATURES).numpy())
@@ -138,7 +138,7 @@ def _recentred(looks: Looks, inside: np.ndarray) -> Looks:
 
 
 def _count(pieces: list[_Pieces], present: int) -> int:
-    """Return K: as many as at least a quarter of the frames show, and two show exactly."""
+    """Return the largest K that a quarter of the frames show or exceed and two show exactly."""
     numbers = np.array([len(p.numbers) for p in pieces])
     for count in range(int(numbers.max()), 1, -1):
         often = (numbers >= count).sum() >= max(2, _OFTEN * present)
@@ -147,11 +147,11 @@ def _count(pieces: list[_Pieces], present: int) -> int:
     return 1
 
 
-# ---- following pieces through the clip ----------------------------------------------------------
+# ---- tracking pieces through the clip -----------------------------------------------------------
 
 
 def _follow(pieces: list[_Pieces], count: int) -> _Tracks:
-    """Link the frames that show all instances apart, and interpolate place and area in between."""
+    """Link the frames that show all K instances apart; interpolate places and areas in between."""
     apart = [t for t, found in enumerate(pieces) if len(found.numbers) == count]
     order = [np.arange(count)]  # the piece of every track
     for before, after in pairwise(apart):
@@ -173,8 +173,8 @@ def _follow(pieces: list[_Pieces], count: int) -> _Tracks:
 def _linked(pieces: list[_Pieces], before: int, after: int) -> np.ndarray:
     """Return for each piece of one frame that shows all instances its piece in the next: (K,).
 
-    They are linked by how far the smoothest paths between them are from even motion: of all paths
-    that leave and arrive at their speeds, the one whose squared acceleration adds up to the least.
+    The cost of a link is that of the smoothest path between the pieces: of all paths that leave and
+    arrive at their speeds, the one with the least total squared acceleration.
     """
     gap = after - before
     early, late = pieces[before], pieces[after]
@@ -185,7 +185,7 @@ def _linked(pieces: list[_Pieces], before: int, after: int) -> np.ndarray:
 
 
 def _speed(pieces: list[_Pieces], t: int, side: int) -> np.ndarray:
-    """Patches a frame that each piece moves, seen from the frame on one side of t: (K, 2)."""
+    """Return how far each piece moves, in patches a frame, on one side of frame t: (K, 2)."""
     here = pieces[t]
     if not 0 <= t + side < len(pieces) or len(pieces[t + side].numbers) != len(here.numbers):
         return np.zeros_like(here.places)
@@ -195,7 +195,7 @@ def _speed(pieces: list[_Pieces], t: int, side: int) -> np.ndarray:
 
 
 def _pairs(a: _Pieces, b: _Pieces, apart: np.ndarray) -> np.ndarray:
-    """Return the piece of b for each of a, so that they are near and look alike: (K,).
+    """Return the piece of b that is nearest to and most like each piece of a: (K,).
 
     apart (K, K): distances in patches, which count in radii.
     """
@@ -242,7 +242,7 @@ def _share_out(cost: np.ndarray, near: np.ndarray, areas: np.ndarray) -> np.ndar
 
 
 def _largest_first(found: np.ndarray, count: int) -> np.ndarray:
-    """Number instances by size."""
+    """Number the instances by size, the largest first."""
     sizes = np.bincount(found[found >= 0], minlength=count)
     rank = np.argsort(np.argsort(-sizes, kind="stable"), kind="stable")
     return np.where(found >= 0, rank[found], -1)

@@ -1,4 +1,4 @@
-"""How a result is made: `analyse(clip)`, the costly call.
+"""From a clip to its analysis: `analyse`, the costly call, and `recluster`.
 
 F frames in the clip, T of them analysed, h×w patch grid, N = h·w.
 """
@@ -9,9 +9,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +30,7 @@ from .sources import attention_rows, check_channels, choose_source
 from .tree import ClusterTree
 from .video import ArrayClip, Clip, open_clip, sample_indices
 
-_SHORT = "The memory of the GPU did not suffice, so the features were computed"
-_SHORT_CLUSTERING = "The memory of the GPU did not suffice, so the clustering ran on the CPU."
+_SHORT = "The GPU did not have enough memory, so"
 
 
 def analyse(
@@ -41,120 +39,137 @@ def analyse(
     *,
     backbone: Backbone | None = None,
     include_frame: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Analysis:
     """Find the objects of a clip: the costly call.
 
     clip: a video file, a folder or zip of frames, (F, H, W, 3) uint8 RGB, or an open clip.
     backbone: one that is loaded already; None to load the one that the settings name.
-    include_frame: a frame that must be among the analysed ones.
-    progress: called with a stage name and the share done; what it raises stops the work.
-    Raises InputError for clips and settings that cannot be used.
+    include_frame: index into the clip of a frame that must be among the analysed ones.
+    progress: called with a stage and the share done; an exception that it raises stops the work.
+    Raise InputError for clips and settings that cannot be used.
     """
-    settings = settings or Settings()
-    substitute = ""
+    settings, substitute = settings or Settings(), ""
     if backbone is None:
         name, substitute = backbones.resolve(settings.backbone, weights=settings.weights)
         settings = replace(settings, backbone=name)
-    report = progress or silent
-    clock = _Clock(report)
-    compute = Compute.choose(settings)
-    opened = _opened(clip)
-    with clock.stage(Stage.DECODE):
-        analysed, frames = read_sample(opened, settings, compute, include_frame)
-        missing = min(_frames_wanted(settings, compute), len(opened.times)) - len(frames)
-    with clock.stage(Stage.FEATURES):
+    run, opened = _Run(settings, Compute.choose(settings), progress), _opened(clip)
+    with run.stage(Stage.DECODE):
+        analysed, frames = read_sample(opened, settings, run.compute, include_frame)
+        notes = _notes(opened, analysed, _frames_wanted(settings, run.compute))
+    with run.stage(Stage.FEATURES):
         backbone = backbone or backbones.load(
             settings.backbone,
             weights=settings.weights,
             layer=settings.layer,
-            device=compute.device,
+            device=run.compute.device,
         )
         grid = grid_size(opened.size, backbone.patch, settings)
         images = backbones.to_images(frames, grid, backbone.patch)
-        features, compute, memory = _encode(backbone, images, settings, compute, report)
-    with clock.stage(Stage.CLUSTERING):
+        features, run, short = _encode(run, backbone, images)
+    with run.stage(Stage.CLUSTERING):
         source, correlator = choose_source(settings, features.channels, backbone.source)
-        found, more = _cluster(features, source, correlator, settings, compute, report)
-    saliency = _saliency(features)
-    with clock.stage(Stage.INSTANCES):
+        found = _cluster(run, features, source, correlator)
+    with run.stage(Stage.INSTANCES):
         looks = patch_looks(frames, features.tokens, grid)
-        found |= tell_apart(found["tree"], found["nearest"], looks, saliency, settings)
+        found = tell_apart(found, looks, _saliency(features), settings)
+    notes = [substitute, backbone.note, *notes, *short, *found.notes]
+    return _result(run, opened, analysed, frames, features, found, notes)
+
+
+def _result(
+    run: _Run,
+    clip: Clip,
+    analysed: np.ndarray,
+    frames: np.ndarray,
+    features: Features,
+    found: Found,
+    notes: list[str],
+) -> Analysis:
     return Analysis(
-        settings=settings,
-        clip_name=opened.name,
-        times=opened.times,
-        frame_names=opened.frame_names,
+        settings=run.settings,
+        clip_name=clip.name,
+        times=clip.times,
+        frame_names=clip.frame_names,
         analysed=analysed,
         frames=frames,
-        grid=grid,
+        grid=features.grid,
         queries=features.queries.half().cpu(),
         keys=features.keys.half().cpu(),
         framewise_scale=features.scale,
-        saliency=saliency,
-        notes=(
-            *filter(None, (substitute, backbone.note)),
-            *_notes(opened, analysed, missing),
-            *memory,
-            *more,
-        ),
-        timings=clock.seconds,
+        source=found.source,
+        correlator=found.correlator,
+        tree=found.tree,
+        nearest=found.nearest,
+        distance=found.distance,
+        levels=found.levels,
+        saliency=_saliency(features),
+        notes=tuple(filter(None, notes)),
+        timings=run.seconds,
         peak_memory_mib=_peak_memory_mib(),
-        **found,
     )
 
 
 def recluster(
-    analysis: Analysis, correlator: TrainedCorrelator | None, *, progress: Progress | None = None
+    analysis: Analysis, correlator: TrainedCorrelator | None, *, progress: Progress = silent
 ) -> Analysis:
-    """Find the objects anew by another correlator, from the features that are kept.
+    """Find the objects again with another correlator, from the features that are kept.
 
-    correlator: a trained one, such as `training.adapt` gives; None for training-free keys.
-    Frames, features and everything else that does not depend on it are shared with the old
-    analysis, which stays as it is. Raises InputError for a correlator of
-    another number of channels.
+    correlator: a trained one, such as `bavos_lab.training.adapt` returns; None for training-free
+    keys. Everything that does not depend on it is shared with the old analysis, which stays as it
+    is. Raise InputError for a correlator of another number of channels.
     """
-    report = progress or silent
-    clock = _Clock(report)
-    compute = Compute.choose(analysis.settings)
-    features = analysis.features
-    with clock.stage(Stage.CLUSTERING):
+    settings, features = analysis.settings, analysis.features
+    run = _Run(settings, Compute.choose(settings), progress)
+    source: AttentionSource = "correlator" if correlator else "key-similarity"
+    with run.stage(Stage.CLUSTERING):
         if correlator:
-            name = analysis.settings.backbone
-            check_channels(correlator, features.channels, name, "The correlator")
-        source: AttentionSource = "correlator" if correlator else "key-similarity"
-        found, memory = _cluster(features, source, correlator, analysis.settings, compute, report)
-    with clock.stage(Stage.INSTANCES):
-        about = analysis.looks, analysis.saliency, analysis.settings
-        found |= tell_apart(found["tree"], found["nearest"], *about)
+            check_channels(correlator, features.channels, settings.backbone, "The correlator")
+        found = _cluster(run, features, source, correlator)
+    with run.stage(Stage.INSTANCES):
+        found = tell_apart(found, analysis.looks, analysis.saliency, settings)
     return replace(
         analysis,
-        **found,
+        source=found.source,
+        correlator=found.correlator,
+        tree=found.tree,
+        nearest=found.nearest,
+        distance=found.distance,
+        levels=found.levels,
         edits=(),
-        notes=tuple(dict.fromkeys((*analysis.notes, *memory))),  # each once
-        timings=analysis.timings | clock.seconds,
+        notes=tuple(dict.fromkeys((*analysis.notes, *found.notes))),  # each once
+        timings={**analysis.timings, **run.seconds},
         peak_memory_mib=_peak_memory_mib(),
     )
 
 
-def tell_apart(
-    tree: ClusterTree,
-    nearest: np.ndarray,
-    looks: Looks,
-    saliency: np.ndarray | None,
-    settings: Settings,
-) -> dict[str, Any]:
-    """Return the tree and the nearest leaves with the instances of every cluster of the usual cut.
+@dataclass(frozen=True)
+class Found:
+    """The fields of an Analysis that depend on the source of attention."""
 
-    Instances that are background are one: of scenery, nobody wants single pieces. In exact mode
-    nothing is told apart, since the paper does not.
+    source: AttentionSource
+    correlator: TrainedCorrelator | None
+    tree: ClusterTree
+    nearest: np.ndarray  # (T, h, w, k) int32
+    distance: np.ndarray  # (T, h, w, k) float16
+    levels: np.ndarray  # (R, T, h, w) int32
+    notes: tuple[str, ...] = ()
+
+
+def tell_apart(
+    found: Found, looks: Looks, saliency: np.ndarray | None, settings: Settings
+) -> Found:
+    """Return the same with the clusters at the settings' τ divided into instances.
+
+    Instances that are background stay together. In exact mode nothing is divided, as in the paper.
     """
     if settings.exact:
-        return {}
+        return found
+    tree, nearest = found.tree, found.nearest
     leaf_cluster = tree.cut(settings.tau)
     labels = leaf_cluster[nearest[..., 0]]
     count = int(leaf_cluster.max()) + 1
-    found = {}
+    divided = {}
     for cluster in range(count):
         parts = instances(labels == cluster, looks)
         if parts is None:
@@ -163,9 +178,9 @@ def tell_apart(
         scenery = background(alone, count + parts.max() + 1, saliency)
         parts = _background_as_one(parts, scenery[count:])
         if parts.max() > 0:
-            found[cluster] = everywhere(parts)
-    divided, nearest = with_instances(tree, nearest, leaf_cluster, found, tau=settings.tau)
-    return {"tree": divided, "nearest": nearest}
+            divided[cluster] = everywhere(parts)
+    tree, nearest = with_instances(tree, nearest, leaf_cluster, divided, tau=settings.tau)
+    return replace(found, tree=tree, nearest=nearest)
 
 
 def _background_as_one(parts: np.ndarray, scenery: np.ndarray) -> np.ndarray:
@@ -176,106 +191,85 @@ def _background_as_one(parts: np.ndarray, scenery: np.ndarray) -> np.ndarray:
 
 
 def _saliency(features: Features) -> np.ndarray | None:
-    """Return what [CLS] attends to over the grid (T, h, w) float32, if there is a [CLS]."""
+    """Return the attention of [CLS] over the grid (T, h, w) float32, if there is a [CLS]."""
     if features.saliency is None:
         return None
     return features.saliency.cpu().numpy().reshape(-1, *features.grid)
 
 
 def _encode(
-    backbone: Backbone, images: Tensor, settings: Settings, compute: Compute, report: Progress
-) -> tuple[Features, Compute, tuple[str, ...]]:
-    """Features, where they were computed, and a note when the memory of the GPU did not suffice.
+    run: _Run, backbone: Backbone, images: Tensor
+) -> tuple[Features, _Run, tuple[str, ...]]:
+    """Return features, the run that goes on, and a note if the GPU's memory did not suffice.
 
-    Then fewer frames are taken at once, where that changes nothing, and at last the CPU.
+    In that case fewer frames are taken at once, if the backbone takes each by itself; if even one
+    is too many, the run goes on with the CPU.
     """
-    most = at_once = _frames_at_once(backbone, images, compute)
+    most = at_once = _frames_at_once(run, backbone, images)
     while True:
         try:
-            features = _encode_parts(backbone, images, at_once, compute, report)
-            notes = () if at_once == most else (f"{_SHORT} for {at_once} frames at a time.",)
-            return features, compute, notes
+            features = _encode_parts(run, backbone, images, at_once)
+            few = f"{_SHORT} the features were computed for {at_once} frames at a time."
+            return features, run, () if at_once == most else (few,)
         except torch.cuda.OutOfMemoryError:
             if at_once == 1 or not backbone.framewise:
                 break
         at_once = -(-at_once // 2)
         torch.cuda.empty_cache()
     torch.cuda.empty_cache()
-    compute = _on_cpu(settings)
-    at_once = _frames_at_once(backbone, images, compute)
-    features = _encode_parts(backbone.to(compute.device), images, at_once, compute, report)
-    return features, compute, (f"{_SHORT} on the CPU.",)
+    run = run.on_cpu()
+    backbone = backbone.to(run.compute.device)
+    features = _encode_parts(run, backbone, images, _frames_at_once(run, backbone, images))
+    return features, run, (f"{_SHORT} the features were computed on the CPU.",)
 
 
-def _frames_at_once(backbone: Backbone, images: Tensor, compute: Compute) -> int:
-    few = backbone.framewise and not compute.on_cuda
+def _frames_at_once(run: _Run, backbone: Backbone, images: Tensor) -> int:
+    few = backbone.framewise and not run.compute.on_cuda
     return FRAMES_AT_ONCE_ON_CPU if few else len(images)
 
 
-def _encode_parts(
-    backbone: Backbone, images: Tensor, at_once: int, compute: Compute, report: Progress
-) -> Features:
-    """Features of so many frames at a time; what is done is told after each part."""
+def _encode_parts(run: _Run, backbone: Backbone, images: Tensor, at_once: int) -> Features:
     parts = []
     for part in images.split(at_once):
-        parts.append(backbone.encode(part, compute))
-        report(Stage.FEATURES, sum(len(done.keys) for done in parts) / len(images))
+        parts.append(backbone.encode(part, run.compute))
+        run.progress(Stage.FEATURES, sum(len(done.keys) for done in parts) / len(images))
     return Features.joined(parts)
 
 
 def _cluster(
-    features: Features,
-    source: AttentionSource,
-    correlator: TrainedCorrelator | None,
-    settings: Settings,
-    compute: Compute,
-    report: Progress,
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What `_cluster_on` gives, and a note when that took the CPU for want of GPU memory."""
+    run: _Run, features: Features, source: AttentionSource, correlator: TrainedCorrelator | None
+) -> Found:
+    """Cluster the attention of a source, on the CPU if the GPU's memory does not suffice."""
     try:
-        return _cluster_on(features, source, correlator, settings, compute, report), ()
+        return _cluster_on(run, features, source, correlator)
     except torch.cuda.OutOfMemoryError:
         pass  # only after this are the tensors free that its traceback held
     torch.cuda.empty_cache()
-    found = _cluster_on(features, source, correlator, settings, _on_cpu(settings), report)
-    return found, (_SHORT_CLUSTERING,)
-
-
-def _on_cpu(settings: Settings) -> Compute:
-    return Compute.choose(replace(settings, device="cpu"))
+    found = _cluster_on(run.on_cpu(), features, source, correlator)
+    return replace(found, notes=(f"{_SHORT} the clustering ran on the CPU.",))
 
 
 def _cluster_on(
-    features: Features,
-    source: AttentionSource,
-    correlator: TrainedCorrelator | None,
-    settings: Settings,
-    compute: Compute,
-    report: Progress,
-) -> dict[str, Any]:
-    """The fields of an Analysis that depend on the correlator."""
-    growth = build_hierarchy(
-        attention_rows(features.to(compute.device), source, correlator, settings),
-        settings,
-        dtype=compute.dtype,
-        progress=lambda share: report(Stage.CLUSTERING, share),
-    )
-    assignment, frames = growth.assignment, len(features.keys)
+    run: _Run, features: Features, source: AttentionSource, correlator: TrainedCorrelator | None
+) -> Found:
+    rows = attention_rows(features.to(run.compute.device), source, correlator, run.settings)
+    growth = build_hierarchy(rows, run.settings, dtype=run.compute.dtype, progress=run.progress)
+    frames = len(features.keys)
     per_patch = (frames, *features.grid, -1)
-    return {
-        "source": source,
-        "correlator": correlator and correlator.to(torch.device("cpu")),
-        "tree": growth.tree,
-        "nearest": assignment.index.cpu().numpy().astype(np.int32).reshape(per_patch),
-        "distance": assignment.distance.cpu().numpy().astype(np.float16).reshape(per_patch),
-        "levels": growth.levels.reshape(-1, frames, *features.grid),
-    }
+    return Found(
+        source=source,
+        correlator=correlator and correlator.to(torch.device("cpu")),
+        tree=growth.tree,
+        nearest=growth.assignment.index.cpu().numpy().astype(np.int32).reshape(per_patch),
+        distance=growth.assignment.distance.cpu().numpy().astype(np.float16).reshape(per_patch),
+        levels=growth.levels.reshape(-1, frames, *features.grid),
+    )
 
 
 def read_sample(
     clip: Clip, settings: Settings, compute: Compute, include_frame: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Frames to analyse: which they are (T,) int64, and they themselves (T, H, W, 3) uint8."""
+    """Return the frames to analyse: indices into the clip (T,) int64, (T, H, W, 3) uint8."""
     analysed = sample_indices(len(clip.times), _frames_wanted(settings, compute))
     if include_frame is not None and not 0 <= include_frame < len(clip.times):
         raise InputError(
@@ -297,8 +291,9 @@ def _opened(clip: str | Path | np.ndarray | Clip) -> Clip:
     return open_clip(clip) if isinstance(clip, str | Path) else clip
 
 
-def _notes(clip: Clip, analysed: np.ndarray, missing: int) -> tuple[str, ...]:
+def _notes(clip: Clip, analysed: np.ndarray, wanted: int) -> list[str]:
     notes = []
+    missing = min(wanted, len(clip.times)) - len(analysed)
     if missing:
         notes.append(f"The clip is damaged: {missing} of the frames to analyse could not be read.")
     if len(analysed) < len(clip.times):
@@ -306,24 +301,30 @@ def _notes(clip: Clip, analysed: np.ndarray, missing: int) -> tuple[str, ...]:
             f"{len(analysed)} of {len(clip.times)} frames were analysed, spread evenly; "
             "masks in between follow their neighbours in time."
         )
-    return tuple(notes)
+    return notes
 
 
-class _Clock:
-    """Seconds per stage, and the news that a stage begins and ends."""
+@dataclass(frozen=True)
+class _Run:
+    """One run of the pipeline: what it shall do, where, and how long each stage took."""
 
-    def __init__(self, report: Progress):
-        self.seconds: dict[str, float] = {}
-        self._report = report
+    settings: Settings
+    compute: Compute
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def stage(self, name: Stage) -> Iterator[None]:
-        """Time what happens inside."""
-        self._report(name, 0.0)
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """Time a block of code as a stage; report its begin and end."""
+        self.progress(stage, 0.0)
         start = time.perf_counter()
         yield
-        self.seconds[name.value] = time.perf_counter() - start
-        self._report(name, 1.0)
+        self.seconds[stage.value] = time.perf_counter() - start
+        self.progress(stage, 1.0)
+
+    def on_cpu(self) -> _Run:
+        """Return the same run, going on with the CPU."""
+        return replace(self, compute=Compute.choose(replace(self.settings, device="cpu")))
 
 
 def _peak_memory_mib() -> float | None:

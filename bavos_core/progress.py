@@ -1,4 +1,4 @@
-"""How far a piece of work is: the one type of progress callback, and the stages it names."""
+"""The progress callback that all costly calls take, and the stages that it names."""
 
 from __future__ import annotations
 
@@ -21,8 +21,14 @@ class Stage(str, Enum):
         return self.value
 
 
-Progress = Callable[[Stage, float], None]  # stage, share of it done 0 … 1; what it raises stops all
+# Takes a stage and the share of it that is done, 0 … 1. An exception that it raises stops the work.
+Progress = Callable[[Stage, float], None]
 
 
 def silent(_stage: Stage, _share: float) -> None:
     """Report nothing."""
+
+
+def part_of(progress: Progress, begin: float, end: float) -> Progress:
+    """Return a callback whose shares 0 … 1 are reported as begin … end of the same stage."""
+    return lambda stage, share: progress(stage, begin + (end - begin) * share)

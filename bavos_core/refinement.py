@@ -1,10 +1,9 @@
 """From patch labels to pixel masks (paper, 3.3).
 
 T analysed frames, h×w patch grid, L leaves, C clusters, H×W pixels of the clip.
-The paper copies each patch label to its pixels. By default we up-sample how much each patch
-belongs to each cluster, weigh that by how common the pixel's colour is in the cluster, let a guided
-filter (He et al., ECCV 2010) pull the borders to the edges of the picture, and take the strongest
-cluster of every pixel.
+The paper copies each patch label to its pixels. By default, membership is up-sampled, weighted by
+how common the pixel's colour is in each cluster, and aligned with the edges of the frame by a
+guided filter (He et al., ECCV 2010); each pixel then gets its strongest cluster.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ _FAINT = 0.12  # the strongest of a patch's 8 leaves has 1/8; weaker clusters wi
 
 
 def nearest_pixels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The paper's masks: patch labels (h, w) copied to pixels (H, W)."""
+    """Return patch labels (h, w) copied to pixels (H, W): the paper's masks."""
     rows = np.arange(size[0]) * labels.shape[0] // size[0]
     columns = np.arange(size[1]) * labels.shape[1] // size[1]
     return labels[rows[:, None], columns]
 
 
 def refined_membership(soft: Tensor, frame: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Membership (C, h, w) refined by the colours and along the edges of a frame (H, W, 3) uint8.
+    """Refine membership (C, h, w) by the colours and edges of a frame (H, W, 3) uint8.
 
-    Returns the clusters that appear (C',) int64 and their membership (C', gh, gw), where gh×gw is
+    Return the clusters that appear (C',) int64 and their membership (C', gh, gw), where gh×gw is
     the frame's shape with its longer side at most 384 pixels. Colours are counted and the filter's
     coefficients found at half that size, at a quarter of the cost (He and Sun, "Fast Guided
     Filter", 2015).
@@ -48,16 +47,16 @@ def refined_membership(soft: Tensor, frame: np.ndarray) -> tuple[Tensor, Tensor]
     guide, half = _grey(picture), _grey(small)
     present = (soft.flatten(1).amax(1) > _FAINT).nonzero().flatten()
     by_place = F.interpolate(soft[present][None], size=half.shape, mode="bicubic")[0]
-    maps = weighed_by_colour(by_place, small)
+    maps = weighted_by_colour(by_place, small)
     slope, offset = guided_coefficients(half, maps, radius=_RADIUS, epsilon=_EPSILON)
     return present, _resize(slope, guide.shape) * guide + _resize(offset, guide.shape)
 
 
-def weighed_by_colour(maps: Tensor, picture: np.ndarray) -> Tensor:
-    """Membership once the colours are seen, from membership by place (C, H, W) → (C, H, W).
+def weighted_by_colour(maps: Tensor, picture: np.ndarray) -> Tensor:
+    """Return membership by place (C, H, W), weighted by colour: (C, H, W).
 
-    picture (H, W, 3) uint8. Bayes' rule: a pixel belongs to a cluster by its place times how common
-    its colour is in that cluster. Colours are counted in 16 steps a channel and spread to the
+    picture (H, W, 3) uint8. By Bayes' rule, a pixel's membership is that of its place times how
+    common its colour is in the cluster. Colours are counted in 16 steps a channel and spread to the
     neighbouring steps. Sums to 1 over C.
     """
     maps = maps.clamp_min(UNLIKELY)
@@ -67,15 +66,15 @@ def weighed_by_colour(maps: Tensor, picture: np.ndarray) -> Tensor:
     cube = counts.unflatten(1, (_COLOUR_STEPS,) * 3)
     common = F.avg_pool3d(cube[None], 3, stride=1, padding=1)[0].flatten(1)
     common = common / common.sum(1, keepdim=True)
-    weighed = maps * common[:, colour].view_as(maps)
-    return weighed / weighed.sum(0)
+    weighted = maps * common[:, colour].view_as(maps)
+    return weighted / weighted.sum(0)
 
 
 def refined_pixels(clusters: Tensor, membership: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Strongest cluster of every pixel (H, W) int64, from what `refined_membership` returns.
+    """Return the strongest cluster of every pixel (H, W) int64, from `refined_membership`.
 
-    The same as up-sampling every map bilinearly and taking the strongest; but where the four map
-    pixels around a pixel agree, which is nearly everywhere, there is nothing to compute.
+    The result is that of up-sampling every map bilinearly; but where the four map pixels around a
+    pixel agree, which is nearly everywhere, there is nothing to compute.
     """
     coarse = strongest(membership)  # (gh, gw)
     (y0, y1, wy), (x0, x1, wx) = (
@@ -93,21 +92,21 @@ def refined_pixels(clusters: Tensor, membership: Tensor, size: tuple[int, int]) 
 
 
 def _bilinear(wanted: int, given: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Lower and upper neighbour and weight of the upper, (wanted,) each; centres aligned."""
+    """Return lower and upper neighbour and weight of the upper, (wanted,) each; centres aligned."""
     place = ((torch.arange(wanted) + 0.5) * (given / wanted) - 0.5).clamp(0, given - 1)
     low = place.long()
     return low, (low + 1).clamp(max=given - 1), place - low
 
 
 def strongest(maps: Tensor) -> Tensor:
-    """Index of the largest of C maps at every pixel, (C, H, W) → (H, W) int64."""
+    """Return the index of the largest of C maps at every pixel, (C, H, W) → (H, W) int64."""
     return maps.max(0).indices  # argmax(0) gives the same ten times slower
 
 
 def guided_coefficients(
     guide: Tensor, maps: Tensor, *, radius: int, epsilon: float
 ) -> tuple[Tensor, Tensor]:
-    """Slope and offset (C, H, W) that make each map locally linear in the guide.
+    """Return slope and offset (C, H, W) that make each map locally linear in the guide.
 
     guide (H, W) float32 in 0 … 1, maps (C, H, W), averaged over windows (He, Sun and Tang, ECCV
     2010, eq. 5, 6 and 8).
@@ -122,7 +121,7 @@ def guided_coefficients(
 
 
 def box_mean(maps: Tensor, radius: int) -> Tensor:
-    """Mean over squares of side 2·radius+1 within the picture, (C, H, W) → (C, H, W).
+    """Return the mean over squares of side 2·radius+1 within the picture, (C, H, W) → (C, H, W).
 
     Two products with band matrices: five times as fast as average pooling, which has no
     vectorised kernel for long thin windows.
@@ -133,22 +132,22 @@ def box_mean(maps: Tensor, radius: int) -> Tensor:
 
 @functools.lru_cache(maxsize=16)
 def _band(length: int, radius: int) -> Tensor:
-    """Matrix (length, length) that replaces each value by the mean of those within the radius."""
+    """Return the matrix (length, length) of means over the values within the radius."""
     places = torch.arange(length)
     near = ((places[:, None] - places).abs() <= radius).float()
     return near / near.sum(1, keepdim=True)
 
 
 def _resampled(picture: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """(H, W, 3) uint8 → (*size, 3), each pixel the mean of what it covers."""
+    """Resample (H, W, 3) uint8 to (*size, 3); each pixel is the mean of the area that it covers."""
     return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.BOX))
 
 
 def _grey(picture: np.ndarray) -> Tensor:
-    """(gh, gw) float32 in 0 … 1."""
+    """Return the grey values of a picture, (gh, gw) float32 in 0 … 1."""
     return torch.from_numpy(np.array(Image.fromarray(picture).convert("L"), np.float32) / 255)
 
 
 def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """(C, H, W) → (C, *size), bilinear."""
+    """Resize maps (C, H, W) to (C, *size), bilinear."""
     return F.interpolate(maps[None], size=tuple(size), mode="bilinear", align_corners=False)[0]

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from .edits import Role
 from .errors import InputError
+from .frozen import Frozen
 
 _SOFTNESS = 0.3  # symmetric KL over which membership falls by e
 UNLIKELY = 1e-4  # membership of a place that colour can still outweigh
@@ -37,19 +38,23 @@ class Segmentation:
     # numbers of the parts of every cluster that was split, its own first
     splits: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", Frozen(self.names))
+        object.__setattr__(self, "splits", Frozen(self.splits))
+
     @property
     def clusters(self) -> int:
-        """C."""
+        """Number of clusters C."""
         return len(self.background)
 
     @property
     def objects(self) -> list[int]:
-        """Clusters that hold patches and are no background."""
+        """Clusters that hold patches and are not background."""
         return [cluster for cluster in self.present if not self.background[cluster]]
 
     @functools.cached_property
     def membership(self) -> Tensor:
-        """Return what pixel masks are made of: `soft` without the seams (T, C, h, w)."""
+        """Return `soft` without the seams, from which pixel masks are made (T, C, h, w)."""
         return without_seams(self.soft, self.thin & self.background)
 
     @property
@@ -58,20 +63,20 @@ class Segmentation:
         return np.unique(self.labels).tolist()
 
     def name(self, cluster: int) -> str:
-        """What a cluster is called."""
+        """Return the name of a cluster."""
         usual = f"{self.role(cluster).capitalize()} {cluster + 1}"
         return self.names.get(cluster) or usual
 
     def role(self, cluster: int) -> Role:
-        """What a cluster is taken for."""
+        """Return the role of a cluster."""
         return "background" if self.background[cluster] else "object"
 
     def named(self, names: Mapping[int, str]) -> Segmentation:
-        """Return the same with names for some clusters; "" gives the usual one back."""
+        """Return the same with names for some clusters; "" restores the usual name."""
         return replace(self, names={**self.names, **names})
 
     def with_role(self, cluster: int, role: Role) -> Segmentation:
-        """Return the same with a cluster taken for an object, or for background.
+        """Return the same with a cluster as an object or as background.
 
         Raise InputError for a cluster that does not exist.
         """
@@ -107,9 +112,9 @@ class Segmentation:
     def split(self, cluster: int, parts: np.ndarray) -> Segmentation:
         """Return the same with one cluster divided: part 0 keeps its number, others get new ones.
 
-        parts (T, h, w) int 0 … K-1: the part of every patch; of patches outside the cluster, where
-        it would be. The leaves of the hierarchy stay with part 0, and all parts have the cluster's
-        role. Raise InputError for a cluster that does not exist.
+        parts (T, h, w) int 0 … K-1: the part of every patch; outside the cluster, the part that it
+        would belong to. The leaves of the hierarchy stay with part 0, and all parts have the
+        cluster's role. Raise InputError for a cluster that does not exist.
         """
         self._check(cluster)
         count = int(parts.max()) + 1
@@ -138,7 +143,7 @@ class Segmentation:
 def soft_membership(
     index: np.ndarray, distance: np.ndarray, leaf_cluster: np.ndarray, clusters: int
 ) -> Tensor:
-    """How much each patch belongs to each cluster, from its nearest leaves.
+    """Return how much each patch belongs to each cluster, from its nearest leaves.
 
     index and distance (T, h, w, k), leaf_cluster (L,) → (T, C, h, w) float32: a softmax of the
     negative distances, summed over the leaves of each cluster.

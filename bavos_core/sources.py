@@ -26,7 +26,7 @@ class Projection:
     scale: float
 
     def only(self, head: int) -> Projection:
-        """One head of it."""
+        """Return the queries and keys of one head."""
         one = slice(head, head + 1)
         return Projection(self.queries[:, one], self.keys[:, one], self.scale)
 
@@ -52,12 +52,28 @@ def choose_source(
 
 
 def check_channels(correlator: TrainedCorrelator, channels: int, backbone: str, name: str) -> None:
-    """Raise InputError for a correlator of other features than the backbone gives."""
+    """Raise InputError if a correlator was trained on features of another number of channels."""
     if correlator.channels != channels:
         raise InputError(
             f"{name} was trained on features of {correlator.channels} channels, and "
             f"{backbone} gives {channels}; choose the backbone that it was made for."
         )
+
+
+def projection(
+    features: Features,
+    source: AttentionSource,
+    correlator: TrainedCorrelator | None,
+    settings: Settings,
+) -> Projection:
+    """Return the queries and keys of a source; correlator: the trained one, for that source."""
+    match source:
+        case "framewise" | "cross-frame":
+            return Projection(features.queries, features.keys, features.scale)
+        case "key-similarity":
+            return project_keys(features.tokens, settings)
+    used = correlator or untrained(features.channels, seed=settings.seed)
+    return project(used.to(features.keys.device), features.tokens)
 
 
 def attention_rows(
@@ -66,27 +82,20 @@ def attention_rows(
     correlator: TrainedCorrelator | None,
     settings: Settings,
 ) -> AttentionRows:
-    """The rows to cluster: every patch against the patches of the key frames."""
-    tokens = features.tokens
-    if source == "key-similarity":
-        found = project_keys(tokens, settings)
-    elif source == "cross-frame":
-        found = Projection(features.queries, features.keys, features.scale)
-    else:
-        used = correlator or untrained(features.channels, seed=settings.seed)
-        found = project(used.to(tokens.device), tokens)
-    chosen = key_frames(len(tokens), settings.key_every)
+    """Return the rows to cluster: every patch against the patches of the key frames."""
+    found = projection(features, source, correlator, settings)
+    chosen = key_frames(len(found.queries), settings.key_every)
     return AttentionRows(found.queries, found.keys[chosen], found.scale)
 
 
 def project(correlator: TemporalCorrelator | TrainedCorrelator, tokens: Tensor) -> Projection:
-    """Queries and keys of a correlator for tokens (T, N, C)."""
+    """Return the queries and keys of a correlator for tokens (T, N, C)."""
     queries, keys = correlator.queries_keys(tokens)
     return Projection(queries, keys, correlator.scale)
 
 
 def project_keys(tokens: Tensor, settings: Settings) -> Projection:
-    """Training-free attention: mean-free, unit-length keys at the clip's own temperature."""
+    """Return mean-free, unit-length keys at the clip's own temperature: training-free attention."""
     unit = centred_unit(tokens)
     chosen = key_frames(len(tokens), settings.key_every)
     return Projection(unit, unit, perplexity_scale(unit, unit[chosen]))

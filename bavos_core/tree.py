@@ -1,4 +1,4 @@
-"""The tree of clusters: cuts, and what a node holds.
+"""The tree of clusters: its cuts and its nodes.
 
 L leaves, 2L-1 nodes, leaves first; T frames, M = K·N columns of a row.
 """
@@ -28,7 +28,7 @@ class ClusterTree:
 
     @property
     def leaves(self) -> int:
-        """L."""
+        """Number of leaves L."""
         return len(self.counts)
 
     @property
@@ -38,20 +38,20 @@ class ClusterTree:
 
     @property
     def heights(self) -> np.ndarray:
-        """Height of every merge (L-1,), rising."""
+        """Heights of the merges (L-1,), rising."""
         heights: np.ndarray = self.merges[:, 2]
         return heights
 
     def clusters_at(self, tau: float) -> int:
-        """Number of clusters when all merges up to height τ are done."""
+        """Return the number of clusters when all merges up to height τ are done."""
         return int(self.leaves - np.searchsorted(self.heights, tau, side="right"))
 
     def cut(self, tau: float) -> np.ndarray:
-        """Cluster of every leaf when all merges up to height τ are done: (L,) int64."""
+        """Return the cluster of every leaf when all merges up to height τ are done: (L,) int64."""
         return self.cut_into(self.clusters_at(tau))
 
     def cut_into(self, clusters: int) -> np.ndarray:
-        """Cluster of every leaf, (L,) int64 in 0 … clusters-1, for 1 ≤ clusters ≤ L.
+        """Return the cluster of every leaf, (L,) int64 in 0 … clusters-1, for 1 ≤ clusters ≤ L.
 
         A finer cut never renumbers: when a cluster splits, its larger part keeps the number and
         the smaller part gets the next free one. So a colour stays with its object.
@@ -78,7 +78,7 @@ class ClusterTree:
         return found
 
     def height_of(self, clusters: int) -> float:
-        """Largest τ at which there are at least `clusters` clusters, or a little above the root."""
+        """Return the largest τ at which there are so many clusters; for 1, that of the root."""
         clusters = min(max(clusters, 1), self.leaves)
         above = self.heights[self.leaves - clusters :]
         if len(above):
@@ -86,7 +86,7 @@ class ClusterTree:
         return float(self.heights[-1]) if self.leaves > 1 else 1.0
 
     def node_clusters(self, leaf_cluster: np.ndarray) -> np.ndarray:
-        """Cluster of every node (2L-1,) int64 for a cut; -1 for nodes above it."""
+        """Return the cluster of every node (2L-1,) int64 in a cut; -1 for nodes above it."""
         cluster = np.concatenate([leaf_cluster, np.full(self.leaves - 1, -1)])
         for i, (first, second, *_) in enumerate(self.merges):
             if cluster[int(first)] == cluster[int(second)]:
@@ -94,7 +94,7 @@ class ClusterTree:
         return cluster
 
     def slots(self) -> np.ndarray:
-        """Number of every node (2L-1,) int64 under the rule of `cut_into`; the root has 0."""
+        """Return the number of every node (2L-1,) int64 by the rule of `cut_into`; the root: 0."""
         slots = np.zeros(2 * self.leaves - 1, np.int64)
         weight = np.concatenate([self.sizes, self.merges[:, 3]])
         for i in range(self.leaves - 2, -1, -1):
@@ -105,30 +105,22 @@ class ClusterTree:
 
     @property
     def weights(self) -> np.ndarray:
-        """What each leaf counts in a mean (L,): its patches, or next to nothing without any."""
+        """Weights of the leaves in a mean (L,): their patches, or nearly 0 without any."""
         return row_weights(self.sizes)
 
     def sum_over_nodes(self, values: np.ndarray) -> np.ndarray:
-        """A quantity of every leaf (L, …), summed over the leaves of every node: (2L-1, …)."""
+        """Return a quantity of leaves (L, …) summed over the leaves of every node: (2L-1, …)."""
         summed = np.concatenate([values, np.zeros_like(values[1:])])
         for i, (first, second) in enumerate(self.merges[:, :2].astype(int)):
             summed[self.leaves + i] = summed[first] + summed[second]
         return summed
 
     def node_counts(self) -> np.ndarray:
-        """Patches of every node in each frame: (2L-1, T) int64."""
+        """Return the patches of every node in each frame: (2L-1, T) int64."""
         return self.sum_over_nodes(self.counts.astype(np.int64))
 
-    def node_row(self, node: int) -> np.ndarray:
-        """Mean attention row of one node (M,) float32, over all its patches; sums to 1."""
-        below = self.leaves_of(node)
-        rows = self.rows[below].astype(np.float64)
-        rows /= rows.sum(1, keepdims=True)  # what float16 could not hold was cut off
-        mean: np.ndarray = np.average(rows, axis=0, weights=self.weights[below])
-        return mean.astype(np.float32)
-
     def leaves_of(self, node: int) -> np.ndarray:
-        """Leaves below a node, or the leaf itself: (k,) int64. Raises IndexError for no node."""
+        """Return the leaves below a node (k,) int64. Raise IndexError for an unknown node."""
         if not 0 <= node < 2 * self.leaves - 1:
             raise IndexError(f"there is no node {node}; the tree has {2 * self.leaves - 1}")
         found, open_nodes = [], [node]
@@ -141,10 +133,10 @@ class ClusterTree:
         return np.sort(found)
 
     def first_parts(self, leaves: np.ndarray) -> np.ndarray:
-        """Return what the tree divides some leaves into first: the part of each, (L,) int64.
+        """Return the first division of some leaves in the tree: the part of each, (L,) int64.
 
-        Those of one node are in its two children; those of several, each in its node; others in
-        none, which is -1.
+        If one node holds exactly these leaves, its children are the parts; otherwise the largest
+        nodes of such leaves are. Other leaves have -1.
         """
         chosen = np.full(self.leaves, -1)
         chosen[leaves] = 0
@@ -156,32 +148,8 @@ class ClusterTree:
             chosen[self.leaves_of(int(node))] = part
         return chosen
 
-    def kept_nodes(self, leaves: int) -> np.ndarray:
-        """Nodes that `coarsened(leaves)` keeps, in its order: at most (2·leaves-1,) int64."""
-        if leaves >= self.leaves:
-            return np.arange(2 * self.leaves - 1)
-        done = self.leaves - leaves  # merges that now lie inside a leaf
-        below = np.arange(2 * self.leaves - 1 - (leaves - 1))
-        for i in range(done - 1, -1, -1):  # tops of the cut keep themselves, all below follow them
-            below[self.merges[i, :2].astype(int)] = below[self.leaves + i]
-        tops = np.unique(below[: self.leaves])
-        return np.concatenate([tops, np.arange(self.leaves + done, 2 * self.leaves - 1)])
-
-    def coarsened(self, leaves: int) -> ClusterTree:
-        """The same tree with at most `leaves` leaves: what lies below that cut is merged."""
-        if leaves >= self.leaves:
-            return self
-        kept = self.kept_nodes(leaves)
-        number = np.full(2 * self.leaves - 1, -1)
-        number[kept] = np.arange(len(kept))
-        merges = self.merges[self.leaves - leaves :].copy()
-        merges[:, :2] = np.sort(number[merges[:, :2].astype(int)], axis=1)
-        counts = self.node_counts()[kept[:leaves]].astype(self.counts.dtype)
-        rows = np.stack([self.node_row(int(top)) * self.rows.shape[1] for top in kept[:leaves]])
-        return ClusterTree(merges, counts, as_stored(rows), self.instances[self.leaves - leaves :])
-
     def parents(self) -> np.ndarray:
-        """The node above every node (2L-1,) int64; -1 above the root."""
+        """Return the parent of every node (2L-1,) int64; -1 for the root."""
         parents = np.full(2 * self.leaves - 1, -1)
         above = np.arange(self.leaves, 2 * self.leaves - 1)
         parents[self.merges[:, :2].astype(int)] = above[:, None]
@@ -189,11 +157,11 @@ class ClusterTree:
 
 
 def row_weights(sizes: np.ndarray) -> np.ndarray:
-    """Sizes (L,) as weights of a mean, none of them 0: a leaf may have lost all its patches."""
+    """Return sizes (L,) as weights of a mean; none is 0, for a leaf may have lost its patches."""
     return np.maximum(sizes.astype(float), 1e-9)
 
 
 def as_stored(rows: np.ndarray) -> np.ndarray:
-    """Rows in units of 1/M as float16, which ends at 65504."""
+    """Return rows in units of 1/M as float16, which ends at 65504."""
     stored: np.ndarray = np.minimum(rows, np.finfo(np.float16).max).astype(np.float16)
     return stored

@@ -11,6 +11,7 @@ import numpy as np
 from bavos_core import Analysis, Edit, Segmentation, render
 
 from . import strings
+from .drawing import query_colour
 from .edits import Edits
 from .images import Query
 
@@ -84,7 +85,7 @@ def _attention(analysis: Analysis, row: np.ndarray, query: Query, number: int | 
     dot = (
         ""
         if number is None
-        else f'<i class="dot" style="background:rgb{render.query_colour(number)}"></i>'
+        else f'<i class="dot" style="background:rgb{query_colour(number)}"></i>'
     )
     height, width = analysis.size
     y, x = int(query[1] * row.shape[1] / height), int(query[2] * row.shape[2] / width)

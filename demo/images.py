@@ -19,6 +19,7 @@ from bavos_core.refinement import nearest_pixels
 from bavos_core.settings import AttentionSource
 
 from . import strings
+from .drawing import heats_overlay, patch_grid, query_colour
 from .edits import Edits
 
 Query = tuple[int, float, float]  # index of an analysed frame, y and x of a point in pixels
@@ -93,7 +94,7 @@ def node_over_time(analysis: Analysis, node: int) -> list[Tile]:
     """Return every analysed frame with the patches of a node of the hierarchy."""
     inside = node_mask(analysis, node)
     return [
-        (render.heats_overlay(_small(analysis, t), [mask]), strings.frame_name(analysis, t))
+        (heats_overlay(_small(analysis, t), [mask]), strings.frame_name(analysis, t))
         for t, mask in enumerate(inside.astype(np.float32))
     ]
 
@@ -183,9 +184,9 @@ def heat_frame(
     if len(heats) == 1:
         heated = render.heat_overlay(picture, heats[0], opacity=look.opacity, colours=look.colours)
     else:
-        heated = render.heats_overlay(picture, heats, opacity=look.opacity)
+        heated = heats_overlay(picture, heats, opacity=look.opacity)
     if look.grid:
-        heated = render.patch_grid(heated, analysis.grid)
+        heated = patch_grid(heated, analysis.grid)
     return marked(heated, position, queries, shrunk=picture.shape[0] / analysis.size[0])
 
 
@@ -241,6 +242,6 @@ def marked(
     """
     for i, (sample_index, y, x) in enumerate(queries):
         if sample_index == position:
-            colour = render.query_colour(i) if len(queries) > 1 else (255, 255, 255)
+            colour = query_colour(i) if len(queries) > 1 else (255, 255, 255)
             picture = render.mark_point(picture, y * shrunk, x * shrunk, colour)
     return picture

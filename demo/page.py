@@ -8,10 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from bavos_core import render
-
 from . import html, images, recipe, strings
 from .api import add_api
+from .drawing import tree_picture
 from .panels.adapting import Adapting, AdaptingEvents
 from .panels.attention import Attention, AttentionEvents
 from .panels.downloads import Downloads, DownloadsEvents
@@ -184,12 +183,8 @@ class Page:
         return {
             self.run.notice: strings.report(result, cut),
             self.objects.list: html.object_list(cut, edits, thumbnails),
-            self.hierarchy.tree: render.hierarchy_svg(
-                result.analysis.tree,
-                cut.tau,
-                cut.leaf_cluster,
-                cut.background,
-                thumbnails=images.node_thumbnails(result.analysis, cut),
+            self.hierarchy.tree: tree_picture(
+                result.analysis.tree, cut, images.node_thumbnails(result.analysis, cut)
             ),
             self.downloads.code: recipe.code(result, cut, edits, address),
             self.downloads.files: hidden(),

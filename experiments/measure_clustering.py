@@ -33,7 +33,7 @@ from bavos_core import Settings, backbones
 from bavos_core.attention import AttentionRows, centred_unit, key_frames
 from bavos_core.backbones.vit import ViTBackbone
 from bavos_core.clustering import assign, find_clusters
-from bavos_core.distances import LogRows, self_distances
+from bavos_core.distances import LogRows, Windows, self_distances
 from bavos_core.hierarchy import Hierarchy, build_hierarchy
 from bavos_core.settings import Compute, grid_size
 from bavos_core.sources import attention_rows, project_keys
@@ -73,8 +73,8 @@ def by_paper(clip: Clip, dtype: torch.dtype) -> Callable[[float], np.ndarray]:
     """Labels by the paper's process, run anew at every τ."""
 
     def labels(tau: float) -> np.ndarray:
-        centroids = find_clusters(clip.attention(), tau, dtype=dtype).centroids
-        return assign(clip.attention(), centroids, dtype=dtype).labels.flatten().numpy()
+        windows = Windows(clip.attention(), dtype)
+        return assign(windows, find_clusters(windows, tau).centroids).labels.flatten().numpy()
 
     return labels
 
@@ -165,7 +165,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 import torch
-from bavos_core.analysis import attention_rows
+from bavos_core.sources import attention_rows
 from bavos_core.backbones import Features
 from bavos_core.hierarchy import build_hierarchy
 from bavos_core.settings import Settings

@@ -32,7 +32,7 @@ from scipy.optimize import linear_sum_assignment
 
 from bavos_core import Analysis, Settings, analyse, backbones
 from bavos_core.export import all_masks
-from bavos_core.pipeline import tell_apart
+from bavos_core.pipeline import Found, tell_apart
 from bavos_core.segmentation import Segmentation
 from bavos_core.tree import ClusterTree
 
@@ -97,9 +97,10 @@ def largest_gap(tree: ClusterTree) -> float:
 def cut_at(undivided: Analysis, tau: float) -> Analysis:
     """Return an analysis with the instances of the clusters at τ."""
     settings = replace(undivided.settings, tau=tau)
-    about = undivided.looks, undivided.saliency, settings
-    found = tell_apart(undivided.tree, undivided.nearest, *about)
-    return replace(undivided, settings=settings, **found)
+    names = ("source", "correlator", "tree", "nearest", "distance", "levels")
+    found = Found(*(getattr(undivided, name) for name in names))
+    found = tell_apart(found, undivided.looks, undivided.saliency, settings)
+    return replace(undivided, settings=settings, tree=found.tree, nearest=found.nearest)
 
 
 def measure(options: argparse.Namespace) -> Iterator[Row]:

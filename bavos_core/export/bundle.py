@@ -1,4 +1,4 @@
-"""Every result of `segment` in one folder."""
+"""All results of `segment` in one folder."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ def write_all(
     *,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Every result of `segment` in one folder (design, command line), in one pass over the clip.
+    """Write every result of `segment` into one folder, in one pass over the clip.
 
-    The folder is filled under another name first, so an interrupted run leaves nothing half-made.
-    Returns the summary.
+    Files move into the folder when all of them are complete. Return the summary.
     """
     with _staged(out) as stage:
         return _fill(stage, analysis, segmentation, clip, progress)
@@ -44,9 +43,9 @@ def write_all(
 
 @contextmanager
 def _staged(out: Path) -> Iterator[Path]:
-    """A folder whose files move to `out` when all went well; otherwise nothing is left of it.
+    """Yield a folder whose files move to `out` at the end, or are deleted after an error.
 
-    Raises InputError when files cannot be written, be it for want of room.
+    Raise InputError when files cannot be written, for instance to a full disk.
     """
     new = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
@@ -92,7 +91,7 @@ def _fill(
     def painted() -> Iterator[np.ndarray]:
         for mask in all_masks(analysis, segmentation, clip):
             start = time.perf_counter()
-            name = analysis.frame_names[mask.index]
+            name = analysis.frame_names[mask.clip_frame]
             (folder / "masks" / f"{name}.png").write_bytes(mask_png(mask, values))
             annotations.extend(mask_annotations(mask, name))
             frame = mask.painted(colours, alpha)
@@ -100,7 +99,8 @@ def _fill(
             yield frame
 
     start = time.perf_counter()
-    write_frames(folder / "overlay.mp4", clip or analysed_clip(analysis), painted(), progress)
+    shown = clip or analysed_clip(analysis)
+    write_frames(folder / "overlay.mp4", shown, painted(), progress)
     seconds["encode"] = time.perf_counter() - start - seconds["masks"]
     (folder / "masks.json").write_text(
         json.dumps(masks_document(analysis, segmentation, annotations))

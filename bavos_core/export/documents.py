@@ -23,7 +23,7 @@ from .masks import MAX_PNG_CLUSTERS, png_values
 def masks_document(
     analysis: Analysis, segmentation: Segmentation, annotations: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The COCO-style document that holds all annotations."""
+    """Return the COCO-style document that holds all annotations."""
     return {
         "clip": analysis.clip_name,
         "size": list(analysis.size),
@@ -43,7 +43,7 @@ def masks_document(
 
 
 def write_labels(path: Path, analysis: Analysis, segmentation: Segmentation) -> None:
-    """Patch labels and what they refer to, as NPZ."""
+    """Write patch labels and what they refer to, as NPZ."""
     with atomic_write(path) as part, part.open("wb") as file:
         np.savez_compressed(
             file,
@@ -61,11 +61,11 @@ def write_labels(path: Path, analysis: Analysis, segmentation: Segmentation) -> 
 
 
 def hierarchy_document(analysis: Analysis, segmentation: Segmentation) -> dict[str, Any]:
-    """The whole tree, node by node, the present cut, and the levels of the paper's process.
+    """Return the whole tree, node by node, the present cut, and the paper's levels.
 
-    A node's `attention` is the share of its mean row that each key frame gets; whole rows of the
-    leaves are in labels.npz. `instances` says whether its children are instances of one cluster,
-    `splits` which parts a person divided a cluster into; the leaves stay with the first.
+    A node's `attention` is the share of its mean row that each key frame gets; labels.npz has the
+    whole rows of the leaves. `instances` tells whether a node's children are instances of one
+    cluster. `splits` lists the parts of every divided cluster; its leaves stay with the first.
     """
     tree = analysis.tree
     slots, cluster = tree.slots(), tree.node_clusters(segmentation.leaf_cluster)
@@ -103,7 +103,7 @@ def hierarchy_document(analysis: Analysis, segmentation: Segmentation) -> dict[s
 
 
 def _attention_per_key_frame(analysis: Analysis) -> np.ndarray:
-    """Share of every node's mean row that each key frame gets: (2L-1, K)."""
+    """Return the share of every node's mean row that each key frame gets: (2L-1, K)."""
     tree = analysis.tree
     per_frame = tree.rows.reshape(tree.leaves, len(analysis.key_frames), -1)
     summed = tree.sum_over_nodes(per_frame.sum(2, dtype=np.float64) * tree.weights[:, None])
@@ -111,7 +111,7 @@ def _attention_per_key_frame(analysis: Analysis) -> np.ndarray:
 
 
 def write_hierarchy(folder: Path, analysis: Analysis, segmentation: Segmentation) -> None:
-    """hierarchy.json and hierarchy.svg."""
+    """Write hierarchy.json and hierarchy.svg."""
     with atomic_write(folder / "hierarchy.json") as part:
         part.write_text(json.dumps(hierarchy_document(analysis, segmentation)))
     with atomic_write(folder / "hierarchy.svg") as part:
@@ -124,7 +124,7 @@ def write_hierarchy(folder: Path, analysis: Analysis, segmentation: Segmentation
 def summary(
     analysis: Analysis, segmentation: Segmentation, extra_seconds: dict[str, float]
 ) -> dict[str, Any]:
-    """What was run, how long it took and what came out."""
+    """Return settings, seconds of every stage, and figures of a result."""
     seconds = {**analysis.timings, **extra_seconds}
     return {
         "clip": analysis.clip_name,

@@ -13,7 +13,7 @@ from ..analysis import Analysis
 from ..progress import Progress, Stage, silent
 from ..segmentation import Segmentation
 from ..video import Clip, VideoWriter, playback
-from .masks import all_masks, analysed_clip, blend
+from .masks import all_masks, analysed_clip, blend, numbered_frames
 
 OPACITY = 0.55  # of painted objects
 
@@ -30,12 +30,12 @@ def write_overlay(
     style: render.Style = "both",
     progress: Progress = silent,
 ) -> None:
-    """Write the clip with every object in its colour, at the clip's own size and times."""
+    """Write the clip with every object in its colour; without the clip, the analysed frames.
+
+    opacity: 0 … 1. hidden: clusters that are not painted.
+    """
     colours, alpha = render.cluster_paint(
-        segmentation.background,
-        opacity=opacity,
-        show_background=show_background,
-        hidden=hidden,
+        segmentation.background, opacity=opacity, show_background=show_background, hidden=hidden
     )
     masks = all_masks(analysis, segmentation, clip)
     painted = (mask.painted(colours, alpha, style) for mask in masks)
@@ -51,22 +51,20 @@ def write_heatmap(
     query: tuple[int, float, float] | None = None,
     progress: Progress = silent,
 ) -> None:
-    """The clip under the heatmap of one attention row (T, h, w); colours mean the same throughout.
+    """Write the clip under the heatmap of one attention row (T, h, w), on one scale of colours.
 
-    query: analysed frame, y and x of the point to mark.
+    query: sample_index, y and x of a point to mark. Without the clip, the analysed frames.
     """
-    shown = clip or analysed_clip(analysis)
-    numbers = range(len(shown.times)) if clip else analysis.analysed.tolist()
     heat = torch.from_numpy(row / render.heat_scale(row))
 
     def frames() -> Iterator[np.ndarray]:
-        for index, frame in zip(numbers, shown.read(), strict=False):
-            over = render.heat_overlay(frame, blend(heat, analysis, index).numpy())
-            if query and index == analysis.analysed[query[0]]:
+        for clip_frame, frame in numbered_frames(analysis, clip):
+            over = render.heat_overlay(frame, blend(heat, analysis, clip_frame).numpy())
+            if query and clip_frame == analysis.analysed[query[0]]:
                 over = render.mark_point(over, query[1], query[2])
             yield over
 
-    write_frames(path, shown, frames(), progress, Stage.HEATMAP)
+    write_frames(path, clip or analysed_clip(analysis), frames(), progress, Stage.HEATMAP)
 
 
 def write_frames(
@@ -76,7 +74,7 @@ def write_frames(
     progress: Progress = silent,
     stage: Stage = Stage.MASKS,
 ) -> None:
-    """Write frames at the clip's times."""
+    """Write frames as a video at the clip's size and times."""
     fps, order = playback(clip.times)
     repeats = np.bincount(order, minlength=len(clip.times))
     with VideoWriter(path, size=clip.size, fps=fps) as video:

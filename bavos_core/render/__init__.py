@@ -1,31 +1,22 @@
-"""Pictures for people: the palettes, painted objects, heatmaps, the hierarchy as SVG."""
+"""Pictures for people: palettes, painted objects, heatmaps, the hierarchy as SVG."""
 
-from .heatmap import heat_overlay, heat_scale, heats_overlay, mark_point
-from .overlay import Style, cluster_paint, paint, patch_grid
-from .palette import (
-    BACKGROUND_GREY,
-    MAX_PARTS,
-    OBJECT_COLOURS,
-    davis_palette,
-    object_colour,
-    query_colour,
-)
-from .tree import hierarchy_svg
+from .heatmap import heat_overlay, heat_scale, mark_point, spread_heat
+from .overlay import Style, cluster_paint, paint
+from .palette import BACKGROUND_GREY, MAX_PARTS, davis_palette, object_colour
+from .tree import TreeLayout, hierarchy_svg
 
 __all__ = [
     "BACKGROUND_GREY",
     "MAX_PARTS",
-    "OBJECT_COLOURS",
     "Style",
+    "TreeLayout",
     "cluster_paint",
     "davis_palette",
     "heat_overlay",
     "heat_scale",
-    "heats_overlay",
     "hierarchy_svg",
     "mark_point",
     "object_colour",
     "paint",
-    "patch_grid",
-    "query_colour",
+    "spread_heat",
 ]

@@ -5,21 +5,17 @@ H×W pixels, h×w patches. All frames are (H, W, 3) uint8 RGB.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import matplotlib
 import numpy as np
 import torch
 from torch.nn import functional as F
-
-from .palette import query_colour
 
 
 def heat_overlay(
     frame: np.ndarray, heat: np.ndarray, *, opacity: float = 0.65, colours: str = "inferno"
 ) -> np.ndarray:
     """Lay a heatmap (h, w) in 0 … 1 over a frame. Cold places stay as they are."""
-    levels = (_spread(heat, frame.shape[:2]) * 255).astype(np.uint8)
+    levels = (spread_heat(heat, frame.shape[:2]) * 255).astype(np.uint8)
     table = matplotlib.colormaps[colours](np.arange(256))[:, :3] * 255
     strength = (opacity * (0.35 + 0.65 * np.linspace(0, 1, 256)))[:, None]
     # Two table look-ups instead of arithmetic in colour for every pixel.
@@ -27,19 +23,8 @@ def heat_overlay(
     return np.asarray((frame * kept[levels] + scaled[levels]).astype(np.uint8))
 
 
-def heats_overlay(
-    frame: np.ndarray, heats: Sequence[np.ndarray], *, opacity: float = 0.65
-) -> np.ndarray:
-    """Several heatmaps (h, w) in 0 … 1 over one frame, each in the colour of `query_colour`."""
-    strengths = np.stack([opacity * _spread(heat, frame.shape[:2]) for heat in heats], axis=2)
-    colours = np.array([query_colour(i) for i in range(len(heats))], np.float32)  # (Q, 3)
-    share = strengths / np.maximum(strengths.sum(2, keepdims=True), 1)
-    kept = 1 - share.sum(2, keepdims=True)
-    return np.asarray((frame * kept + share @ colours).round().clip(0, 255).astype(np.uint8))
-
-
-def _spread(heat: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """A heatmap (h, w) over the pixels of a picture, clipped to 0 … 1: (H, W) float32."""
+def spread_heat(heat: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Return a heatmap (h, w) at every pixel of a picture, clipped to 0 … 1: (H, W) float32."""
     maps = torch.from_numpy(np.ascontiguousarray(heat, np.float32))[None, None]
     smooth = F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
     return np.asarray(smooth[0, 0].clamp(0, 1).numpy())
@@ -48,7 +33,7 @@ def _spread(heat: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 def mark_point(
     frame: np.ndarray, y: float, x: float, colour: tuple[int, int, int] = (255, 255, 255)
 ) -> np.ndarray:
-    """A ring around the pixel (y, x)."""
+    """Draw a ring around the pixel (y, x)."""
     height, width = frame.shape[:2]
     radius = max(4.0, 0.014 * max(height, width))
     rows, columns = np.ogrid[:height, :width]
@@ -58,5 +43,5 @@ def mark_point(
 
 
 def heat_scale(row: np.ndarray, percentile: float = 99.9) -> float:
-    """Weight that is shown as the hottest colour, the same for all frames of one query."""
+    """Return the weight that gets the hottest colour, the same for all frames of one query."""
     return float(max(np.quantile(row, percentile / 100), 1e-12))

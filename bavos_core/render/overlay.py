@@ -26,7 +26,7 @@ def cluster_paint(
     show_background: bool,
     hidden: Collection[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Colour (C, 3) float32 0 … 255 and opacity (C,) 0 … 1 of every cluster."""
+    """Return colour (C, 3) float32 0 … 255 and opacity (C,) 0 … 1 of every cluster."""
     colours = np.array([object_colour(i) for i in range(len(background))], np.float32)
     alpha = np.where(background & ~show_background, 0.0, opacity).astype(np.float32)
     alpha[[i for i in hidden if i < len(alpha)]] = 0
@@ -43,8 +43,8 @@ def paint(
 ) -> np.ndarray:
     """Paint every pixel in the colour of its strongest cluster, with a thin bright outline.
 
-    clusters (C',) and membership (C', gh, gw) as from masks.refined_membership; colours (C, 3)
-    and alpha (C,) for all clusters. Colour and opacity are up-sampled instead of labels, which
+    clusters (C',) and membership (C', gh, gw) as from `refined_membership`; colours (C, 3) and
+    alpha (C,) for all clusters. Colour and opacity are up-sampled instead of labels, which
     smooths the borders on large frames.
     """
     cluster = clusters[strongest(membership)]  # (gh, gw)
@@ -64,18 +64,8 @@ def paint(
     return np.asarray(painted.round_().clamp_(0, 255).byte().permute(1, 2, 0).numpy())
 
 
-def patch_grid(frame: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Thin lines between the patches of a grid (h, w), over a frame."""
-    lined = frame.copy()
-    for axis, (side, parts) in enumerate(zip(frame.shape[:2], grid, strict=True)):
-        places = np.arange(1, parts) * side // parts
-        lines = (slice(None),) * axis + (places,)
-        lined[lines] = 0.6 * frame[lines] + 0.4 * 255
-    return lined
-
-
 def _outline(cluster: Tensor) -> Tensor:
-    """Pixels whose right or lower neighbour belongs to another cluster, (gh, gw) bool."""
+    """Return where the right or lower neighbour belongs to another cluster, (gh, gw) bool."""
     edge = torch.zeros_like(cluster, dtype=torch.bool)
     edge[:-1] |= cluster[:-1] != cluster[1:]
     edge[:, :-1] |= cluster[:, :-1] != cluster[:, 1:]
@@ -83,5 +73,5 @@ def _outline(cluster: Tensor) -> Tensor:
 
 
 def _widen(opacity: Tensor) -> Tensor:
-    """Largest opacity among a pixel and its neighbours."""
+    """Return the largest opacity among each pixel and its neighbours."""
     return F.max_pool2d(opacity[None], 3, 1, 1)[0]

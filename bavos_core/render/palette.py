@@ -1,11 +1,11 @@
-"""Colours of objects, of queries and of mask files."""
+"""Colours of objects and of mask files."""
 
 from __future__ import annotations
 
 import numpy as np
 
 MAX_PARTS = 255  # clusters that a person can look at, and an 8-bit mask can number
-BACKGROUND_GREY = (150, 150, 150)  # clusters that are scenery, when they are shown
+BACKGROUND_GREY = (150, 150, 150)  # background clusters, when they are shown
 
 # Eight hues that people with colour-blindness tell apart (Okabe and Ito 2008, without black), then
 # lighter and darker relatives.
@@ -22,7 +22,7 @@ OBJECT_COLOURS = np.array(
 
 
 def davis_palette() -> np.ndarray:
-    """The palette of DAVIS (and PASCAL VOC) annotation files, (256, 3) uint8.
+    """Return the palette of DAVIS (and PASCAL VOC) annotation files, (256, 3) uint8.
 
     Colour i takes the bits of i, three at a time, as the high bits of red, green and blue.
     """
@@ -36,11 +36,6 @@ def davis_palette() -> np.ndarray:
 
 
 def object_colour(cluster: int) -> tuple[int, int, int]:
-    """RGB 0 … 255 of a cluster on screen; it stays the same at any granularity."""
+    """Return the colour of a cluster on screen, RGB 0 … 255; the same at any granularity."""
     red, green, blue = OBJECT_COLOURS[cluster % len(OBJECT_COLOURS)]
     return int(red), int(green), int(blue)
-
-
-def query_colour(i: int) -> tuple[int, int, int]:
-    """RGB 0 … 255 of the i-th of several queries."""
-    return object_colour((0, 1, 6, 2, 3, 5, 4, 7)[i % 8])

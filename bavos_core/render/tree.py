@@ -5,13 +5,64 @@ C clusters, L leaves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 
 from ..tree import ClusterTree
 from .palette import BACKGROUND_GREY, MAX_PARTS, object_colour
+
+_MARGIN = 44  # pixels on the left, for the scale
+_CEILING = 16  # y of the highest τ
+
+
+@dataclass(frozen=True)
+class TreeLayout:
+    """Where the nodes of a tree are drawn, leaves below and the whole scene on top.
+
+    Heights are drawn as square roots, so that fine splits are not crushed. Of a tree with more
+    parts than can be told apart, the upper 255 are drawn.
+    """
+
+    parts: np.ndarray  # (P,) int64: the lowest nodes that are drawn, from left to right
+    x: np.ndarray  # (2L-1,) pixels; of drawn nodes only
+    y: np.ndarray  # (2L-1,) pixels
+    floor: int  # y of τ = 0
+    top: float  # √τ at the ceiling
+
+    @classmethod
+    def of(
+        cls, tree: ClusterTree, tau: float, clusters: int, *, width: int = 720, height: int = 340
+    ) -> TreeLayout:
+        """Lay out a tree that is cut at τ, into so many clusters; no branches cross."""
+        inner = _inner(tree, max(MAX_PARTS, clusters))
+        parts, stack = [], [2 * tree.leaves - 2]
+        while stack:
+            node = stack.pop()
+            if node in inner:
+                stack.extend(_children(tree, node)[::-1])
+            else:
+                parts.append(node)
+        place, level = np.zeros((2, 2 * tree.leaves - 1))
+        place[parts] = np.arange(len(parts))
+        for node in inner:
+            place[node] = place[_children(tree, node)].mean()
+            level[node] = tree.heights[node - tree.leaves]
+        floor, top = height - 26, max(level[-1], tau) ** 0.5 * 1.05
+        x = _MARGIN + (place + 0.5) / len(parts) * (width - _MARGIN - 12)
+        y = floor - level**0.5 / top * (floor - _CEILING)
+        return cls(np.array(parts), x, y, floor, top)
+
+    @property
+    def drawn(self) -> set[int]:
+        """Numbers of the nodes that are drawn."""
+        nodes = len(self.x)
+        return {*self.parts.tolist(), *range(nodes - len(self.parts) + 1, nodes)}
+
+    def y_of(self, tau: float) -> float:
+        """Return the y of a height τ."""
+        return self.floor - tau**0.5 / self.top * (self.floor - _CEILING)
 
 
 def hierarchy_svg(
@@ -20,92 +71,62 @@ def hierarchy_svg(
     leaf_cluster: np.ndarray,
     background: np.ndarray,
     *,
-    thumbnails: Mapping[int, str] | None = None,
     width: int = 720,
     height: int = 340,
 ) -> str:
-    """The hierarchy as a standing tree, leaves below and the whole scene on top.
+    """Return the hierarchy as a standing tree, leaves below and the whole scene on top.
 
-    Heights are drawn as square roots, so that fine splits are not crushed. Branches below the cut
-    have the colour of their cluster; the dashed line is the cut. Of a tree with more parts than
-    can be told apart, the upper 255 are drawn. Dotted branches lead to instances of one cluster.
-    Every branch carries the number of the node that it leads up from as data-node, and the picture
-    what it takes to tell τ from a place:
-    √τ = data-top · (data-floor - y) / (data-floor - 16).
-    leaf_cluster (L,): a cut; thumbnails: addresses of small pictures of nodes, the most important
-    ones first; those that find room are shown.
+    leaf_cluster (L,): a cut at τ. background (C,) bool. Branches below the cut have the colour of
+    their cluster, dotted ones lead to instances of one cluster, and the dashed line is the cut.
+    Every branch carries the number of its lower node as data-node, and the picture what turns a
+    place into τ: √τ = data-top · (data-floor - y) / (data-floor - 16).
     """
-    parts = max(MAX_PARTS, len(background))
-    nodes = tree.kept_nodes(parts)  # their numbers in the whole tree
-    cluster = tree.node_clusters(leaf_cluster)[nodes]
-    tree = tree.coarsened(parts)
-    margin, floor = 44, height - 26
-    top = max(tree.heights[-1] if tree.leaves > 1 else 0.0, tau) ** 0.5 * 1.05
-    place, level = _tree_layout(tree)
-    patches = tree.node_counts().sum(1)
-
-    def across(node: int) -> float:
-        return margin + (place[node] + 0.5) / tree.leaves * (width - margin - 12)
-
-    def up(value: float) -> float:
-        return floor - float(value) ** 0.5 / top * (floor - 16)
-
-    lines = []
-    for i, (first, second, value, _) in enumerate(tree.merges):
-        dots, joined = "", f"joined at τ = {value:.2f}"
-        if tree.instances[i]:
-            dots = ' stroke-dasharray="0.1 4" stroke-linecap="round"'
-            joined = "told apart as instances"
-        for child in (int(first), int(second)):
-            colour = _branch_colour(int(cluster[child]), background)
-            lines.append(
-                f'<path data-node="{nodes[child]}" d="M{across(child):.1f} {up(level[child]):.1f}'
-                f'V{up(value):.1f}H{across(tree.leaves + i):.1f}" stroke="{colour}"{dots}>'
-                f"<title>{patches[child]} patches, {joined}</title></path>"
-            )
-    ticks = [t for t in (0.25, 0.5, 1, 2, 4, 8, 16) if t**0.5 < top]
+    layout = TreeLayout.of(tree, tau, len(background), width=width, height=height)
+    cut = layout.y_of(tau)
     scale = "".join(
-        f'<text x="{margin - 8}" y="{up(t) + 4:.1f}" text-anchor="end">{t:g}</text>' for t in ticks
+        f'<text x="{_MARGIN - 8}" y="{layout.y_of(t) + 4:.1f}" text-anchor="end">{t:g}</text>'
+        for t in (0.25, 0.5, 1, 2, 4, 8, 16)
+        if t**0.5 < layout.top
     )
     count = len(np.unique(leaf_cluster))
-    title = escape(f"{count} clusters at τ = {tau:.2f}, {tree.leaves} finest parts")
-    spots = {int(nodes[i]): (across(i), up(level[i])) for i in range(len(nodes))}
+    title = escape(f"{count} clusters at τ = {tau:.2f}, {len(layout.parts)} finest parts")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
-        f'data-floor="{floor}" data-top="{top:.6f}" '
+        f'data-floor="{layout.floor}" data-top="{layout.top:.6f}" '
         f'aria-label="{title}" font-family="sans-serif" font-size="12" fill="#707070">'
         f"<title>{title}</title>"
-        f'<g fill="none" stroke-width="2" stroke-linejoin="round">{"".join(lines)}</g>{scale}'
-        f'<text x="8" y="14">τ</text>{_thumbnails(spots, thumbnails or {}, width, floor)}'
-        f'<line x1="{margin}" x2="{width}" y1="{up(tau):.1f}" y2="{up(tau):.1f}" class="cut" '
+        f'<g fill="none" stroke-width="2" stroke-linejoin="round">'
+        f"{_branches(tree, layout, leaf_cluster, background)}</g>{scale}"
+        f'<text x="8" y="14">τ</text>'
+        f'<line x1="{_MARGIN}" x2="{width}" y1="{cut:.1f}" y2="{cut:.1f}" class="cut" '
         f'stroke="#d55e00" stroke-width="1.5" stroke-dasharray="6 4"/>'
-        f'<text x="{width - 8}" y="{up(tau) - 5:.1f}" text-anchor="end" fill="#a94a00" '
+        f'<text x="{width - 8}" y="{cut - 5:.1f}" text-anchor="end" fill="#a94a00" '
         'paint-order="stroke" stroke="#fff" stroke-width="4">'
         f"cut at τ = {tau:.2f}: {count} clusters</text>"
-        f'<text x="{margin}" y="{height - 6}">finest parts</text></svg>'
+        f'<text x="{_MARGIN}" y="{height - 6}">finest parts</text></svg>'
     )
 
 
-def _thumbnails(
-    spots: Mapping[int, tuple[float, float]], pictures: Mapping[int, str], width: int, floor: int
+def _branches(
+    tree: ClusterTree, layout: TreeLayout, leaf_cluster: np.ndarray, background: np.ndarray
 ) -> str:
-    """Small pictures of nodes at their places, without those that would cover one before."""
-    wide, high = 44, 32
-    shown: list[tuple[float, float]] = []
-    drawn = []
-    for node, address in pictures.items():
-        if node not in spots:
-            continue
-        x = min(max(spots[node][0] - wide / 2, 0), width - wide)
-        y = min(max(spots[node][1] - high / 2, 0), floor - high)
-        if any(abs(x - left) < wide + 2 and abs(y - top) < high + 2 for left, top in shown):
-            continue
-        shown.append((x, y))
-        drawn.append(
-            f'<image data-node="{node}" x="{x:.1f}" y="{y:.1f}" width="{wide}" height="{high}" '
-            f'preserveAspectRatio="xMidYMid slice" href="{address}"/>'
-        )
-    return "".join(drawn)
+    cluster, patches = tree.node_clusters(leaf_cluster), tree.node_counts().sum(1)
+    x, y = layout.x, layout.y
+    lines = []
+    for node in _inner(tree, len(layout.parts)):
+        merge = node - tree.leaves
+        dots, joined = "", f"joined at τ = {tree.heights[merge]:.2f}"
+        if tree.instances[merge]:
+            dots = ' stroke-dasharray="0.1 4" stroke-linecap="round"'
+            joined = "told apart as instances"
+        for child in _children(tree, node):
+            colour = _branch_colour(int(cluster[child]), background)
+            lines.append(
+                f'<path data-node="{child}" d="M{x[child]:.1f} {y[child]:.1f}'
+                f'V{y[node]:.1f}H{x[node]:.1f}" stroke="{colour}"{dots}>'
+                f"<title>{patches[child]} patches, {joined}</title></path>"
+            )
+    return "".join(lines)
 
 
 def _branch_colour(cluster: int, background: np.ndarray) -> str:
@@ -115,19 +136,11 @@ def _branch_colour(cluster: int, background: np.ndarray) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _tree_layout(tree: ClusterTree) -> tuple[np.ndarray, np.ndarray]:
-    """Horizontal place in leaves and height of every node, (2L-1,) each; no branches cross."""
-    place = np.zeros(2 * tree.leaves - 1)
-    level = np.concatenate([np.zeros(tree.leaves), tree.heights])
-    order: list[int] = []
-    stack = [2 * tree.leaves - 2]
-    while stack:
-        node = stack.pop()
-        if node < tree.leaves:
-            order.append(node)
-        else:
-            stack.extend(int(child) for child in tree.merges[node - tree.leaves, 1::-1])
-    place[order] = np.arange(tree.leaves)
-    for i, (first, second, *_) in enumerate(tree.merges):
-        place[tree.leaves + i] = (place[int(first)] + place[int(second)]) / 2
-    return place, level
+def _inner(tree: ClusterTree, parts: int) -> range:
+    """Return the nodes above the cut into so many parts."""
+    return range(2 * tree.leaves - min(parts, tree.leaves), 2 * tree.leaves - 1)
+
+
+def _children(tree: ClusterTree, node: int) -> list[int]:
+    children: list[int] = tree.merges[node - tree.leaves, :2].astype(int).tolist()
+    return children

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bavos_core.attention import AttentionRows
 from bavos_core.clustering import assign, find_clusters
+from bavos_core.distances import KEPT_BYTES, Windows
 from bavos_core.hierarchy import build_hierarchy
 from bavos_core.settings import WINDOW, Settings
 
@@ -191,9 +192,10 @@ def _plain(attention: AttentionRows, stages: _Stages) -> tuple[Tensor, int]:
 def _paper(dtype: torch.dtype) -> Callable[[AttentionRows, _Stages], tuple[Tensor, int]]:
     def run(attention: AttentionRows, stages: _Stages) -> tuple[Tensor, int]:
         with stages("find clusters"):
-            centroids = find_clusters(attention, TAU, dtype=dtype).centroids
+            windows = Windows(attention, dtype, keep=KEPT_BYTES)
+            centroids = find_clusters(windows, TAU).centroids
         with stages("assign"):
-            labels = assign(attention, centroids, dtype=dtype).labels.flatten()
+            labels = assign(windows, centroids).labels.flatten()
         return labels, len(centroids)
 
     return run

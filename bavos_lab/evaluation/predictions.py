@@ -128,7 +128,7 @@ def write_proposals(
     start = time.perf_counter()
     for mask in all_masks(analysis, segmentation, clip):
         png = mask_png(mask, values.astype(np.uint8))
-        (folder / f"{analysis.frame_names[mask.index]}.png").write_bytes(png)
+        (folder / f"{analysis.frame_names[mask.clip_frame]}.png").write_bytes(png)
     document = summary(analysis, segmentation, {"masks": time.perf_counter() - start})
     (folder / SUMMARY).write_text(json.dumps(document, indent=1))
 

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from bavos_core.attention import AttentionRows
 from bavos_core.clustering import assign, find_clusters
 from bavos_core.correlator import TrainedCorrelator
+from bavos_core.distances import KEPT_BYTES, Windows
 from bavos_core.settings import PAPER_TAU
 
 from .data import TrainingClip
@@ -71,11 +72,12 @@ def _measure_window(trained: TrainedCorrelator, tokens: Tensor) -> tuple[list[in
     """Number of clusters and stability for each τ."""
     queries, keys = trained.queries_keys(tokens)
     attention = AttentionRows(queries, keys[::_KEY_EVERY], trained.scale)
+    windows = Windows(attention, keep=KEPT_BYTES)
     features = trained.standardised(tokens)
     clusters, steady = [], []
     for tau in _TAUS:
-        centroids = find_clusters(attention, tau).centroids
-        labels = assign(attention, centroids).labels.cpu().numpy()  # (T, N)
+        centroids = find_clusters(windows, tau).centroids
+        labels = assign(windows, centroids).labels.cpu().numpy()  # (T, N)
         clusters.append(len(np.unique(labels)))
         steady.append(stability(labels, features))
     return clusters, steady

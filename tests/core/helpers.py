@@ -110,6 +110,14 @@ def tree_of(mean_rows: ArrayLike, sizes: ArrayLike) -> ClusterTree:
     return build_tree(assignment_of(labels[None], mean_rows))
 
 
+def node_row(tree: ClusterTree, node: int) -> np.ndarray:
+    """The mean attention row of one node (M,), over all its patches; sums to 1."""
+    below = tree.leaves_of(node)
+    rows = tree.rows[below].astype(np.float64)
+    mean = np.average(rows / rows.sum(1, keepdims=True), axis=0, weights=tree.weights[below])
+    return mean.astype(np.float32)
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Over the last axis, in float64."""
     powers = np.exp(logits - logits.max(-1, keepdims=True))

@@ -16,6 +16,7 @@ from bavos_core import Analysis, Cancelled, InputError, Settings, analyse, backb
 from bavos_core.backbones import ViTBackbone
 from bavos_core.clustering import Clusters, assign, find_clusters
 from bavos_core.correlator import TemporalCorrelator, TrainedCorrelator, read_correlator, untrained
+from bavos_core.distances import Windows
 from bavos_core.edits import Edit
 from bavos_core.pipeline import _background_as_one, read_sample
 from bavos_core.roles import BALLOT, background, seams
@@ -27,6 +28,7 @@ from .helpers import (
     TINY,
     check_message,
     encode,
+    node_row,
     noise_clip,
     plain_attention,
     refines,
@@ -303,8 +305,8 @@ def exact_and_expected(
         features, *choose_source(settings, features.channels, "key-similarity"), settings
     )
     assert rows.width == 2 * 48  # two key frames of seven
-    expected = find_clusters(rows, tau)
-    labels = assign(rows, expected.centroids).labels.unflatten(1, (6, 8)).numpy()
+    expected = find_clusters(Windows(rows), tau)
+    labels = assign(Windows(rows), expected.centroids).labels.unflatten(1, (6, 8)).numpy()
     return analyse(clip, settings), expected, labels
 
 
@@ -483,7 +485,7 @@ def test_rows_of_the_tree_are_the_mean_attention_of_each_leafs_patches(exact_ana
         mine = rows[analysis.nearest[..., 0].ravel() == leaf]
         if len(mine):
             np.testing.assert_allclose(
-                analysis.tree.node_row(leaf), mine.mean(0), rtol=5e-3, atol=1e-6
+                node_row(analysis.tree, leaf), mine.mean(0), rtol=5e-3, atol=1e-6
             )
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bavos_core import attention
 from bavos_core.attention import AttentionRows, centred_unit, key_frames, perplexity_scale
+from bavos_core.distances import Windows
 
 from .helpers import plain_attention, random_rows
 
@@ -66,14 +67,13 @@ def test_the_sizes_of_rows_are_those_of_queries_and_keys() -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 7])
-@pytest.mark.parametrize("length", [1, 2, 3, 10])
-def test_windows_hold_every_frame_once_and_in_order(frames: int, length: int) -> None:
+def test_windows_hold_every_frame_once_and_in_order(frames: int) -> None:
     rows = random_rows(np.random.default_rng(1), frames=frames, patches=5)
-    windows = list(rows.windows(length))
+    windows = list(Windows(rows))
     chosen = [list(range(frames))[part] for part, _ in windows]
     assert [frame for part in chosen for frame in part] == list(range(frames))
     assert [len(w) // 5 for _, w in windows] == [len(c) for c in chosen]
-    assert all(len(c) == length for c in chosen[:-1])
+    assert all(len(c) == 3 for c in chosen[:-1])
     torch.testing.assert_close(torch.cat([w for _, w in windows]), rows.rows(0, frames))
 
 
@@ -98,31 +98,16 @@ def test_huge_logits_give_one_hot_rows_without_nan() -> None:
         (99, [True, True, True]),
     ],
 )
-def test_windows_are_kept_while_they_fit_and_the_others_made_again(fitting, kept, monkeypatch):
+def test_windows_are_kept_while_they_fit_and_the_others_made_again(fitting, kept) -> None:
     rows = random_rows(np.random.default_rng(2), frames=8, keys=2, patches=5)
     limit = fitting * 5 * 10 * 4  # as many frames of 5 rows of 10 floats; windows are of 3, 3 and 2
-    monkeypatch.setattr(attention, "_KEPT_BYTES", limit)
-    first, second, third = ([window for _, window in rows.windows(3)] for _ in range(3))
+    windows = Windows(rows, keep=limit)
+    first, second, third = ([window for _, window in windows] for _ in range(3))
     for later in (second, third):
         assert [one is two for one, two in zip(first, later, strict=True)] == kept
         for one, two in zip(first, later, strict=True):
             torch.testing.assert_close(one, two, rtol=1e-6, atol=0)
     assert sum(window.nbytes for window, same in zip(first, kept, strict=True) if same) <= limit
-
-
-def test_kept_rows_of_one_length_are_not_given_for_another() -> None:
-    rows = random_rows(np.random.default_rng(3), frames=7, patches=4)
-    for length in (3, 2, 7, 1, 3, 2):
-        for frames, window in rows.windows(length):
-            torch.testing.assert_close(window, rows.rows(frames.start, frames.stop))
-
-
-def test_rows_of_one_clip_are_not_those_of_another() -> None:
-    clips = [random_rows(np.random.default_rng(seed), frames=3) for seed in (0, 1)]
-    for _ in range(2):
-        for clip in clips:
-            ((_, window),) = clip.windows(3)
-            torch.testing.assert_close(window, clip.rows(0, 3))
 
 
 # ---- a sample of the rows -----------------------------------------------------------------------

@@ -26,7 +26,17 @@ from bavos_core.clustering import (
     merge_window,
     smooth,
 )
-from bavos_core.distances import HeadRows, LogRows, near_pairs, self_distances, symmetric_kl
+from bavos_core.distances import (
+    HeadRows,
+    LogRows,
+    OneHead,
+    Sketch,
+    Windows,
+    near_pairs,
+    self_distances,
+    symmetric_kl,
+)
+from bavos_core.progress import Stage
 
 from .helpers import (
     float64_rows,
@@ -122,11 +132,11 @@ def members(labels: np.ndarray) -> list[set[int]]:
 def check_against_the_oracle(seed: int) -> None:
     attention, tau = random_case(seed)
     centroids, levels, labels = decided(seed)
-    found = find_clusters(attention, tau)
+    found = find_clusters(Windows(attention), tau)
     assert found.centroids.shape == centroids.shape
     np.testing.assert_allclose(found.centroids.numpy(), centroids, atol=1e-5)
     assert [members(level) for level in found.levels()] == levels
-    assert (assign(attention, found.centroids).labels.flatten().numpy() == labels).all()
+    assert (assign(Windows(attention), found.centroids).labels.flatten().numpy() == labels).all()
 
 
 @pytest.mark.parametrize("first", range(0, 480, 60))
@@ -161,10 +171,10 @@ def test_rows_with_exact_zeros_are_clustered_as_by_the_plain_procedure(zeros, he
     attention = rows_of(rows, frames=4, keys=2)
     assert (attention.rows(0, 4) == 0).any()
     expected, levels = Oracle(1.0).cluster(float64_rows(attention), window=30)
-    found = find_clusters(attention, 1.0)
+    found = find_clusters(Windows(attention), 1.0)
     np.testing.assert_allclose(found.centroids.numpy(), expected, atol=1e-5)
     assert [members(level) for level in found.levels()] == levels
-    assigned = assign(attention, found.centroids, nearest=3)
+    assigned = assign(Windows(attention), found.centroids, nearest=3)
     assert assigned.distance.isfinite().all()
     assert (assigned.labels.flatten().numpy() == np.arange(40) % 3).all()
 
@@ -173,9 +183,9 @@ def test_rows_with_exact_zeros_are_clustered_as_by_the_plain_procedure(zeros, he
 @pytest.mark.parametrize("heads", [1, 3])
 def test_one_hot_rows_give_a_cluster_each_and_no_nan(heads: int, dtype: torch.dtype) -> None:
     attention = rows_of(np.tile(np.eye(6), (heads, 1, 1)), frames=1, keys=1)
-    found = find_clusters(attention, 1.0, dtype=dtype)
+    found = find_clusters(Windows(attention, dtype), 1.0)
     torch.testing.assert_close(found.centroids, torch.eye(6))
-    assigned = assign(attention, found.centroids, nearest=6, dtype=dtype)
+    assigned = assign(Windows(attention, dtype), found.centroids, nearest=6)
     assert assigned.distance.isfinite().all()
     assert assigned.labels.tolist() == [[0, 1, 2, 3, 4, 5]]
 
@@ -188,10 +198,10 @@ def test_one_hot_rows_give_a_cluster_each_and_no_nan(heads: int, dtype: torch.dt
 def test_identical_rows_are_one_cluster(frames: int, heads: int) -> None:
     row = np.random.default_rng(0).dirichlet(np.ones(12))
     attention = rows_of(np.tile(row, (heads, frames * 6, 1)), frames=frames, keys=2)
-    found = find_clusters(attention, 1e-3)
+    found = find_clusters(Windows(attention), 1e-3)
     np.testing.assert_allclose(found.centroids.numpy(), row[None], atol=1e-6)
     assert (found.levels()[-1] == 0).all()
-    assert (assign(attention, found.centroids).labels == 0).all()
+    assert (assign(Windows(attention), found.centroids).labels == 0).all()
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 8])
@@ -199,10 +209,10 @@ def test_identical_rows_are_one_cluster(frames: int, heads: int) -> None:
 def test_one_patch_a_frame_and_one_key_frame_is_one_cluster(frames: int, heads: int) -> None:
     rng = np.random.default_rng(frames)
     attention = random_rows(rng, frames=frames, heads=heads, patches=1)  # all rows are [1]
-    found = find_clusters(attention, 1e-3)
+    found = find_clusters(Windows(attention), 1e-3)
     assert found.centroids.tolist() == [[1.0]]
     assert [len(set(level)) for level in found.levels()] == ([1] if frames <= 3 else [3, 1])
-    assigned = assign(attention, found.centroids, nearest=8)
+    assigned = assign(Windows(attention), found.centroids, nearest=8)
     assert assigned.index.tolist() == [[[0]]] * frames
     assert assigned.distance.abs().max() < 1e-6
     assert assigned.mean_rows.tolist() == [[1.0]]
@@ -210,31 +220,31 @@ def test_one_patch_a_frame_and_one_key_frame_is_one_cluster(frames: int, heads: 
 
 def test_one_patch_of_one_frame_is_one_cluster() -> None:
     attention = rows_of([[1.0]], frames=1, keys=1)
-    found = find_clusters(attention, 1.0)
+    found = find_clusters(Windows(attention), 1.0)
     assert found.centroids.tolist() == [[1.0]]
     assert [level.tolist() for level in found.levels()] == [[0]]
-    assigned = assign(attention, found.centroids)
+    assigned = assign(Windows(attention), found.centroids)
     assert (assigned.labels.tolist(), assigned.mean_rows.tolist()) == ([[0]], [[1.0]])
 
 
 def test_one_frame_has_one_window_whose_two_kinds_of_patch_are_two_clusters() -> None:
     rows = np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.9, 0.05, 0.05]])
-    found = find_clusters(rows_of(rows, frames=1, keys=1), 1.0)
+    found = find_clusters(Windows(rows_of(rows, frames=1, keys=1)), 1.0)
     np.testing.assert_allclose(found.centroids.numpy(), rows[:2], atol=1e-6)
     assert [level.tolist() for level in found.levels()] == [[0, 1, 0]]
 
 
 def test_one_patch_a_frame_is_told_apart_by_the_key_frames_that_it_looks_at() -> None:
     rows = np.array([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.1, 0.9], [0.9, 0.1]])
-    found = find_clusters(rows_of(rows, frames=5, keys=2), 1.0)
+    found = find_clusters(Windows(rows_of(rows, frames=5, keys=2)), 1.0)
     np.testing.assert_allclose(found.centroids.numpy(), rows[:2], atol=1e-6)
     assert [level.tolist() for level in found.levels()] == [[0, 1, 0, 2, 3], [0, 1, 0, 1, 0]]
 
 
 def test_an_endless_tau_gives_one_cluster_and_a_tiny_one_a_cluster_per_row() -> None:
     attention = random_rows(np.random.default_rng(0), frames=4, patches=5)
-    assert len(find_clusters(attention, ENDLESS).centroids) == 1
-    assert len(find_clusters(attention, 1e-6).centroids) == 20
+    assert len(find_clusters(Windows(attention), ENDLESS).centroids) == 1
+    assert len(find_clusters(Windows(attention), 1e-6).centroids) == 20
 
 
 # ---- levels -------------------------------------------------------------------------------------
@@ -245,7 +255,7 @@ def test_each_level_merges_the_one_before_and_the_first_never_spans_two_windows(
     rounds = 0
     for seed in range(150):
         attention, tau = random_case(seed)
-        found = find_clusters(attention, tau, dtype=dtype)
+        found = find_clusters(Windows(attention, dtype), tau)
         levels, patches = found.levels(), attention.frames * attention.patches
         for level in levels:
             assert (level.dtype, level.shape) == (np.int64, (patches,))
@@ -271,7 +281,7 @@ def test_merging_on_with_a_larger_tau_adds_levels_and_keeps_those_before() -> No
     grew = 0
     for seed in range(60):
         attention, tau = random_case(seed)
-        before = find_clusters(attention, tau)
+        before = find_clusters(Windows(attention), tau)
         after = merge_globally(before, 4 * tau)
         for old, new in zip(before.levels(), after.levels(), strict=False):
             assert (old == new).all()
@@ -384,9 +394,14 @@ def one_head(
     return attention, true, 1e-6 * max(1.0, scale * np.prod(list(lengths)))
 
 
+def head_rows(basis: OneHead | Sketch, rows: torch.Tensor) -> HeadRows:
+    """The rows of all frames of a clip in a basis."""
+    return HeadRows(rows, basis.keys, *basis.inner(rows, slice(None)))
+
+
 def head_and_log_rows(attention: AttentionRows) -> tuple[HeadRows, LogRows]:
     rows = attention.rows(0, attention.frames)
-    return HeadRows.of(rows, attention, slice(0, attention.frames)), LogRows.of(rows)
+    return head_rows(OneHead.of(attention), rows), LogRows.of(rows)
 
 
 @pytest.mark.parametrize("kind", FEATURES)
@@ -430,7 +445,7 @@ def test_what_all_queries_or_keys_have_in_common_costs_no_more_than_its_length_d
 
 def sketched(attention: AttentionRows) -> tuple[HeadRows, torch.Tensor]:
     rows = attention.rows(0, attention.frames)
-    return HeadRows.sketched(rows, attention, slice(0, attention.frames)), rows
+    return head_rows(Sketch.of(attention), rows), rows
 
 
 def smooth_rows(heads: int, seed: int) -> AttentionRows:
@@ -477,8 +492,9 @@ def test_a_sketch_of_equal_rows_has_no_directions_and_no_distances() -> None:
 
 def test_a_window_of_one_head_takes_the_queries_of_its_own_frames() -> None:
     attention = random_rows(np.random.default_rng(0), frames=7, heads=1, keys=2)
-    for frames, rows in attention.windows(3):
-        found = self_distances(HeadRows.of(rows, attention, frames))
+    windows = Windows(attention)
+    for frames, rows in windows:
+        found = self_distances(windows.comparable(frames, rows))
         expected = self_distances(LogRows.of(rows))
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
@@ -611,7 +627,7 @@ def test_assignment_lists_the_nearest_centroids_first(nearest: int, heads: int) 
     rng = np.random.default_rng(5)
     attention = random_rows(rng, frames=4, keys=2, heads=heads, patches=6, scale=0.7)
     centroids = np.random.default_rng(6).dirichlet(np.ones(12), 5)
-    found = assign(attention, torch.tensor(centroids).float(), nearest=nearest)
+    found = assign(Windows(attention), torch.tensor(centroids).float(), nearest=nearest)
     distances = np.stack([plain_kl(row, centroids) for row in float64_rows(attention)])
     k = min(nearest, 5)
     assert found.index.shape == (4, 6, k)
@@ -627,7 +643,7 @@ def test_the_mean_row_of_a_cluster_is_that_of_the_original_rows_nearest_to_it(se
     attention, _ = random_case(seed)
     rng = np.random.default_rng(seed)
     centroids = rng.dirichlet(np.full(attention.width, 2.0), 4)
-    found = assign(attention, torch.tensor(centroids).float(), nearest=2, dtype=dtype)
+    found = assign(Windows(attention, dtype), torch.tensor(centroids).float(), nearest=2)
     rows, labels = float64_rows(attention), found.labels.flatten().numpy()
     for cluster in range(4):
         mine = rows[labels == cluster]
@@ -638,7 +654,7 @@ def test_the_mean_row_of_a_cluster_is_that_of_the_original_rows_nearest_to_it(se
 def test_a_cluster_that_no_row_is_nearest_to_keeps_its_centroid_as_mean_row() -> None:
     rows = np.array([[0.7, 0.3], [0.3, 0.7], [0.5, 0.5]])
     far = np.array([[0.6, 0.4], [1e-6, 1 - 1e-6]])
-    found = assign(rows_of(rows, frames=3, keys=2), torch.tensor(far).float())
+    found = assign(Windows(rows_of(rows, frames=3, keys=2)), torch.tensor(far).float())
     assert found.labels.tolist() == [[0], [0], [0]]
     torch.testing.assert_close(found.mean_rows, torch.tensor([[0.5, 0.5], [1e-6, 1 - 1e-6]]))
 
@@ -653,10 +669,9 @@ def test_a_cluster_that_no_row_is_nearest_to_keeps_its_centroid_as_mean_row() ->
         (clustering, "_SMOOTHED_AT_ONCE", (1, 5, 10_000)),
         (distances_module, "_ROWS_AT_ONCE", (1, 5, 10_000)),
         (attention_module, "_LOGITS_AT_ONCE", ({"cpu": 1}, {"cpu": 100}, {"cpu": 2**40})),
-        (attention_module, "_KEPT_BYTES", (0, 500, 2000, 2**40)),
     ],
 )
-def test_the_result_does_not_depend_on_how_much_is_done_or_kept_at_once(
+def test_the_result_does_not_depend_on_how_much_is_done_at_once(
     module, name, values, monkeypatch
 ) -> None:
     chosen = [seed for seed in range(120) if decided(seed)][::2]
@@ -666,22 +681,35 @@ def test_the_result_does_not_depend_on_how_much_is_done_or_kept_at_once(
             check_against_the_oracle(seed)
 
 
+@pytest.mark.parametrize("keep", [0, 500, 2000, 2**40])
+def test_the_result_does_not_depend_on_how_much_is_kept(keep: int) -> None:
+    for seed in [seed for seed in range(120) if decided(seed)][::2]:
+        attention, tau = random_case(seed)
+        windows = Windows(attention, keep=keep)
+        found, expected = (find_clusters(w, tau) for w in (windows, Windows(attention)))
+        assert torch.equal(found.centroids, expected.centroids)
+        one, two = (assign(w, found.centroids) for w in (windows, Windows(attention)))
+        assert torch.equal(one.labels, two.labels)
+        torch.testing.assert_close(one.distance, two.distance)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("heads", [1, 3])
 def test_clustering_and_assigning_leave_the_rows_as_they_were(heads, dtype) -> None:
     attention = random_rows(np.random.default_rng(0), frames=5, heads=heads, keys=2, patches=9)
     before = attention.rows(0, 5)
-    assign(attention, find_clusters(attention, 0.5, dtype=dtype).centroids, dtype=dtype)
-    after = torch.cat([rows for _, rows in attention.windows(3)])
+    windows = Windows(attention, dtype, keep=2**20)
+    assign(windows, find_clusters(windows, 0.5).centroids)
+    after = torch.cat([rows for _, rows in windows])
     torch.testing.assert_close(after, before, rtol=1e-6, atol=0)
 
 
 def test_asking_twice_gives_the_same_answer() -> None:
     for seed in range(40):
         attention, tau = random_case(seed)
-        first, second = (find_clusters(attention, tau) for _ in range(2))
+        first, second = (find_clusters(Windows(attention), tau) for _ in range(2))
         assert torch.equal(first.centroids, second.centroids)
-        one, two = (assign(attention, first.centroids, nearest=3) for _ in range(2))
+        one, two = (assign(Windows(attention), first.centroids, nearest=3) for _ in range(2))
         for name in Assignment.__dataclass_fields__:
             assert torch.equal(getattr(one, name), getattr(two, name))
 
@@ -694,14 +722,15 @@ def test_bfloat16_finds_the_same_clusters_where_they_are_clear(seed: int, heads:
     truth = rng.integers(0, 5, 7 * 20)
     rows = prototypes[truth] * np.exp(0.15 * rng.normal(size=(heads, 140, 40)))
     attention = rows_of(rows / rows.sum(-1, keepdims=True), frames=7, keys=2)
-    exact = find_clusters(attention, 0.5)
-    rough = find_clusters(attention, 0.5, dtype=torch.bfloat16)
+    exact = find_clusters(Windows(attention), 0.5)
+    rough = find_clusters(Windows(attention, torch.bfloat16), 0.5)
     assert len(exact.centroids) == len(rough.centroids) == 5
     torch.testing.assert_close(rough.centroids, exact.centroids, rtol=0.05, atol=2e-3)
     for one, other in zip(rough.levels(), exact.levels(), strict=True):
         assert (one == other).all()
     found, expected = (
-        assign(attention, exact.centroids, dtype=dtype) for dtype in (torch.bfloat16, torch.float32)
+        assign(Windows(attention, dtype), exact.centroids)
+        for dtype in (torch.bfloat16, torch.float32)
     )
     assert torch.equal(found.labels, expected.labels)
     torch.testing.assert_close(found.distance, expected.distance, rtol=0.05, atol=0.05)
@@ -715,10 +744,13 @@ def test_bfloat16_finds_the_same_clusters_where_they_are_clear(seed: int, heads:
 def test_progress_rises_to_one(frames: int) -> None:
     attention = random_rows(np.random.default_rng(0), frames=frames)
     clustering_shares, assignment_shares = [], []
-    found = find_clusters(attention, 1.0, progress=clustering_shares.append)
-    assign(attention, found.centroids, progress=assignment_shares.append)
-    for shares in (clustering_shares, assignment_shares):
-        assert shares == sorted(shares)
+    windows = Windows(attention)
+    found = find_clusters(windows, 1.0, progress=lambda *told: clustering_shares.append(told))
+    assign(windows, found.centroids, progress=lambda *told: assignment_shares.append(told))
+    for told in (clustering_shares, assignment_shares):
+        stages, shares = zip(*told, strict=True)
+        assert set(stages) == {Stage.CLUSTERING}
+        assert list(shares) == sorted(shares)
         assert shares[-1] == 1.0
         assert len(shares) == -(-frames // 3)
 
@@ -726,7 +758,7 @@ def test_progress_rises_to_one(frames: int) -> None:
 @pytest.mark.parametrize("tau", [0, 0.0, -1.0, float("nan"), float("inf"), -float("inf")])
 def test_a_tau_that_is_no_number_above_zero_raises_a_value_error_that_names_it(tau: float) -> None:
     with pytest.raises(ValueError, match=rf"tau must be a number above 0, not {tau}$"):
-        find_clusters(random_rows(np.random.default_rng(0)), tau)
+        find_clusters(Windows(random_rows(np.random.default_rng(0))), tau)
 
 
 @pytest.mark.parametrize("shape", [(3, 7), (3, 9), (0, 8), (8,), (1, 3, 8), (0,)])
@@ -734,5 +766,5 @@ def test_centroids_that_do_not_fit_raise_a_value_error_that_names_both_shapes(sh
     attention = random_rows(np.random.default_rng(0))
     assert attention.width == 8
     with pytest.raises(ValueError, match=r"centroids must be \(clusters, 8\)") as caught:
-        assign(attention, torch.ones(shape))
+        assign(Windows(attention), torch.ones(shape))
     assert str(caught.value).endswith(f"not {shape}")

@@ -53,36 +53,6 @@ def paths(picture: ET.Element) -> list[tuple[list[float], str]]:
     ]
 
 
-# ---- several queries and the patch grid --------------------------------------------------------
-
-
-def test_each_of_several_heatmaps_has_a_colour_of_its_own() -> None:
-    frame = np.zeros((16, 32, 3), np.uint8)
-    left, right = np.zeros((2, 2, 4), np.float32)
-    left[:, 0], right[:, 3] = 1, 1
-    found = render.heats_overlay(frame, [left, right], opacity=0.5)
-    np.testing.assert_allclose(found[8, 0], 0.5 * np.array(render.query_colour(0)), atol=1)
-    np.testing.assert_allclose(found[8, 31], 0.5 * np.array(render.query_colour(1)), atol=1)
-    assert (found[:, 14:18] == 0).all()
-    assert len({render.query_colour(i) for i in range(8)}) == 8
-
-
-def test_heatmaps_that_overlap_never_add_to_more_than_the_picture() -> None:
-    frame = np.full((8, 8, 3), 255, np.uint8)
-    found = render.heats_overlay(frame, [np.ones((2, 2), np.float32)] * 3, opacity=1)
-    mixed = np.mean([render.query_colour(i) for i in range(3)], axis=0)
-    np.testing.assert_allclose(found[4, 4], mixed, atol=1)
-
-
-def test_the_patch_grid_has_a_line_at_every_border_of_patches_and_nowhere_else() -> None:
-    frame = np.zeros((24, 40, 3), np.uint8)
-    lined = render.patch_grid(frame, (3, 5)).any(2)
-    assert np.flatnonzero(lined.all(1)).tolist() == [8, 16]
-    assert np.flatnonzero(lined.all(0)).tolist() == [8, 16, 24, 32]
-    assert lined.sum() == 2 * 40 + 4 * 24 - 8
-    assert not frame.any()
-
-
 # ---- palettes ----------------------------------------------------------------------------------
 
 
@@ -320,24 +290,6 @@ def test_leaves_stand_side_by_side_and_no_branches_cross(leaves, seed) -> None:
         below[leaves + i] = left + right
 
 
-def test_small_pictures_stand_at_their_nodes_and_never_on_one_another() -> None:
-    tree = random_tree(30)
-    cut = tree.cut_into(6)
-    addresses = {node: f"data:,{node}" for node in (58, 57, 56, *range(30), 999)}
-    drawn = ET.fromstring(
-        render.hierarchy_svg(tree, 1.0, cut, np.zeros(6, bool), thumbnails=addresses)
-    )
-    images = list(drawn.iter(f"{SVG}image"))
-    assert images[0].get("data-node") == "58"  # the first that is given is shown in any case
-    assert all(image.get("href") == f"data:,{image.get('data-node')}" for image in images)
-    boxes = [[float(image.get(side)) for side in ("x", "y", "width", "height")] for image in images]
-    assert 3 <= len(boxes) < 33
-    for i, (x, y, wide, high) in enumerate(boxes):
-        assert 0 <= x <= 720 - wide
-        for other_x, other_y, *_ in boxes[:i]:
-            assert abs(x - other_x) >= wide or abs(y - other_y) >= high
-
-
 def test_tau_can_be_told_from_the_place_of_the_line() -> None:
     tree = random_tree(10)
     tau = float(tree.heights[5:7].mean())
@@ -399,13 +351,15 @@ def large_tree() -> ClusterTree:
 def test_of_a_tree_with_more_parts_than_can_be_told_apart_the_upper_255_are_drawn(
     clusters: int, large_tree: ClusterTree
 ) -> None:
-    tau = large_tree.height_of(clusters)
-    picture, coarse = (picture_of(tree, tau) for tree in (large_tree, large_tree.coarsened(255)))
-    kept = large_tree.kept_nodes(255)
-    for branch in coarse.iter(f"{SVG}path"):
-        branch.set("data-node", str(kept[int(branch.get("data-node"))]))
-    assert ET.tostring(picture) == ET.tostring(coarse)
-    assert len(paths(picture)) == 2 * 254
+    picture = picture_of(large_tree, large_tree.height_of(clusters))
+    upper = large_tree.merges[-254:, :2].astype(int)
+    drawn = [int(branch.get("data-node")) for branch in picture.iter(f"{SVG}path")]
+    assert drawn == upper.ravel().tolist()
+    lowest = set(drawn) - set(range(400 + 399 - 254, 799))
+    places = [numbers for numbers, _ in paths(picture)]
+    found = {node: numbers for node, numbers in zip(drawn, places, strict=True) if node in lowest}
+    assert len({x for x, *_ in found.values()}) == len(lowest) == 255
+    assert {y for _, y, *_ in found.values()} == {float(picture.get("data-floor"))}
     title = picture.find(f"{SVG}title").text
     assert f"{clusters} clusters" in title
     assert "255 finest parts" in title
@@ -418,10 +372,12 @@ def test_of_a_large_tree_as_many_parts_are_drawn_as_there_are_clusters(large_tre
 
 
 def test_the_drawn_part_of_a_large_tree_has_the_colours_of_its_clusters(large_tree) -> None:
-    drawn = large_tree.coarsened(255)
-    cut = drawn.cut_into(6)
-    branches = paths(picture_of(large_tree, large_tree.height_of(6)))
-    children = drawn.merges[:, :2].astype(int).ravel()
-    colour = {int(child): stroke for child, (_, stroke) in zip(children, branches, strict=True)}
-    for leaf in range(255):
-        assert colour[leaf] == "#{:02x}{:02x}{:02x}".format(*render.object_colour(cut[leaf]))
+    cluster = large_tree.node_clusters(large_tree.cut_into(6))
+    picture = picture_of(large_tree, large_tree.height_of(6))
+    colours = []
+    for branch in picture.iter(f"{SVG}path"):
+        of_node = cluster[int(branch.get("data-node"))]
+        rgb = render.object_colour(of_node) if of_node >= 0 else (153, 153, 153)
+        assert branch.get("stroke") == "#{:02x}{:02x}{:02x}".format(*rgb)
+        colours.append(branch.get("stroke"))
+    assert len(set(colours)) == 7

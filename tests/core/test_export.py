@@ -26,6 +26,7 @@ from bavos_core import (
     analyse,
     export,
 )
+from bavos_core.export.masks import mask_annotations, png_values
 from bavos_core.progress import Progress, Stage
 from bavos_core.render import davis_palette, object_colour
 from bavos_core.tree import ClusterTree
@@ -38,7 +39,6 @@ FILES = {
     "hierarchy.json", "hierarchy.svg", "summary.json",
 }  # fmt: skip
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12)
-MASKS = SHAPES.flatmap(lambda shape: arrays(bool, shape))
 LABELS = SHAPES.flatmap(lambda shape: arrays(np.int64, shape, elements=st.integers(0, 3)))
 CHESS = np.indices((7, 8)).sum(0) % 2
 
@@ -88,60 +88,28 @@ def segmentation_of(background: list[bool]) -> Segmentation:
     return Segmentation(1.0, labels, labels[None, :, None], soft, np.array(background), thin)
 
 
-def coco_rle(mask: np.ndarray) -> dict:
-    """pycocotools' own code of a mask (H, W) bool."""
-    return coco.encode(np.asfortranarray(mask, np.uint8))
-
-
-def rle_of(mask: np.ndarray) -> str:
-    """Our code of a mask (H, W) bool, by way of its runs."""
-    starts, values = export.label_runs(mask)
-    return export.rle_counts(starts[:-1][values], starts[1:][values], mask.size)
-
-
 # ---- run-length codes --------------------------------------------------------------------------
-
-
-@given(MASKS)
-@example(np.zeros((5, 4), bool))
-@example(np.ones((5, 4), bool))
-@example(CHESS.astype(bool))
-@example(~CHESS.astype(bool))
-def test_the_run_length_code_of_any_mask_is_that_of_pycocotools(mask: np.ndarray) -> None:
-    assert rle_of(mask).encode() == coco_rle(mask)["counts"]
-
-
-@pytest.mark.parametrize("share", [0.0, 1e-4, 0.5, 0.999, 1.0])
-def test_codes_of_long_runs_are_those_of_pycocotools(share: float) -> None:
-    mask = np.random.default_rng(0).random((311, 401)) < share
-    assert rle_of(mask).encode() == coco_rle(mask)["counts"]
 
 
 @given(LABELS)
 @example(CHESS)
 @example(np.zeros((3, 5), np.int64))
-def test_code_area_and_box_of_every_cluster_are_those_of_pycocotools(labels: np.ndarray) -> None:
-    found = export.mask_annotations(mask_of(labels), "00005")
+def test_annotations_decode_to_the_pixels_of_every_cluster(labels: np.ndarray) -> None:
+    found = mask_annotations(mask_of(labels), "00005")
     assert [annotation["cluster"] for annotation in found] == np.unique(labels).tolist()
     for annotation in found:
-        expected = coco_rle(labels == annotation["cluster"])
-        assert annotation["segmentation"]["counts"].encode() == expected["counts"]
-        assert annotation["segmentation"]["size"] == expected["size"]
-        assert annotation["area"] == coco.area(expected)
-        assert annotation["bbox"] == coco.toBbox(expected).tolist()
-
-
-@given(LABELS)
-def test_runs_of_labels_give_back_the_labels(labels: np.ndarray) -> None:
-    starts, values = export.label_runs(labels)
-    assert starts[0] == 0
-    assert (values[1:] != values[:-1]).all()
-    flat = np.repeat(values, np.diff(starts))
-    np.testing.assert_array_equal(flat.reshape(labels.shape[::-1]).T, labels)
+        inside = labels == annotation["cluster"]
+        np.testing.assert_array_equal(coco.decode(annotation["segmentation"]), inside)
+        assert annotation["area"] == inside.sum()
+        rows, columns = np.nonzero(inside)
+        left, top, wide, high = annotation["bbox"]
+        assert (left, left + wide - 1) == (columns.min(), columns.max())
+        assert top <= rows.min()
+        assert top + high - 1 >= rows.max()
 
 
 def test_annotations_are_plain_json_that_names_their_frame() -> None:
-    (annotation, *_) = export.mask_annotations(mask_of(CHESS), "frame-5")
+    (annotation, *_) = mask_annotations(mask_of(CHESS), "frame-5")
     assert json.loads(json.dumps(annotation)) == annotation
     assert (annotation["frame"], annotation["file_name"]) == (5, "frame-5")
 
@@ -150,14 +118,14 @@ def test_annotations_are_plain_json_that_names_their_frame() -> None:
 
 
 def test_png_values_are_0_for_background_and_else_the_number_plus_1() -> None:
-    values = export.png_values(segmentation_of([True, False, True, False]))
+    values = png_values(segmentation_of([True, False, True, False]))
     assert values.dtype == np.uint8
     assert values.tolist() == [0, 2, 0, 4]
 
 
 def test_clusters_beyond_255_have_no_png_value_and_a_warning_says_so(square_analysis) -> None:
     many = segmentation_of([False] * 300)
-    values = export.png_values(many)
+    values = png_values(many)
     assert values[:255].tolist() == list(range(1, 256))
     assert not values[255:].any()
     warnings = export.summary(square_analysis, many, {})["warnings"]
@@ -178,7 +146,7 @@ def test_a_mask_png_is_8_bit_with_davis_palette_and_the_values_of_its_clusters()
 
 def test_every_frame_of_the_clip_has_a_mask_in_order(sampled, clip) -> None:
     masks = list(export.all_masks(sampled, sampled.segment(), clip))
-    assert [mask.index for mask in masks] == list(range(7))
+    assert [mask.clip_frame for mask in masks] == list(range(7))
     for mask, frame in zip(masks, clip.frames, strict=True):
         np.testing.assert_array_equal(mask.frame, frame)
         assert mask.labels.shape == (48, 64)
@@ -186,16 +154,16 @@ def test_every_frame_of_the_clip_has_a_mask_in_order(sampled, clip) -> None:
 
 def test_without_the_clip_the_analysed_frames_have_masks(sampled) -> None:
     masks = list(export.all_masks(sampled, sampled.segment(), None))
-    assert [mask.index for mask in masks] == [0, 3, 6]
+    assert [mask.clip_frame for mask in masks] == [0, 3, 6]
 
 
 def test_masks_at_analysed_frames_are_those_of_the_analysed_frames(sampled, clip) -> None:
     cut = sampled.segment()
     masks = list(export.all_masks(sampled, cut, clip))
-    for position, index in enumerate(sampled.analysed):
-        expected = export.analysed_mask(sampled, cut, position)
-        assert expected.index == index
-        np.testing.assert_array_equal(masks[index].labels, expected.labels)
+    for sample_index, clip_frame in enumerate(sampled.analysed):
+        expected = export.analysed_mask(sampled, cut, sample_index)
+        assert expected.clip_frame == clip_frame
+        np.testing.assert_array_equal(masks[clip_frame].labels, expected.labels)
 
 
 def test_refined_membership_between_analysed_frames_is_blended_by_time(clip) -> None:
@@ -228,7 +196,9 @@ def test_frames_before_the_first_and_after_the_last_analysed_one_follow_it(clip)
 def test_exact_masks_are_the_patch_labels_blown_up(exact_analysis, clip) -> None:
     cut = exact_analysis.segment()
     for mask in export.all_masks(exact_analysis, cut, clip):
-        np.testing.assert_array_equal(mask.labels, np.kron(cut.labels[mask.index], np.ones((8, 8))))
+        np.testing.assert_array_equal(
+            mask.labels, np.kron(cut.labels[mask.clip_frame], np.ones((8, 8)))
+        )
 
 
 def test_exact_masks_between_analysed_frames_are_those_of_the_nearest(clip) -> None:
@@ -236,7 +206,7 @@ def test_exact_masks_between_analysed_frames_are_those_of_the_nearest(clip) -> N
     cut = analysis.segment()
     nearest = [0, 0, 1, 1, 1, 2, 2]
     for mask in export.all_masks(analysis, cut, clip):
-        expected = np.kron(cut.labels[nearest[mask.index]], np.ones((8, 8)))
+        expected = np.kron(cut.labels[nearest[mask.clip_frame]], np.ones((8, 8)))
         np.testing.assert_array_equal(mask.labels, expected)
 
 
@@ -268,6 +238,16 @@ def test_an_overlay_without_opacity_shows_the_clip_itself(square_analysis, clip,
     plain, painted = decode(tmp_path / "plain.mp4"), decode(tmp_path / "painted.mp4")
     assert abs(plain.astype(int) - clip.frames).mean() < 16  # H.264 blurs noise
     assert abs(painted.astype(int) - plain).max() > 60
+
+
+def test_the_overlay_is_painted_in_the_style_asked_for(square_analysis, clip, tmp_path) -> None:
+    cut, changed = square_analysis.segment(), {}
+    for style in ("fills", "outlines"):
+        path = tmp_path / f"{style}.mp4"
+        export.write_overlay(path, square_analysis, cut, clip, opacity=0.9, style=style)
+        changed[style] = (abs(decode(path).astype(int) - clip.frames).max(-1) > 60).mean()
+    assert changed["fills"] > 0.02
+    assert changed["outlines"] < changed["fills"] / 3
 
 
 def test_the_overlay_of_uneven_times_lasts_as_long_as_the_clip(square_clip, tmp_path) -> None:

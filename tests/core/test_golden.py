@@ -12,7 +12,7 @@ from bavos_core.attention import AttentionRows, key_frames
 from bavos_core.backbones.vit import ViTBackbone, queries_keys, with_positions
 from bavos_core.clustering import assign, find_clusters
 from bavos_core.correlator import TemporalCorrelator
-from bavos_core.distances import LogRows, symmetric_kl
+from bavos_core.distances import LogRows, Windows, symmetric_kl
 from bavos_core.settings import Compute
 
 from .helpers import golden, golden_weights
@@ -127,8 +127,12 @@ def clustering_input(arrays: dict[str, np.ndarray]) -> AttentionRows:
 def test_clusters_and_labels_are_the_references(name: str, tau: str) -> None:
     arrays = golden(f"clustering_{name}")
     attention = clustering_input(arrays)
-    found = find_clusters(attention, float(tau))
-    labels = assign(attention, found.centroids).labels.unflatten(1, tuple(arrays["grid"])).numpy()
+    found = find_clusters(Windows(attention), float(tau))
+    labels = (
+        assign(Windows(attention), found.centroids)
+        .labels.unflatten(1, tuple(arrays["grid"]))
+        .numpy()
+    )
     assert len(found.centroids) == arrays[f"clusters_tau{tau}"]
     assert (labels == arrays[f"labels_tau{tau}"]).mean() >= 0.999
 

@@ -13,6 +13,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from bavos_core import Settings, hierarchy
 from bavos_core.clustering import assign, find_clusters
+from bavos_core.distances import Windows
 from bavos_core.hierarchy import (
     LEAF_TAU,
     average_linkage,
@@ -24,6 +25,7 @@ from bavos_core.tree import ClusterTree
 
 from .helpers import (
     assignment_of,
+    node_row,
     plain_kl,
     random_case,
     random_rows,
@@ -99,14 +101,6 @@ def check_average_linkage(merges: np.ndarray, distances: np.ndarray, sizes: np.n
         nodes[len(sizes) + i] = nodes.pop(first) + nodes.pop(second)
         assert patches == round(nodes[len(sizes) + i].sum())
     assert len(nodes) == 1
-
-
-def test_nodes_that_a_coarser_tree_keeps_hold_the_same_patches() -> None:
-    tree = random_tree(3)[0]
-    for leaves in range(1, tree.leaves + 3):
-        coarse, kept = tree.coarsened(leaves), tree.kept_nodes(leaves)
-        assert len(kept) == 2 * coarse.leaves - 1
-        np.testing.assert_array_equal(coarse.node_counts(), tree.node_counts()[kept])
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -310,7 +304,7 @@ def test_the_row_of_a_node_is_the_mean_over_all_its_patches(seed: int) -> None:
     for node, below in enumerate(leaves_below(tree.merges)):
         patches = labels[np.isin(labels, list(below))]
         leaves = patches if len(patches) else list(below)  # without patches, leaves count alike
-        found = tree.node_row(node)
+        found = node_row(tree, node)
         assert (found.dtype, found.shape) == (np.float32, (10,))
         assert found.sum() == pytest.approx(1, abs=1e-6)
         np.testing.assert_allclose(found, rows[leaves].mean(0), rtol=2e-3, atol=1e-6)
@@ -331,9 +325,8 @@ def test_any_quantity_of_leaves_can_be_summed_over_nodes(seed: int) -> None:
 @pytest.mark.parametrize("node", [-1, 7, 100])
 def test_a_node_that_does_not_exist_raises_an_index_error_that_names_it(node: int) -> None:
     tree = tree_of(*(part[:4] for part in random_leaves(3)))
-    for ask in (tree.leaves_of, tree.node_row):
-        with pytest.raises(IndexError, match=rf"no node {node}; the tree has 7"):
-            ask(node)
+    with pytest.raises(IndexError, match=rf"no node {node}; the tree has 7"):
+        tree.leaves_of(node)
 
 
 @pytest.mark.parametrize(
@@ -349,7 +342,7 @@ def test_rows_of_any_width_are_kept_even_if_all_attention_lies_on_one_patch(widt
     tree = tree_of(rows, [1, 3])
     assert np.isfinite(tree.rows).all()
     for node, expected in enumerate((rows[0], rows[1], (rows[0] + 3 * rows[1]) / 4)):
-        np.testing.assert_allclose(tree.node_row(node), expected, rtol=2e-3, atol=1e-9)
+        np.testing.assert_allclose(node_row(tree, node), expected, rtol=2e-3, atol=1e-9)
 
 
 # ---- cuts ---------------------------------------------------------------------------------------
@@ -444,13 +437,9 @@ def test_a_small_tree_by_hand() -> None:
     assert tree.sizes.tolist() == [7, 1, 2, 20]
     assert tree.node_counts()[4:].tolist() == [[1, 2], [8, 2], [23, 7]]
     assert tree.leaves_of(5).tolist() == [0, 1, 2]
-    np.testing.assert_allclose(tree.node_row(4), [0, 1 / 3, 2 / 3, 0], atol=1e-6)
-    np.testing.assert_allclose(tree.node_row(5), [0.7, 0.1, 0.2, 0], atol=1e-6)
-    np.testing.assert_allclose(tree.node_row(6), [0.4, 0.2, 0.7 / 3, 0.5 / 3], atol=1e-6)
-    coarse = tree.coarsened(2)
-    assert coarse.merges.tolist() == [[0, 1, 2.0, 30]]
-    assert coarse.counts.tolist() == [[15, 5], [8, 2]]
-    np.testing.assert_allclose(coarse.rows, [[1, 1, 1, 1], [2.8, 0.4, 0.8, 0]], rtol=1e-3)
+    np.testing.assert_allclose(node_row(tree, 4), [0, 1 / 3, 2 / 3, 0], atol=1e-6)
+    np.testing.assert_allclose(node_row(tree, 5), [0.7, 0.1, 0.2, 0], atol=1e-6)
+    np.testing.assert_allclose(node_row(tree, 6), [0.4, 0.2, 0.7 / 3, 0.5 / 3], atol=1e-6)
 
 
 def test_a_tree_of_one_leaf_can_be_cut_anywhere() -> None:
@@ -462,9 +451,8 @@ def test_a_tree_of_one_leaf_can_be_cut_anywhere() -> None:
     assert tree.slots().tolist() == [0]
     assert tree.node_clusters(tree.cut(1.0)).tolist() == [0]
     assert tree.node_counts().tolist() == [[4]]
-    assert tree.node_row(0).tolist() == [0.5, 0.5]
+    assert node_row(tree, 0).tolist() == [0.5, 0.5]
     assert tree.leaves_of(0).tolist() == [0]
-    assert tree.coarsened(1) is tree
     assert tree.parents().tolist() == [-1]
     assert tree.first_parts(np.array([0])).tolist() == [0]
     assert tree.first_parts(np.array([], int)).tolist() == [-1]
@@ -480,69 +468,6 @@ def test_every_node_has_the_cluster_of_its_leaves_if_they_share_one(seed: int) -
         expected = [{int(cut[leaf]) for leaf in leaves} for leaves in below]
         found = tree.node_clusters(cut)
         assert found.tolist() == [min(e) if len(e) == 1 else -1 for e in expected]
-
-
-# ---- coarser trees ------------------------------------------------------------------------------
-
-
-def tops_of_cut(tree: ClusterTree, leaves: int) -> np.ndarray:
-    """Node on top of every leaf's cluster when all merges but the last `leaves` - 1 are done."""
-    done = leaves_below(tree.merges)[: 2 * tree.leaves - leaves]
-    return np.array(
-        [
-            max(node for node, below in enumerate(done) if leaf in below)
-            for leaf in range(tree.leaves)
-        ]
-    )
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_coarser_tree_has_the_same_cuts_numbers_and_heights(seed: int) -> None:
-    tree, *_ = random_tree(seed)
-    for leaves in range(1, tree.leaves + 1):
-        coarse = tree.coarsened(leaves)
-        tops, leaf = np.unique(tops_of_cut(tree, leaves), return_inverse=True)
-        assert coarse.leaves == len(tops) == leaves
-        assert (coarse.heights == tree.heights[tree.leaves - leaves :]).all()
-        for clusters in range(1, leaves + 1):
-            assert (coarse.cut_into(clusters)[leaf] == tree.cut_into(clusters)).all()
-            assert leaves == 1 or coarse.height_of(clusters) == tree.height_of(clusters)
-        for tau in (*coarse.heights, *coarse.heights - 1e-9):
-            if tree.clusters_at(tau) <= leaves:
-                assert (coarse.cut(tau)[leaf] == tree.cut(tau)).all()
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_coarser_tree_has_the_same_patches_and_rows(seed: int) -> None:
-    tree, *_ = random_tree(seed)
-    for leaves in range(1, tree.leaves + 1):
-        coarse = tree.coarsened(leaves)
-        inner = range(2 * tree.leaves - leaves, 2 * tree.leaves - 1)
-        nodes = [*np.unique(tops_of_cut(tree, leaves)), *inner]
-        assert coarse.counts.dtype == np.int32
-        assert coarse.rows.dtype == np.float16
-        assert coarse.sizes.sum() == tree.sizes.sum()
-        assert (coarse.node_counts() == tree.node_counts()[nodes]).all()
-        assert (coarse.merges[:, 3] == tree.merges[tree.leaves - leaves :, 3]).all()
-        for mine, node in enumerate(nodes):
-            np.testing.assert_allclose(
-                coarse.node_row(mine), tree.node_row(node), rtol=3e-3, atol=1e-6
-            )
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_coarsening_twice_is_coarsening_once(seed: int) -> None:
-    tree = tree_of(*random_leaves(seed))
-    for more, fewer in pairwise(range(tree.leaves + 1, 0, -1)):
-        once, twice = tree.coarsened(fewer), tree.coarsened(more).coarsened(fewer)
-        assert (once.merges == twice.merges).all()
-        assert (once.counts == twice.counts).all()
-        np.testing.assert_allclose(once.rows, twice.rows, rtol=3e-3, atol=1e-3)
-
-
-def test_a_tree_with_no_more_leaves_than_asked_for_stays_as_it_is() -> None:
-    tree = tree_of(*random_leaves(0))
-    assert tree.coarsened(tree.leaves) is tree.coarsened(999) is tree
 
 
 # ---- parents and parts --------------------------------------------------------------------------
@@ -766,17 +691,6 @@ def test_two_of_a_kind_and_their_ground_by_hand() -> None:
     assert grown.instances.tolist() == [False, False, True, False]
 
 
-@settings(max_examples=60)
-@given(seeds)
-def test_a_coarser_tree_keeps_which_merges_are_of_instances(seed: int) -> None:
-    grown = Divided.random(seed).grown
-    for leaves in range(1, grown.leaves + 2):
-        coarse = grown.coarsened(leaves)
-        count = min(leaves, grown.leaves) - 1
-        assert coarse.instances.tolist() == grown.instances[grown.leaves - 1 - count :].tolist()
-        assert len(coarse.merges) == count
-
-
 # ---- growing ------------------------------------------------------------------------------------
 
 
@@ -784,8 +698,8 @@ def exact_growth(seed: int) -> tuple[hierarchy.Hierarchy, torch.Tensor, torch.Te
     """A random case grown in exact mode, with the paper's centroids and labels, and τ."""
     attention, tau = random_case(seed)
     growth = build_hierarchy(attention, Settings(exact=True, tau=tau), dtype=torch.float32)
-    centroids = find_clusters(attention, tau).centroids
-    return growth, centroids, assign(attention, centroids).labels, tau
+    centroids = find_clusters(Windows(attention), tau).centroids
+    return growth, centroids, assign(Windows(attention), centroids).labels, tau
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -809,7 +723,7 @@ def test_leaves_are_the_papers_clusters_at_the_fine_tau_otherwise() -> None:
     attention = random_rows(np.random.default_rng(0), frames=5, patches=9, scale=0.5)
     growth = build_hierarchy(attention, Settings(tau=3.0), dtype=torch.float32)
     tree, labels = growth.tree, growth.assignment.labels
-    assert tree.leaves == len(find_clusters(attention, LEAF_TAU).centroids)
+    assert tree.leaves == len(find_clusters(Windows(attention), LEAF_TAU).centroids)
     for frame in range(5):
         assert (tree.counts[:, frame] == np.bincount(labels[frame], minlength=tree.leaves)).all()
     assert tree.sizes.sum() == 45
@@ -820,7 +734,7 @@ def test_leaves_are_the_papers_clusters_at_the_fine_tau_otherwise() -> None:
 def test_levels_are_those_of_the_clustering_and_end_in_the_leaves(seed: int, exact: bool) -> None:
     attention, tau = random_case(seed)
     growth = build_hierarchy(attention, Settings(exact=exact, tau=tau), dtype=torch.float32)
-    expected = find_clusters(attention, tau if exact else LEAF_TAU).levels()
+    expected = find_clusters(Windows(attention), tau if exact else LEAF_TAU).levels()
     assert growth.levels.dtype == np.int32
     assert growth.levels.shape == (len(expected), attention.frames, attention.patches)
     assert (growth.levels.reshape(len(expected), -1) == np.stack(expected)).all()
@@ -834,13 +748,13 @@ def test_rows_of_the_tree_are_the_mean_rows_of_the_patches_of_each_leaf() -> Non
     for leaf in range(growth.tree.leaves):
         if (labels == leaf).any():
             expected = rows[labels == leaf].mean(0)
-            np.testing.assert_allclose(growth.tree.node_row(leaf), expected, rtol=2e-3, atol=1e-6)
+            np.testing.assert_allclose(node_row(growth.tree, leaf), expected, rtol=2e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("most", [3, 20])
 def test_too_many_leaves_are_merged_further_but_not_in_exact_mode(most: int, monkeypatch) -> None:
     attention = random_rows(np.random.default_rng(0), frames=5, patches=12)
-    fine = find_clusters(attention, LEAF_TAU)
+    fine = find_clusters(Windows(attention), LEAF_TAU)
     assert len(fine.centroids) > 20
     monkeypatch.setattr(hierarchy, "MAX_LEAVES", most)
     growth = build_hierarchy(attention, Settings(), dtype=torch.float32)
@@ -875,13 +789,15 @@ def test_one_frame_of_two_kinds_of_patch_grows_a_tree_of_two_leaves() -> None:
     tree = build_hierarchy(rows_of(rows, frames=1, keys=1), Settings(), dtype=torch.float32).tree
     assert tree.counts.tolist() == [[2], [1]]
     np.testing.assert_allclose(tree.merges, [[0, 1, plain_kl(rows[0], rows[1]), 3]], rtol=1e-5)
-    np.testing.assert_allclose(tree.node_row(2), (2 * rows[0] + rows[1]) / 3, rtol=2e-3)
+    np.testing.assert_allclose(node_row(tree, 2), (2 * rows[0] + rows[1]) / 3, rtol=2e-3)
 
 
 def test_progress_of_growing_rises_from_clustering_to_assignment_up_to_one() -> None:
     shares: list[float] = []
     attention = random_rows(np.random.default_rng(0), frames=7)
-    build_hierarchy(attention, Settings(), dtype=torch.float32, progress=shares.append)
+    build_hierarchy(
+        attention, Settings(), dtype=torch.float32, progress=lambda _, share: shares.append(share)
+    )
     assert shares == sorted(shares)
     assert len(shares) == 6
     assert shares[-1] == pytest.approx(1.0)

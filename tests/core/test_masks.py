@@ -17,7 +17,7 @@ from bavos_core.refinement import (
     refined_membership,
     refined_pixels,
     strongest,
-    weighed_by_colour,
+    weighted_by_colour,
 )
 from bavos_core.segmentation import Segmentation, nearest_place, soft_membership, without_seams
 
@@ -136,7 +136,7 @@ def test_colour_decides_where_place_does_not_worked_out_by_hand() -> None:
     dark = 0.9 * 1.8 / 2.4 / (0.9 * 1.8 / 2.4 + 0.1 * 0.2 / 1.6)
     undecided = 0.5 * 0.6 / 2.4 / (0.5 * 0.6 / 2.4 + 0.5 * 1.4 / 1.6)
     bright = 0.1 * 0.6 / 2.4 / (0.1 * 0.6 / 2.4 + 0.9 * 1.4 / 1.6)
-    found = weighed_by_colour(maps, picture)
+    found = weighted_by_colour(maps, picture)
     assert found[0, 0].tolist() == pytest.approx([dark, dark, undecided, bright], rel=1e-5)
     assert found.sum(0).numpy() == pytest.approx(1)
 
@@ -145,7 +145,7 @@ def test_colour_decides_where_place_does_not_worked_out_by_hand() -> None:
 def test_a_picture_of_one_colour_changes_nothing(value: int, clusters: int, seed: int) -> None:
     maps = torch.rand(clusters, 5, 6, generator=torch.Generator().manual_seed(seed)) + 0.01
     maps /= maps.sum(0)
-    found = weighed_by_colour(maps, np.full((5, 6, 3), value, np.uint8))
+    found = weighted_by_colour(maps, np.full((5, 6, 3), value, np.uint8))
     assert found.numpy() == pytest.approx(maps.numpy(), rel=1e-4)
 
 

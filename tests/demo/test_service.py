@@ -568,7 +568,7 @@ def test_several_points_have_a_colour_and_a_ring_each(service, result) -> None:
     np.testing.assert_allclose(both[1], service.attention(result.id, queries[1:], KEYS)[1][0])
     picture = images.heat_frame(result.analysis, both, 1, queries, KEYS)
     for i, (_, y, x) in enumerate(queries):
-        colour = images.render.query_colour(i)
+        colour = images.query_colour(i)
         around = picture[int(y) - 8 : int(y) + 9, int(x) - 8 : int(x) + 9].reshape(-1, 3)
         assert (around == colour).all(1).any()
 

@@ -12,6 +12,7 @@ from core.helpers import plain_attention, plain_kl
 
 from bavos_core.cli import main
 from bavos_core.clustering import assign, find_clusters
+from bavos_core.distances import Windows
 from bavos_lab.benchmark import METHODS, Case, as_table, measure, run_benchmark
 from bavos_lab.benchmark.naive import naive_centroids, naive_labels, plain_distances, plain_rows
 from bavos_lab.benchmark.scene import scene
@@ -32,10 +33,13 @@ def test_the_plain_version_is_written_right() -> None:
 @pytest.mark.parametrize("tau", [0.25, 1.0])
 def test_plain_and_exact_find_the_same_clusters(heads: int, tau: float) -> None:
     attention = scene(7, (9, 14), 2, heads=heads)
-    centroids, found = naive_centroids(attention, tau), find_clusters(attention, tau).centroids
+    centroids, found = (
+        naive_centroids(attention, tau),
+        find_clusters(Windows(attention), tau).centroids,
+    )
     assert 1 < len(found) < 7 * 9 * 14
     torch.testing.assert_close(found, centroids, rtol=1e-3, atol=1e-6)
-    labels = assign(attention, found).labels.flatten()
+    labels = assign(Windows(attention), found).labels.flatten()
     assert (labels == naive_labels(attention, centroids)).float().mean() >= 0.999
 
 
