@@ -136,7 +136,7 @@ def _evaluate(run: Run) -> list[dict[str, Any]]:
     ) as bar:
         if isinstance(run.predictions, Pipeline):
             fetch(run.predictions.settings, lambda stage, _: bar.set_description_str(stage))
-        return evaluate(run, progress=lambda done, _: bar.update(done - bar.n))
+        return evaluate(run, on_sequence=lambda done, _: bar.update(done - bar.n))
 
 
 def _range(text: str) -> tuple[int, int]:

@@ -32,7 +32,7 @@ from .predictions import Predictions, pipeline_seconds, read_predictions
 from .protocols import Protocol, Score, measure, score
 from .sequences import VideoSequence
 
-Progress = Callable[[int, int], None]  # sequences that are done, of how many
+OnSequence = Callable[[int, int], None]  # sequences done, of how many
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Run:
         return [s for s in self.sequences if not self.result_path(s.name).is_file()]
 
 
-def evaluate(run: Run, *, progress: Progress | None = None) -> list[dict[str, Any]]:
+def evaluate(run: Run, *, on_sequence: OnSequence | None = None) -> list[dict[str, Any]]:
     """Score what is not scored yet, and return the scores of all sequences, in order.
 
     Another process may do the same at the same time: each takes sequences that are free, and in
@@ -74,15 +74,16 @@ def evaluate(run: Run, *, progress: Progress | None = None) -> list[dict[str, An
     cannot be used.
     """
     _begin(run)
-    report = progress or _silent
     for wait in (False, True):
         for sequence in run.missing():
-            report(len(run.sequences) - len(run.missing()), len(run.sequences))
+            if on_sequence:
+                on_sequence(len(run.sequences) - len(run.missing()), len(run.sequences))
             with _claimed(run, sequence.name, wait=wait) as claimed:
                 path = run.result_path(sequence.name)
                 if claimed and not path.is_file():
                     _write_json(path, score_sequence(run, sequence))
-    report(len(run.sequences), len(run.sequences))
+    if on_sequence:
+        on_sequence(len(run.sequences), len(run.sequences))
     return [json.loads(run.result_path(s.name).read_text()) for s in run.sequences]
 
 
@@ -169,7 +170,3 @@ def _mean(rows: list[dict[str, float]], name: str) -> float:
 def _write_json(path: Path, document: dict[str, Any]) -> None:
     with atomic_write(path) as part:
         part.write_text(json.dumps(document))
-
-
-def _silent(_done: int, _total: int) -> None:
-    pass

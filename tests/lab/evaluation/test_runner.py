@@ -110,7 +110,7 @@ def test_a_finished_run_is_read_and_not_made_again(run: Run) -> None:
     for path in run.predictions.root.rglob("*.png"):  # type: ignore[attr-defined]
         path.unlink()
     seen: list[tuple[int, int]] = []
-    assert evaluate(run, progress=lambda done, total: seen.append((done, total))) == first
+    assert evaluate(run, on_sequence=lambda done, total: seen.append((done, total))) == first
     assert seen == [(3, 3)]
 
 

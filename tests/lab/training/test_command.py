@@ -22,8 +22,7 @@ import pytest
 from bavos_core.errors import InputError
 from bavos_lab.training import TrainSettings, read_correlator
 from bavos_lab.training.checkpoint import checkpoint_path, checkpoint_settings
-from bavos_lab.training.command import add_options, run_train
-from bavos_lab.training.run import StopRequest
+from bavos_lab.training.command import StopRequest, add_options, run_train
 
 from .helpers import ROOT, assert_same, quiet_environment, weights_of
 

@@ -15,13 +15,10 @@ from bavos_lab.training.data import (
     CachedClip,
     TrainingData,
     augmented,
-    draw_crop,
-    draw_frames,
-    draw_sample,
     load_clips,
-    sample_generator,
     statistics,
 )
+from bavos_lab.training.samples import draw_crop, draw_frames, draw_sample, sample_generator
 
 from .helpers import TINY, pictures, tiny_backbone, write_mp4, write_pictures
 
@@ -72,7 +69,7 @@ def test_a_vit_tells_its_layer(folder: Path) -> None:
 
 def test_progress_names_the_clip(folder: Path) -> None:
     told = []
-    load_clips(folder, TINY, progress=lambda name, share: told.append((name, share)))
+    load_clips(folder, TINY, on_clip=lambda name, share: told.append((name, share)))
     assert told == [("a", 0.0), ("b", 0.25), ("c.zip", 0.5), ("d.mp4", 0.75)]
 
 
