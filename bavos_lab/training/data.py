@@ -39,7 +39,7 @@ OnClip = Callable[[str, float], None]  # name of the clip being read, share of a
 
 
 class TrainingClip(Protocol):
-    """A clip whose features can be had for any of its frames."""
+    """A clip that gives the features of any of its frames."""
 
     @property
     def name(self) -> str:
@@ -51,13 +51,13 @@ class TrainingClip(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Memory that is held for it."""
+        """The memory that it takes, in bytes."""
 
     def __len__(self) -> int:
-        """F."""
+        """Return F."""
 
     def tokens(self, frames: Sequence[int]) -> Tensor:
-        """Features (T, N, C) float32 of some frames."""
+        """Return features (T, N, C) float32 of some frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +73,11 @@ class CachedClip:
 
     @property
     def nbytes(self) -> int:
-        """Memory that is held for it."""
+        """The memory that it takes, in bytes."""
         return self.features.nbytes
 
     def tokens(self, frames: Sequence[int]) -> Tensor:
-        """Features (T, N, C) float32 of some frames."""
+        """Return features (T, N, C) float32 of some frames."""
         return self.features[list(frames)].float()
 
 
@@ -96,15 +96,15 @@ class AugmentedClip:
 
     @property
     def nbytes(self) -> int:
-        """Memory that is held for it."""
+        """The memory that it takes, in bytes."""
         return self.images.nbytes
 
     def tokens(self, frames: Sequence[int]) -> Tensor:
-        """Features (T, N, C) float32 of some frames as they are."""
+        """Return features (T, N, C) float32 of some frames, not augmented."""
         return self._encode(self._images(frames))
 
     def augmented_tokens(self, frames: Sequence[int], rng: np.random.Generator) -> Tensor:
-        """Features (T, N, C) float32 of some frames, changed by chance, all in the same way."""
+        """Return features (T, N, C) float32 of some frames, all augmented in the same way."""
         return self._encode(augmented(self._images(frames), rng))
 
     def _images(self, frames: Sequence[int]) -> Tensor:
@@ -115,7 +115,7 @@ class AugmentedClip:
 
 
 def augmented(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """Grey, colour jitter and blur by chance, the same for all images (T, 3, H, W) in 0 … 1."""
+    """Apply random grey, colour jitter and blur, the same to all images (T, 3, H, W) in 0 … 1."""
     with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
         torch.manual_seed(int(rng.integers(2**63)))
         changed: Tensor = _augmentation()(images)
@@ -147,24 +147,24 @@ class TrainingData:
 
     @property
     def frames(self) -> int:
-        """Frames of all clips."""
+        """The number of frames of all clips."""
         return sum(len(clip) for clip in self.clips)
 
     @property
     def nbytes(self) -> int:
-        """Memory that is held for all clips."""
+        """The memory that all clips take, in bytes."""
         return sum(clip.nbytes for clip in self.clips)
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same clips, so that a run is not continued on others."""
+        """A hash that is equal for equal clips, so that a run is not resumed on others."""
         listing = [(clip.name, len(clip), clip.grid) for clip in self.clips]
         return hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:16]
 
     def split(self, every: int) -> tuple[tuple[TrainingClip, ...], tuple[TrainingClip, ...]]:
-        """Clips to train on, and every k-th one, which is only measured on.
+        """Return the clips to train on, and every k-th one, held out for the measure.
 
-        Of fewer than k clips none can be spared: all are trained on and the first is measured on.
+        With fewer than k clips, train on all and measure on the first.
         """
         held_out = self.clips[every - 1 :: every] if every else ()
         if not held_out or len(self.clips) == len(held_out):
@@ -282,7 +282,7 @@ def _check_memory(needed: float, settings: TrainSettings) -> None:
 
 
 def statistics(clips: Sequence[TrainingClip], how: Standardise) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of every channel over the clips: (C,) float32 each.
+    """Return the mean and deviation of every channel over the clips: (C,) float32 each.
 
     how: "common" gives all channels one deviation, so that those that vary much keep their weight.
     At most 16 frames of each clip are looked at, spread evenly. A channel that never varies gets
