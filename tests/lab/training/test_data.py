@@ -123,8 +123,8 @@ def test_folders_without_clips(tmp_path: Path, content: str, complaint: str) -> 
 @pytest.mark.parametrize(("augment", "held"), [(False, "features"), (True, "frames")])
 def test_too_much_memory_is_refused(tmp_path: Path, augment: bool, held: str) -> None:
     for name in "ab":
-        write_pictures(tmp_path / name, 80, seed=0)
-    settings = replace(TINY, size=(96, 128), cache_mib=1, augment=augment)
+        write_pictures(tmp_path / name, 20, seed=0)
+    settings = replace(TINY, size=(192, 256), cache_mib=1, augment=augment)
     with pytest.raises(InputError, match=f"The {held} of these clips take .* MiB.*--cache-mib"):
         load_clips(tmp_path, settings)
 
