@@ -321,7 +321,7 @@ class _Clock:
         self._report(name, 0.0)
         start = time.perf_counter()
         yield
-        self.seconds[name] = time.perf_counter() - start
+        self.seconds[name.value] = time.perf_counter() - start
         self._report(name, 1.0)
 
 
