@@ -90,7 +90,7 @@ class Example:
 
 
 def noise(seed: int, down: float, right: float) -> np.ndarray:
-    """Smooth tileable noise in [0, 1], [S, S]; `down`, `right` are grain sizes in pixels."""
+    """Return smooth tileable noise in [0, 1], [S, S]; `down`, `right` are grain sizes in pixels."""
     white = np.random.default_rng(seed).standard_normal((TEXTURE_SIDE, TEXTURE_SIDE))
     smooth = gaussian_filter(white, (down, right), mode="wrap")
     return np.clip(0.5 + smooth / (4 * smooth.std()), 0, 1)
@@ -108,13 +108,13 @@ def over(below: np.ndarray, color: str, where: np.ndarray) -> np.ndarray:
 
 
 def grid() -> tuple[np.ndarray, np.ndarray]:
-    """Texture coordinates u (right) and v (down), both [S, S] in [0, 1)."""
+    """Return texture coordinates u (right) and v (down), both [S, S] in [0, 1)."""
     axis = (np.arange(TEXTURE_SIDE) + 0.5) / TEXTURE_SIDE
     return np.meshgrid(axis, axis)
 
 
 def dots(across: int, down: int, radius: float) -> np.ndarray:
-    """Polka dots [S, S]; `radius` is relative to a cell, odd rows are shifted by half a cell."""
+    """Draw polka dots [S, S]; `radius` in cells, odd rows are shifted by half a cell."""
     u, v = grid()
     row = np.floor(v * down)
     x = (u * across + 0.5 * (row % 2)) % 1 - 0.5
@@ -123,12 +123,12 @@ def dots(across: int, down: int, radius: float) -> np.ndarray:
 
 
 def stripes(coordinate: np.ndarray, count: int, share: float = 0.5) -> np.ndarray:
-    """Bands along a coordinate map [S, S] in [0, 1); `share` of each period is 1."""
+    """Draw bands along a coordinate map [S, S] in [0, 1); `share` of each period is 1."""
     return (coordinate * count % 1 < share).astype(float)
 
 
 def plain(dark: str, light: str, seed: int = 61, down: float = 6, right: float = 6) -> np.ndarray:
-    """A material of almost one colour, [S, S, 3]."""
+    """Return a material of almost one colour, [S, S, 3]."""
     return mix(dark, light, noise(seed, down, right))
 
 
@@ -138,7 +138,7 @@ def grass() -> np.ndarray:
 
 
 def planks(dark: str, light: str, count: int, seed: int) -> np.ndarray:
-    """Wooden boards that run along v, each with its own tint, grain and a dark joint."""
+    """Draw wooden boards that run along v, each with its own tint, grain and a dark joint."""
     u, _ = grid()
     board = np.floor(u * count).astype(int)
     tint = np.random.default_rng(seed).random(count)[board]
@@ -156,7 +156,7 @@ def bricks(columns: int, rows: int) -> np.ndarray:
 
 
 def sand() -> np.ndarray:
-    """Rippled sea floor under a net of light, as a wavy surface focuses it."""
+    """Draw rippled sea floor under a net of light, as a wavy surface focuses it."""
     _, v = grid()
     ripple = 0.5 + 0.5 * np.sin(2 * np.pi * (v * 40 + 1.5 * noise(21, 40, 40)))
     floor = mix("a98d5e", "e3cf9c", 0.5 * ripple + 0.5 * noise(22, 2, 2))
@@ -165,7 +165,7 @@ def sand() -> np.ndarray:
 
 
 def water() -> np.ndarray:
-    """Open water, brighter towards the surface, with faint slanted rays."""
+    """Draw open water, brighter towards the surface, with faint slanted rays."""
     u, v = grid()
     rays = np.interp((u + 0.3 * v) % 1, np.linspace(0, 1, TEXTURE_SIDE), noise(31, 12, 12)[0])
     return mix("0c4a6e", "62c6d6", np.clip(1 - v + 0.45 * (rays - 0.5) * (1 - v), 0, 1))
@@ -187,14 +187,14 @@ def beach_ball() -> np.ndarray:
 
 
 def patchwork() -> np.ndarray:
-    """A chequered face with a frame, for wooden toy blocks."""
+    """Draw a chequered face with a frame, for wooden toy blocks."""
     u, v = grid()
     cloth = mix("2f9c5a", "eadf9a", np.abs(stripes(u, 2) - stripes(v, 2)))
     return over(cloth, "17633a", (np.maximum(abs(u - 0.5), abs(v - 0.5)) > 0.42).astype(float))
 
 
 def sprinkles() -> np.ndarray:
-    """Icing with short strokes in three colours."""
+    """Draw icing with short strokes in three colours."""
     icing = mix("e8619a", "f590b8", noise(41, 30, 30))
     for seed, color in ((42, "fff4c4"), (43, "58d0d8"), (44, "ffffff")):
         icing = over(icing, color, (noise(seed, 16, 7) > 0.82).astype(float))
@@ -202,13 +202,13 @@ def sprinkles() -> np.ndarray:
 
 
 def rug() -> np.ndarray:
-    """Woven rings, pale so that the things on top stand out."""
+    """Draw woven rings, pale so that the things on top stand out."""
     ring = stripes(grid()[1], 9)
     return over(mix("b9b39f", "cfc8b2", ring), "7f7866", 0.35 * noise(64, 3, 1))
 
 
 def bands(base: str, band: str, edge: str, where: tuple[float, ...], half: float) -> np.ndarray:
-    """Fish skin: scales of a base colour with outlined bands at v = `where`, +- `half`."""
+    """Draw fish skin: scales of a base colour with outlined bands at v = `where`, +- `half`."""
     u, v = grid()
     distance = np.min([abs(v - center + 0.012 * np.sin(4 * np.pi * u)) for center in where], axis=0)
     skin = mix(base, "ffffff", 0.10 * dots(60, 60, 0.42) + 0.12 * noise(51, 20, 20))
@@ -305,7 +305,7 @@ def sweep(surface: Surface, nu: int = 48, nv: int = 32) -> tuple[np.ndarray, ...
 
 
 def box_side(axis: int, sign: int, bevel: float = 0.14) -> tuple[np.ndarray, ...]:
-    """One side of the cube [-1, 1]^3 with round edges, in the layout of `sweep`."""
+    """Return one side of the cube [-1, 1]^3 with round edges, in the layout of `sweep`."""
     line = np.concatenate([np.linspace(-1, bevel - 1, 7), np.linspace(1 - bevel, 1, 7)])
     a, b = np.meshgrid(line, sign * line, indexing="ij")
     cube = np.roll(np.stack([np.full_like(a, sign), a, b], -1), axis, axis=-1)
@@ -317,7 +317,7 @@ def box_side(axis: int, sign: int, bevel: float = 0.14) -> tuple[np.ndarray, ...
 
 @cache
 def geometry(mesh: str) -> tuple[np.ndarray, ...]:
-    """Points [V, 3], normals [V, 3], texture coordinates [V, 2] and triangles [F, 3] of a mesh."""
+    """Return points [V, 3], normals [V, 3], texture (u, v) [V, 2] and triangles [F, 3]."""
     if mesh == "box":
         sheets = [box_side(axis, sign) for axis in range(3) for sign in (-1, 1)]
     else:
@@ -376,18 +376,18 @@ def backdrop(skin: str, y: float) -> Part:
 
 
 def lingering(t: float, slowing: float) -> float:
-    """Time from 0 to 1 that slows down around the middle, or hurries where `slowing` < 0."""
+    """Return time from 0 to 1 that slows down around the middle, or hurries where `slowing` < 0."""
     return t + slowing * np.sin(2 * np.pi * t) / (2 * np.pi)
 
 
 def room(depth: float) -> list[Part]:
-    """A wooden floor, and `depth` behind the middle a papered wall with a skirting board."""
+    """Return a wooden floor, and `depth` behind the middle a papered wall with a skirting board."""
     skirting = Part("box", "white", at(0, depth - 0.1, 0.15) @ size(7, 0.1, 0.16))
     return [ground("floor"), backdrop("wallpaper", depth), skirting]
 
 
 def sea(rocks: list[Vec], plants: list[tuple[float, float]], t: float) -> list[Part]:
-    """Sandy ground with rocks (x, y, radius) and swaying plants (x, y) in front of open water."""
+    """Return sand with rocks (x, y, radius) and swaying plants (x, y) in front of open water."""
     parts = [ground("sand"), backdrop("water", 6)]
     parts += [Part("ball", "rock", at(x, y, 0) @ size(1.3 * r, r, r)) for x, y, r in rocks]
     for i, (x, y) in enumerate(plants):
@@ -397,7 +397,7 @@ def sea(rocks: list[Vec], plants: list[tuple[float, float]], t: float) -> list[P
 
 
 def rolling(start: Vec, end: Vec, t: float, skin: str, object_id: int) -> Part:
-    """A ball on its way between two (x, y, radius), rolling without slipping."""
+    """Return a ball on its way between two (x, y, radius), rolling without slipping."""
     (x0, y0, radius), (x1, y1, _) = start, end
     dx, dy = x1 - x0, y1 - y0
     heading, rolled = np.degrees([np.arctan2(dy, dx), t * np.hypot(dx, dy) / radius])
@@ -416,13 +416,13 @@ def rolling_balls(t: float) -> Shot:
 
 
 def spinning_top(x: float, y: float, t: float, object_id: int) -> Part:
-    """A top that leans, and whose lean goes round while it spins."""
+    """Return a top that leans, and whose lean goes round while it spins."""
     pose = at(x, y, 0) @ turn("z", 300 * t) @ turn("x", 8) @ turn("z", 900 * t)
     return Part("top", "top", pose @ size(0.72, 0.72, 0.8), object_id)
 
 
 def ladybird(x: float, y: float, swing: float) -> list[Part]:
-    """Shell, head, eyes and six legs that step in turn; walks to the right."""
+    """Return shell head, eyes and six legs that step in turn; walks to the right."""
     body = at(x, y, 0) @ size(0.9, 0.9, 0.9)
     parts = [("ball", "ladybird", at(0, 0, 0.3) @ size(0.85, 0.7, 0.75) @ turn("y", 90))]
     parts += [("ball", "black", at(0.8, 0, 0.42) @ size(0.34, 0.36, 0.34))]
@@ -444,7 +444,7 @@ def hide_and_seek(t: float) -> Shot:
 
 
 def car(pose: Pose, travelled: float, object_id: int) -> list[Part]:
-    """Body, cabin, lamps and four rolling wheels; drives along its own +x axis."""
+    """Return body cabin, lamps and four rolling wheels; drives along its own +x axis."""
     parts = [("box", "car", at(0, 0, 0.45) @ size(1, 0.5, 0.27))]
     parts += [("box", "glass", at(-0.15, 0, 0.85) @ size(0.55, 0.42, 0.28))]
     for side in (-1, 1):
@@ -470,7 +470,7 @@ def orbit(t: float) -> Shot:
 
 
 def fish(pose: Pose, skin: str, fin: str, beat: float, object_id: int) -> list[Part]:
-    """A body with a beating tail, fins and eyes; swims along its own +x axis."""
+    """Return a body with a beating tail, fins and eyes; swims along its own +x axis."""
     swing = 22 * np.sin(beat)
     pose = pose @ turn("z", -0.2 * swing)  # the body turns against the tail
     tail = at(-0.92, 0, 0) @ turn("z", swing)
@@ -543,7 +543,7 @@ EXAMPLES = (
 
 
 def render(example: Example, t: float, spp: int = SPP) -> tuple[np.ndarray, np.ndarray]:
-    """Picture [H, W, 3] and object ids [H, W] at time t, both uint8.
+    """Return the image [H, W, 3] and object ids [H, W] at time t, both uint8.
 
     Ids are seen, not computed: in a second scene without lamps every object glows with its id as
     radiance, and rays that stop at the first hit read it back exactly. (Mitsuba's shape-index
@@ -573,13 +573,13 @@ def trace(shot: Shot, lights: dict, max_depth: int, spp: int) -> np.ndarray:
 
 
 def blocks(image: np.ndarray) -> np.ndarray:
-    """The sub-pixels of every pixel, [k H, k W, ...] -> [H, W, k k, ...]."""
+    """Return the sub-pixels of every pixel, [k H, k W, ...] -> [H, W, k k, ...]."""
     split = image.reshape(HEIGHT, GRID, WIDTH, GRID, *image.shape[2:]).swapaxes(1, 2)
     return split.reshape(HEIGHT, WIDTH, GRID**2, *image.shape[2:])
 
 
 def develop(light: np.ndarray) -> np.ndarray:
-    """Radiance [k H, k W, 3] to sRGB bytes [H, W, 3].
+    """Convert radiance [k H, k W, 3] to sRGB bytes [H, W, 3].
 
     Highlights roll off above a knee instead of clipping. Doing so before sub-pixels are averaged
     also tames fireflies: a single stray path cannot outshine its neighbours.
@@ -592,7 +592,7 @@ def develop(light: np.ndarray) -> np.ndarray:
 
 
 def majority(ids: np.ndarray, objects: int) -> np.ndarray:
-    """The most frequent id among the sub-pixels of every pixel, [k H, k W] -> [H, W]."""
+    """Return the most frequent id among the sub-pixels of every pixel, [k H, k W] -> [H, W]."""
     votes = [(blocks(ids) == i).sum(axis=2) for i in range(objects + 1)]
     return np.argmax(votes, axis=0).astype(np.uint8)
 
@@ -601,7 +601,7 @@ def majority(ids: np.ndarray, objects: int) -> np.ndarray:
 
 
 def palette() -> list[int]:
-    """The colours of PASCAL VOC and DAVIS: the bits of an id, spread over r, g and b."""
+    """Return the colours of PASCAL VOC and DAVIS: the bits of an id, spread over r, g and b."""
     channels = [(value, c) for value in range(256) for c in range(3)]
     return [sum((v >> (3 * j + c) & 1) << (7 - j) for j in range(8)) for v, c in channels]
 
@@ -625,7 +625,7 @@ def write_example(example: Example, out: Path, frames: int, spp: int) -> None:
 
 
 def describe(example: Example, out: Path) -> dict:
-    """What the gallery needs to know about a clip that was written to `out`."""
+    """Return what the gallery shows of a clip that was written to `out`."""
     return {
         "name": example.name,
         "title": example.title,

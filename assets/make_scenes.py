@@ -1,4 +1,4 @@
-"""Render clips that measure how well one object is told from the next, with exact masks.
+"""Render clips that measure how well objects are separated, with exact masks.
 
     python assets/make_scenes.py [--out DIR] [--only NAME] [--spp N] [--frames N]
 

@@ -1,4 +1,4 @@
-"""Comparing two labellings of the same things."""
+"""Agreement of two partitions."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def adjusted_rand_index(first: np.ndarray, second: np.ndarray) -> float:
-    """How alike two partitions are: 1 for equal ones, about 0 for unrelated ones.
+    """Return the agreement of two partitions: 1 for equal ones, about 0 for unrelated ones.
 
     first, second: non-negative integers of the same shape; what the numbers are does not matter.
-    Hubert and Arabie, "Comparing partitions", 1985. Raises ValueError for different shapes.
+    Hubert and Arabie, "Comparing partitions", 1985. Raise ValueError for different shapes.
     """
     if np.shape(first) != np.shape(second):
         raise ValueError(f"labels must have one shape, not {np.shape(first)}, {np.shape(second)}")
@@ -22,7 +22,7 @@ def adjusted_rand_index(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def adjusted_rand_of_table(table: np.ndarray) -> float:
-    """The same from how many things have label i in one and label j in the other: (I, J) int."""
+    """Return the same from the number of items with labels i and j: (I, J) int."""
     counts = table.astype(float)
     same_both, same_first, same_second = (
         (part * (part - 1) / 2).sum() for part in (counts, counts.sum(1), counts.sum(0))

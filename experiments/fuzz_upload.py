@@ -1,11 +1,11 @@
-"""Throws changed files at `open_clip` and reads what it opens, for some minutes.
+"""Fuzzer of `open_clip` and of reading the clips that it opens.
 
     python experiments/fuzz_upload.py --minutes 10 --out crashes
 
-The files are those of tests/core/bad_files.py, changed by chance. Each must give frames that agree
-with what the clip says of itself, or an InputError of one sentence. Everything else is a crash: any
-other error, a process that dies, one that takes longer than a minute, a file left behind. Its input
-is kept in --out, under a name that says which it was. The last line sums up.
+The inputs are the files of tests/core/bad_files.py, mutated at random. Each must give frames that
+agree with the clip's properties, or an InputError of one sentence. Anything else is a crash: other
+errors, a process that dies or takes longer than a minute, a file left behind. Inputs that crash are
+kept in --out. The last line is a summary.
 """
 
 import argparse
@@ -34,11 +34,11 @@ FRAMES = 40  # read of each clip
 VALUES = [0, 1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1]
 
 
-# ---- changing files -----------------------------------------------------------------------------
+# ---- mutations ----------------------------------------------------------------------------------
 
 
 def corpus(folder: Path) -> list[tuple[str, bytes]]:
-    """The plain files among the cases of the tests."""
+    """Return the small single files among the cases of the tests: suffix and bytes."""
     from core.bad_files import CASES
 
     found = []
@@ -50,11 +50,13 @@ def corpus(folder: Path) -> list[tuple[str, bytes]]:
 
 
 def flip(data: bytearray, rng: random.Random) -> None:
+    """Flip bits."""
     for _ in range(rng.choice([1, 2, 8, 64])):
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
 
 
 def number(data: bytearray, rng: random.Random) -> None:
+    """Overwrite a number with an extreme value."""
     for _ in range(rng.choice([1, 2, 5])):
         size = rng.choice([1, 2, 4, 8])
         place = rng.randrange(len(data))
@@ -63,26 +65,30 @@ def number(data: bytearray, rng: random.Random) -> None:
 
 
 def noise(data: bytearray, rng: random.Random) -> None:
+    """Overwrite a part with noise."""
     place, size = rng.randrange(len(data)), rng.choice([4, 40, 400])
     data[place : place + size] = rng.randbytes(min(size, len(data) - place))
 
 
 def cut(data: bytearray, rng: random.Random) -> None:
+    """Truncate the file."""
     del data[rng.randrange(len(data)) :]
 
 
 def remove(data: bytearray, rng: random.Random) -> None:
+    """Remove a part."""
     place = rng.randrange(len(data))
     del data[place : place + rng.choice([1, 4, 100, 5000])]
 
 
 def repeat(data: bytearray, rng: random.Random) -> None:
+    """Repeat a part."""
     place, size = rng.randrange(len(data)), rng.choice([1, 8, 300, 5000])
     data[place:place] = data[place : place + size] * rng.choice([1, 2, 20])
 
 
 def head(data: bytearray, rng: random.Random) -> None:
-    """Change what is at the beginning, where headers are."""
+    """Change bytes at the beginning, where headers are."""
     for _ in range(rng.choice([1, 3])):
         data[rng.randrange(min(len(data), 200))] = rng.randrange(256)
 
@@ -93,7 +99,7 @@ CHANGES: list[Callable[[bytearray, random.Random], None]] = [
 
 
 def changed(files: list[tuple[str, bytes]], rng: random.Random) -> tuple[str, bytes]:
-    """One more file: its suffix and its bytes."""
+    """Return a mutated file: its suffix and its bytes."""
     suffix, whole = rng.choice(files)
     data = bytearray(whole)
     if rng.random() < 0.1:
@@ -111,7 +117,7 @@ def changed(files: list[tuple[str, bytes]], rng: random.Random) -> tuple[str, by
 
 
 def read(path: Path) -> str:
-    """What comes of one file."""
+    """Open and read a file; return "read" or "refused"."""
     from bavos_core import InputError, Limits, open_clip
 
     limits = Limits(
@@ -135,7 +141,7 @@ def read(path: Path) -> str:
 
 
 def serve() -> None:
-    """Read the files that are named on stdin; one line of JSON about each."""
+    """Read the files that are named on stdin; print a line of JSON about each."""
     if sys.platform == "linux":
         import resource
 
@@ -152,7 +158,7 @@ def serve() -> None:
 
 
 class Reader:
-    """The process that reads; begun anew when it dies."""
+    """The process that reads; restarted when it dies."""
 
     def __init__(self) -> None:
         self._start()
@@ -175,7 +181,7 @@ class Reader:
         lines.put("")
 
     def outcome(self, path: Path) -> str:
-        """What comes of a file: "read", "refused", or what went wrong."""
+        """Return "read", "refused", or what went wrong."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps(str(path)) + "\n")
         self._process.stdin.flush()
@@ -191,20 +197,21 @@ class Reader:
         return f"took more than {SECONDS} s" if died is None else f"died with status {died}"
 
     def close(self) -> None:
+        """End the process."""
         self._process.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
         self._process.wait()
 
 
-# ---- the whole ----------------------------------------------------------------------------------
+# ---- fuzzing ------------------------------------------------------------------------------------
 
 
 def fuzz(minutes: float, seed: int, out: Path) -> int:
-    """Try files until the time is up; the number of crashes."""
+    """Try files until the time is up; return the number of crashes."""
     rng, counts, slowest = random.Random(seed), Counter[str](), 0.0
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as made, tempfile.TemporaryDirectory() as room:
         files, reader = corpus(Path(made)), Reader()
-        reader.outcome(Path(room) / "none.mp4")  # once it answers, it has loaded what it needs
+        reader.outcome(Path(room) / "none.mp4")  # wait until it has started
         begun = time.monotonic()
         while time.monotonic() - begun < 60 * minutes:
             suffix, data = changed(files, rng)
@@ -238,7 +245,7 @@ def fuzz(minutes: float, seed: int, out: Path) -> int:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the fuzzer."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,236 +1,92 @@
-"""A server under the load of strangers: many at once, some of them careless, for a long time.
+"""Load test of a server with many concurrent sessions, over a long time.
 
-    python experiments/soak.py --minutes 30 --out soak.json
+    python -m experiments.soak --minutes 30 --out soak.csv
 
-Visitors segment their own clips and look at the results, ask for results of others, send files
-that are no clips, cancel, leave in the middle; somebody kills decoders. Every answer is held
-against what the same question gave when nobody else was there, byte by byte. Linux only: memory is
-read from /proc. Nothing outside this machine is called.
+Clients segment clips and explore the results, ask for other sessions' results, upload files that
+are not clips, cancel, and disconnect; decoders are killed at random. Every answer is compared byte
+by byte with the answer to the same request on an idle server. Linux only: memory is read from
+/proc. Nothing outside this machine is called.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import hashlib
-import json
 import os
 import random
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from demo import strings
+from demo.store import GONE as NOT_MINE
 
-from bavos_core.video import VideoWriter  # noqa: E402
-from demo import strings  # noqa: E402
-from demo.store import GONE as NOT_MINE  # noqa: E402
+from .common import Row, markdown, parser_of, write_rows
+from .server import Server, client_of, connected, serving
+from .soak_requests import FRAMES, LOOKS, PATCHES, answers, ask, bad_files, write_clip
 
 CLIPS = 4
-FRAMES, PATCHES = 4, 100
 UNCLEAR = strings.failure(Exception())
 
 
-# ---- clips and what they give ------------------------------------------------------------------
-
-
-def write_clip(path: Path, seed: int) -> None:
-    """Six frames of 160×96: a box of its own colour that crosses a ground of its own."""
-    rng = np.random.default_rng(seed)
-    ground = rng.integers(0, 120, (6, 10, 3), np.uint8).repeat(16, 0).repeat(16, 1)
-    colour = rng.integers(130, 256, 3)
-    with VideoWriter(path, size=(96, 160), fps=3) as video:
-        for i in range(6):
-            frame = ground.copy()
-            frame[24:72, 8 + 14 * i : 56 + 14 * i] = colour
-            video.write(frame)
-
-
-def fingerprint(path: str | Path) -> str:
-    """Of the bytes of a file."""
-    return hashlib.sha256(b"".join(parts(Path(path).read_bytes()))).hexdigest()
-
-
-def parts(content: bytes) -> Iterator[bytes]:
-    """The bytes of a file; of a zip, those of its members, for zips also hold the time of day.
-
-    Two members are left out: one holds timings, the other a header in random order.
-    """
-    if not content.startswith(b"PK"):
-        yield content
-        return
-    with zipfile.ZipFile(BytesIO(content)) as archive:
-        for name in sorted(set(archive.namelist()) - {"summary.json", "correlator.safetensors"}):
-            yield name.encode()
-            yield from parts(archive.read(name))
-
-
-def ask(client: Client, clip: Path) -> tuple[str, str]:
-    """Segment a clip: the id of the result, and what it looks like."""
-    name, frames, patches = "descriptors", FRAMES, PATCHES
-    summary, overlay = client.predict(handle_file(clip), name, frames, patches, api_name="/segment")
-    kept = {name: summary[name] for name in ("clusters", "grid", "tau", "background")}
-    return summary["result"], json.dumps(kept) + fingerprint(overlay)
-
-
-LOOKS: dict[str, Callable[[Client, str], str]] = {
-    "cut": lambda client, result: _cut(*client.predict(result, 3, 1, api_name="/cut")),
-    "attend": lambda client, result: _attend(
-        *client.predict(result, 1, 40, 60, -1, "key-similarity", api_name="/attend")
-    ),
-    "export": lambda client, result: fingerprint(client.predict(result, 3, api_name="/export")[0]),
-}
-
-
-def _cut(numbers: dict[str, Any], picture: str) -> str:
-    return json.dumps(numbers) + fingerprint(picture)
-
-
-def _attend(row: dict[str, Any], picture: str, video: str) -> str:
-    return json.dumps(row) + fingerprint(picture) + fingerprint(video)
-
-
-# ---- the server --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Server:
-    """`python app.py` as a child, in a temporary folder of its own."""
-
-    process: subprocess.Popen[bytes]
-    address: str
-    folder: Path
-    keep_seconds: int  # how long it keeps files
-
-    @property
-    def resident_mib(self) -> float:
-        """Memory that is its own (not shared files), MiB."""
-        text = Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(line for line in text.splitlines() if line.startswith("RssAnon"))
-        return int(line.split()[1]) / 1024
-
-    @property
-    def files(self) -> tuple[int, float]:
-        """How many files and folders lie in its temporary folder, and their MiB."""
-        sizes = []
-        for place, folders, names in os.walk(self.folder):  # what goes meanwhile is no error
-            for name in (*folders, *names):
-                with contextlib.suppress(FileNotFoundError):
-                    path = Path(place, name)
-                    sizes.append(path.stat().st_size if path.is_file() else 0)
-        return len(sizes), sum(sizes) / 2**20
-
-    def decoders(self) -> list[int]:
-        """Process ids of what it started."""
-        found: list[int] = []
-        for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it just ended
-                found += map(int, (thread / "children").read_text().split())
-        return found
-
-
-@contextlib.contextmanager
-def serving(folder: Path, keep_seconds: int) -> Iterator[Server]:
-    """A server on a free port, with what it writes to stdout and stderr in a file."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = os.environ | {
-        "TMPDIR": str(folder), "GRADIO_SERVER_PORT": str(port), "BAVOS_BACKBONE": "descriptors",
-        "BAVOS_WARM_UP": "0", "BAVOS_KEEP_SECONDS": str(keep_seconds), "BAVOS_STORE_MIB": "32",
-        "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1",
-    }  # fmt: skip
-    env.pop("GRADIO_TEMP_DIR", None)
-    with (folder.parent / "server.log").open("wb") as log:
-        command = [sys.executable, str(ROOT / "app.py")]
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
-    try:
-        yield Server(process, f"http://127.0.0.1:{port}/", folder, keep_seconds)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
-def connected(server: Server, downloads: Path) -> Client:
-    """A client as soon as the server answers."""
-    for _ in range(600):
-        if server.process.poll() is not None:
-            raise SystemExit("The server did not start; see server.log.")
-        with contextlib.suppress(Exception):
-            return client_of(server, downloads)
-        time.sleep(0.2)
-    raise SystemExit("The server does not answer.")
-
-
-def client_of(server: Server, downloads: Path) -> Client:
-    return Client(
-        server.address, verbose=False, download_files=str(downloads), analytics_enabled=False
-    )
-
-
-# ---- visitors ----------------------------------------------------------------------------------
+# ---- clients -----------------------------------------------------------------------------------
 
 
 @dataclass
 class Tally:
-    """What happened, counted from many threads."""
+    """Counts of what happened, from many threads."""
 
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, what: str) -> None:
+        """Count one event."""
         with self.lock:
             self.counts[what] += 1
 
     def fail(self, what: str) -> None:
+        """Record one failure."""
         with self.lock:
             self.wrong.append(what)
 
 
 @dataclass(frozen=True)
 class Load:
-    """Everything that visitors share."""
+    """What all clients share."""
 
     server: Server
     folder: Path  # for downloads
     clips: list[Path]
-    expected: list[dict[str, str]]  # of every clip: question → answer
+    expected: list[dict[str, str]]  # of every clip: request → answer
     bad: list[Path]
     tally: Tally
-    others: list[str] = field(default_factory=list)  # ids of results that somebody got
+    others: list[str] = field(default_factory=list)  # ids of all results so far
 
-    def visit(self, rng: random.Random) -> None:
-        """One visitor from arrival to leaving."""
+    def run_session(self, rng: random.Random) -> None:
+        """Run one session."""
         with tempfile.TemporaryDirectory(dir=self.folder) as downloads:
             client = client_of(self.server, Path(downloads))
             try:
                 rng.choices(
-                    [self.look_around, self.send_a_bad_file, self.change_mind, self.run_away],
+                    [self.explore, self.upload_a_bad_file, self.cancel, self.disconnect],
                     [6, 2, 2, 1],
                 )[0](client, rng)
             finally:
                 client.close()
 
-    def look_around(self, client: Client, rng: random.Random) -> None:
-        """Segment a clip, look at it in several ways, try the results of others."""
+    def explore(self, client: Client, rng: random.Random) -> None:
+        """Segment a clip, explore the result, and ask for results of other sessions."""
         i = rng.randrange(len(self.clips))
         result = self._asked("segment", i, lambda: ask(client, self.clips[i]))
         if result is None:
@@ -245,12 +101,12 @@ class Load:
             else:
                 self._asked(what, i, lambda w=what: (result, LOOKS[w](client, result)))
 
-    def send_a_bad_file(self, client: Client, rng: random.Random) -> None:
-        """Something that is no clip."""
+    def upload_a_bad_file(self, client: Client, rng: random.Random) -> None:
+        """Upload a file that is not a clip."""
         self._refused("bad file", lambda: ask(client, rng.choice(self.bad)))
 
-    def change_mind(self, client: Client, rng: random.Random) -> None:
-        """Cancel at a random moment; what had ended before is a result like any other."""
+    def cancel(self, client: Client, rng: random.Random) -> None:
+        """Cancel at a random moment; a run that ended before is a result like any other."""
         i = rng.randrange(len(self.clips))
         job = client.submit(
             handle_file(self.clips[i]), "descriptors", FRAMES, PATCHES, api_name="/segment"
@@ -264,8 +120,8 @@ class Load:
         except AppError as error:
             self._judge("cancelled", error)
 
-    def run_away(self, client: Client, rng: random.Random) -> None:
-        """Leave while the clip is worked on."""
+    def disconnect(self, client: Client, rng: random.Random) -> None:
+        """Disconnect while the clip is processed."""
         i = rng.randrange(len(self.clips))
         client.submit(
             handle_file(self.clips[i]), "descriptors", FRAMES, PATCHES, api_name="/segment"
@@ -273,10 +129,10 @@ class Load:
         time.sleep(rng.random())
         self.tally.add("left")
 
-    def _asked(self, what: str, clip: int, question: Callable[[], tuple[str, str]]) -> str | None:
-        """The id in an answer, which is held against the expected one. None for a refusal."""
+    def _asked(self, what: str, clip: int, request: Callable[[], tuple[str, str]]) -> str | None:
+        """Compare an answer with the expected one; return its id, or None if it was refused."""
         try:
-            result, answer = question()
+            result, answer = request()
         except AppError as error:
             self._judge(f"{what} refused", error)
             return None
@@ -287,41 +143,26 @@ class Load:
         return result
 
     def _refused(
-        self, what: str, question: Callable[[], object], sentence: str | None = None
+        self, what: str, request: Callable[[], object], sentence: str | None = None
     ) -> None:
-        """A question that must be refused."""
+        """Make a request that must be refused."""
         try:
-            question()
+            request()
         except AppError as error:
             self._judge(what, error, sentence)
         else:
             self.tally.fail(f"{what} was answered")
 
     def _judge(self, what: str, error: AppError, sentence: str | None = None) -> None:
-        """Whether a refusal is the expected sentence, or at least a clear one."""
+        """Check that a refusal is the expected sentence, or at least a clear one."""
         self.tally.add(what)
         said = str(error)
         if (sentence and said != sentence) or UNCLEAR in said or "Traceback" in said:
             self.tally.fail(f"{what}: {said}")
 
 
-def bad_files(folder: Path, clip: Path) -> list[Path]:
-    """Files that are no clips."""
-    contents = {
-        "empty.mp4": b"",
-        "notes.mp4": b"Bread, milk, a tripod.\n" * 40,
-        "half.mp4": clip.read_bytes()[:200],
-        "list.m3u8": b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
-        "noise.zip": b"PK\3\4" + os.urandom(300),
-        "-y \xe9 '\".png": b"\x89PNG\r\n\x1a\n" + os.urandom(60),
-    }
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
-    return [folder / name for name in contents]
-
-
 def keep_killing(server: Server, stop: threading.Event, tally: Tally) -> None:
-    """Kill a decoder or an encoder every now and then."""
+    """Kill a decoder or an encoder every few seconds."""
     rng = random.Random(0)
     while not stop.wait(rng.uniform(1, 5)):
         for pid in server.decoders()[:1]:
@@ -330,19 +171,19 @@ def keep_killing(server: Server, stop: threading.Event, tally: Tally) -> None:
                 tally.add("killed")
 
 
-def under_load(load: Load, seconds: float, visitors: int, seed: int, show: bool) -> None:
-    """Visitors come and go for a time, several at once."""
+def under_load(load: Load, seconds: float, sessions: int, seed: int, show: bool) -> None:
+    """Run sessions one after the other in several threads, for a time."""
     end, stop = time.monotonic() + seconds, threading.Event()
 
-    def come_and_go(number: int) -> None:
+    def run_sessions(number: int) -> None:
         rng = random.Random(f"{seed}-{number}")
         while time.monotonic() < end:
             try:
-                load.visit(rng)
-            except Exception as error:  # whatever it is, it is no clear answer
+                load.run_session(rng)
+            except Exception as error:  # whatever it is, it is not a clear answer
                 load.tally.fail(f"{type(error).__name__}: {error}")
 
-    threads = [threading.Thread(target=come_and_go, args=(i,)) for i in range(visitors)]
+    threads = [threading.Thread(target=run_sessions, args=(i,)) for i in range(sessions)]
     killer = threading.Thread(target=keep_killing, args=(load.server, stop, load.tally))
     for thread in (*threads, killer):
         thread.start()
@@ -356,7 +197,7 @@ def under_load(load: Load, seconds: float, visitors: int, seed: int, show: bool)
 
 
 def at_rest(server: Server, patience: float = 120) -> dict[str, float]:
-    """Memory and files once nothing goes on and everything that shall go is gone."""
+    """Return memory and files once the number of files no longer changes."""
     end = time.monotonic() + patience
     seen = [server.files[0]]
     while time.monotonic() < end and (len(seen) < 6 or len(set(seen[-6:])) > 1):
@@ -366,7 +207,7 @@ def at_rest(server: Server, patience: float = 120) -> dict[str, float]:
 
 
 def state(server: Server) -> dict[str, float]:
-    """Memory and files now."""
+    """Return memory and files now."""
     count, mib = server.files
     return {"memory_mib": round(server.resident_mib, 1), "files": count, "files_mib": round(mib, 2)}
 
@@ -374,19 +215,19 @@ def state(server: Server) -> dict[str, float]:
 def soak(
     seconds: float,
     *,
-    visitors: int = 6,
+    sessions: int = 6,
     warm_seconds: float = 60,
     keep_seconds: int = 20,
     show: bool = False,
 ) -> dict[str, Any]:
-    """Load for a time; what was asked, what was wrong, and what stayed behind.
+    """Load a server for a time; return what was requested, what went wrong and what was left.
 
-    warm_seconds: load before the first look at memory and files; 0 to look at the start.
-    keep_seconds: how long the server keeps files; short, so that the end can be seen.
+    warm_seconds: load before memory and files are first measured; 0 to measure at the start.
+    keep_seconds: for which the server keeps files; short, so that their removal is seen.
     """
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         folder = Path(name)
-        temporary, downloads = folder / "server", folder / "visitors"
+        temporary, downloads = folder / "server", folder / "clients"
         temporary.mkdir()
         downloads.mkdir()
         clips = [folder / f"clip-{i}.mp4" for i in range(CLIPS)]
@@ -400,9 +241,9 @@ def soak(
             bad = bad_files(folder, clips[0])
             load = Load(server, downloads, clips, expected, bad, Tally())
             if warm_seconds:  # until caches and pools are full
-                under_load(load, warm_seconds, visitors, 0, show)
+                under_load(load, warm_seconds, sessions, 0, show)
                 before = at_rest(server)
-            under_load(load, seconds, visitors, 1, show)
+            under_load(load, seconds, sessions, 1, show)
             after = at_rest(server)
         log = (folder / "server.log").read_text(errors="replace")
         left = [str(p.relative_to(temporary)) for p in temporary.rglob("*") if p.is_file()]
@@ -417,23 +258,30 @@ def soak(
     }
 
 
-def answers(client: Client, clip: Path) -> dict[str, str]:
-    """Everything that visitors will ask about a clip, asked when nobody else is there."""
-    result, summary = ask(client, clip)
-    return {"segment": summary, **{what: look(client, result) for what, look in LOOKS.items()}}
+def rows_of(report: dict[str, Any]) -> Iterator[Row]:
+    """Yield one row for every figure of a report."""
+    yield from ({"what": f"requests, {k}", "value": v} for k, v in report["requests"].items())
+    for name in ("wrong", "left_when_stopped"):
+        yield {"what": name, "value": len(report[name])}
+    yield {"what": "tracebacks", "value": report["tracebacks"]}
+    for when in ("before", "after"):
+        yield from ({"what": f"{k}, {when}", "value": v} for k, v in report[when].items())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    """Load a server, write every figure, print the report."""
+    parser = parser_of(__doc__)
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--visitors", type=int, default=6)
-    parser.add_argument("--out", type=Path, help="a JSON file")
-    args = parser.parse_args()
-    report = soak(args.minutes * 60, visitors=args.visitors, show=True)
-    text = json.dumps(report, indent=2)
-    print(text)
-    if args.out:
-        args.out.write_text(text + "\n", encoding="utf-8")
+    parser.add_argument("--sessions", type=int, default=6, help="at a time (%(default)s)")
+    parser.add_argument("--warm-seconds", type=float, default=60)
+    options = parser.parse_args()
+    report = soak(
+        options.minutes * 60,
+        sessions=options.sessions, warm_seconds=options.warm_seconds, show=True,
+    )  # fmt: skip
+    found = write_rows(options.out, rows_of(report))
+    print(markdown(["what", "value"], ([row["what"], row["value"]] for row in found)))
+    print(*report["wrong"], report["log"], sep="\n", file=sys.stderr)
     sys.exit(bool(report["wrong"] or report["tracebacks"]))
 
 

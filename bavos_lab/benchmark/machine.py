@@ -1,4 +1,4 @@
-"""What figures were made on."""
+"""The machine that figures were made on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bavos_core.settings import bf16_units
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What the figures were made on."""
+    """Return the machine and the versions, as JSON-ready values."""
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
         "threads": torch.get_num_threads(),

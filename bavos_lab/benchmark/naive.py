@@ -1,7 +1,7 @@
-"""The clustering as the reference code does it: the yardstick of the benchmark.
+"""The clustering in the manner of the reference code, to compare the benchmark's methods with.
 
-Attention of all heads at once, twice; both passes compute a distance matrix in two products with
-logs taken anew; a merge loop over all rows. Written from the paper's steps, for comparison only.
+Attention of all heads at once, computed twice; distance matrices from two products and fresh logs;
+a merge loop over all rows. Written from the paper's steps, for comparison only.
 
 T frames, H heads, N patches a frame, M = K·N entries a row, L clusters.
 """
@@ -15,31 +15,31 @@ from bavos_core.attention import AttentionRows
 from bavos_core.settings import WINDOW
 
 
-def plain_rows(attention: AttentionRows, start: int, stop: int) -> Tensor:
-    """Rows of the frames start … stop-1, all heads materialised: ((stop-start)·N, M) float32."""
+def naive_rows(attention: AttentionRows, start: int, stop: int) -> Tensor:
+    """Return the rows of frames start … stop-1, all heads at once: ((stop-start)·N, M) float32."""
     logits = torch.einsum("qhnc,khmc->qkhnm", attention.queries[start:stop], attention.keys)
     logits = (logits * attention.scale).permute(0, 3, 2, 1, 4).flatten(3).flatten(0, 1)  # (n, H, M)
     rows = logits.softmax(-1).mean(1)
     return rows / rows.sum(-1, keepdim=True)
 
 
-def plain_distances(p: Tensor, q: Tensor) -> Tensor:
-    """Symmetric KL of all pairs, (n, m), from two products and four logs."""
+def naive_distances(p: Tensor, q: Tensor) -> Tensor:
+    """Return the symmetric KL divergence of all pairs (n, m), from two products and four logs."""
     own = torch.einsum("nc,nc->n", p, p.log())[:, None] + torch.einsum("mc,mc->m", q, q.log())
     cross = torch.einsum("nc,mc->nm", p, q.log()) + torch.einsum("mc,nc->nm", q, p.log())
     return own - cross
 
 
-def plain_smooth(rows: Tensor, tau: float) -> Tensor:
-    """Step 1a for the rows of one window (n, M)."""
-    near = (plain_distances(rows, rows) <= tau).to(rows.dtype)
+def naive_smooth(rows: Tensor, tau: float) -> Tensor:
+    """Average each row of a window (n, M) with its near rows (paper, step 1a)."""
+    near = (naive_distances(rows, rows) <= tau).to(rows.dtype)
     summed = torch.einsum("bn,nc->bc", near, rows)
     return summed / summed.sum(1, keepdim=True)
 
 
-def plain_merge(rows: Tensor, tau: float) -> Tensor:
-    """Step 1b: (n, M) → (L, M), one row after the other."""
-    distances = plain_distances(rows, rows)
+def naive_merge(rows: Tensor, tau: float) -> Tensor:
+    """Merge rows greedily, one after the other: (n, M) → (L, M) (paper, step 1b)."""
+    distances = naive_distances(rows, rows)
     free = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
     centroids = []
     for i in range(len(rows)):
@@ -53,24 +53,24 @@ def plain_merge(rows: Tensor, tau: float) -> Tensor:
 
 
 def naive_centroids(attention: AttentionRows, tau: float) -> Tensor:
-    """All levels: (L, M)."""
+    """Return the centroids of all levels (L, M)."""
     windows = [
-        plain_merge(plain_smooth(plain_rows(attention, start, start + WINDOW), tau), tau)
+        naive_merge(naive_smooth(naive_rows(attention, start, start + WINDOW), tau), tau)
         for start in range(0, attention.frames, WINDOW)
     ]
     centroids = torch.cat(windows)
     while True:
-        merged = plain_merge(centroids, tau)
+        merged = naive_merge(centroids, tau)
         if len(merged) == len(centroids):
             return merged
         centroids = merged
 
 
 def naive_labels(attention: AttentionRows, centroids: Tensor) -> Tensor:
-    """Nearest centroid of every row (T·N,)."""
+    """Return the nearest centroid of every row (T·N,)."""
     return torch.cat(
         [
-            plain_distances(centroids, plain_rows(attention, start, start + WINDOW)).argmin(0)
+            naive_distances(centroids, naive_rows(attention, start, start + WINDOW)).argmin(0)
             for start in range(0, attention.frames, WINDOW)
         ]
     )

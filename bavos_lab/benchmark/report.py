@@ -12,31 +12,31 @@ from .runs import METHODS, Case
 
 
 def as_table(document: dict[str, Any]) -> str:
-    """The runs as a Markdown table.
+    """Return the runs as a Markdown table.
 
-    ÷ plain: how many times faster than the plain version. Per 10¹²: seconds for that many
+    ÷ naive: how many times faster than the naive method. Per 10¹²: seconds for that many
     multiplications of one full product of each window's rows (n²·M), so equal figures mean that
-    cost grows as T·N³·K does. ARI: adjusted Rand index with the labels of exact mode.
+    cost grows as T·N³·K. ARI: adjusted Rand index with the labels of exact mode.
     """
     lines = [
-        "| case | method | seconds | ÷ plain | by stage | per 10¹² | peak MiB | clusters | ARI |",
+        "| case | method | seconds | ÷ naive | by stage | per 10¹² | peak MiB | clusters | ARI |",
         "|---|---|--:|--:|---|--:|--:|--:|--:|",
     ]
     runs = sorted(document["runs"], key=lambda run: (_size(run), METHODS.index(run["method"])))
-    plain = {_size(run): run["seconds"] for run in runs if run["method"] == "plain"}
+    naive = {_size(run): run["seconds"] for run in runs if run["method"] == "naive"}
     for run in runs:
         case = Case(**{**run["case"], "grid": tuple(run["case"]["grid"])})
         lines.append(
-            f"| {case.name} | {run['method']} | " + " | ".join(_cells(run, case, plain)) + " |"
+            f"| {case.name} | {run['method']} | " + " | ".join(_cells(run, case, naive)) + " |"
         )
     return "\n".join(lines)
 
 
-def _cells(run: dict[str, Any], case: Case, plain: dict[Any, dict[str, float]]) -> list[str]:
+def _cells(run: dict[str, Any], case: Case, naive: dict[Any, dict[str, float]]) -> list[str]:
     if run["why"]:
         return [run["why"], "", "", "", "", "", ""]
     seconds = dict(run["seconds"])
-    total, yardstick = seconds.pop("total"), plain.get(_size(run))
+    total, yardstick = seconds.pop("total"), naive.get(_size(run))
     agreement = run["agreement"].get("exact")
     return [
         f"{total:.2f}",
@@ -55,6 +55,6 @@ def _size(run: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def write_document(path: Path, document: dict[str, Any]) -> None:
-    """The document as JSON; complete or not there."""
+    """Write the document as JSON, atomically."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(document, indent=1))

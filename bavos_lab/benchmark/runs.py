@@ -1,6 +1,6 @@
-"""One measurement a process, so that peaks of memory are its own.
+"""The measurements, each in a process of its own so that its peak of memory is its own.
 
-Time is wall time of one run after the inputs are built; memory is the peak over the inputs.
+Time is the wall time of one run after the inputs are built; memory is the peak above the inputs.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from .machine import machine
 from .naive import naive_centroids, naive_labels
 from .scene import HEADS, scene
 
-Method = Literal["plain", "exact", "fast", "tree"]
+Method = Literal["naive", "exact", "fast", "tree"]
 METHODS: tuple[Method, ...] = (
-    "plain",  # the reference's way: all heads at once, five products, row by row
+    "naive",  # as the reference code does it: all heads at once, five products, row by row
     "exact",  # find_clusters and assign in float32
-    "fast",  # the same with bfloat16 where it is harmless
+    "fast",  # the same with bfloat16 where it does not hurt
     "tree",  # what `segment` does by default: fast, fine leaves, hierarchy
 )
 TAU = 1.0
-_GUESSED_RATE = {"plain": 4e-11, "exact": 1e-11, "fast": 7e-12, "tree": 7e-12}  # s per n²·M
+_GUESSED_RATE = {"naive": 4e-11, "exact": 1e-11, "fast": 7e-12, "tree": 7e-12}  # s per n²·M
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """How much there is to cluster."""
+    """The size of a clustering problem."""
 
     frames: int
     grid: tuple[int, int]
@@ -52,14 +52,14 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Such as "12 × 24×48, 3 key frames, 8 heads"."""
+        """The case in words, such as "12 × 24×48, 3 key frames, 8 heads"."""
         size = f"{self.grid[0]}×{self.grid[1]}"
         heads = f"{self.heads} head{'s' if self.heads > 1 else ''}"
         return f"{self.frames} × {size}, {self.key_frames} key frames, {heads}"
 
     @property
     def products(self) -> float:
-        """Multiplications of one full product of each window's rows, n²·M summed."""
+        """The multiplications of one full product of each window's rows: n²·M, summed."""
         patches = self.grid[0] * self.grid[1]
         n = min(WINDOW, self.frames) * patches
         return (self.frames * patches / n) * n**2 * self.key_frames * patches
@@ -76,7 +76,7 @@ CASES = tuple(
 
 @dataclass(frozen=True)
 class Run:
-    """What one measurement found; `seconds` is empty when it did not finish, and `why` says so."""
+    """One measurement; if it did not finish, `seconds` is empty and `why` says why."""
 
     case: Case
     method: Method
@@ -95,10 +95,10 @@ def run_benchmark(
     minutes: float = 10.0,
     report: Callable[[Run], None] | None = None,
 ) -> dict[str, Any]:
-    """Measure every case by every method, as far as the minutes go: a document for JSON.
+    """Measure every case by every method within some minutes; return a document for JSON.
 
-    The first case is measured by all methods, then the others, quick ones first. A run that would
-    take longer than what is left, by what the runs before took, is left out and says so.
+    The first case is measured by all methods, then the others, quick ones first. A run that is
+    expected to take longer than the time left is skipped, and its `why` says so.
     """
     end = time.monotonic() + 60 * minutes
     rate = dict(_GUESSED_RATE)
@@ -109,7 +109,7 @@ def run_benchmark(
         if rate[method] * case.products > left:
             run = Run(case, method, why=f"left out: more than the {left:.0f} s that were left")
         else:
-            run, found = _in_own_process(case, method, device, limit=left)
+            run, found = _measure_alone(case, method, device, limit=left)
             if found is not None:
                 labels[case, method] = found
                 rate[method] = run.seconds["total"] / case.products
@@ -132,7 +132,7 @@ def _order(cases: tuple[Case, ...], methods: tuple[Method, ...]) -> Iterator[tup
 
 def _with_agreement(run: Run, labels: dict[tuple[Case, Method], np.ndarray]) -> dict[str, Any]:
     found = labels.get((run.case, run.method))
-    others = {m: labels[run.case, m] for m in ("plain", "exact") if (run.case, m) in labels}
+    others = {m: labels[run.case, m] for m in ("naive", "exact") if (run.case, m) in labels}
     agreement = {
         method: adjusted_rand_index(found, other)
         for method, other in others.items()
@@ -144,9 +144,10 @@ def _with_agreement(run: Run, labels: dict[tuple[Case, Method], np.ndarray]) -> 
 # ---- one run ------------------------------------------------------------------------------------
 
 
-def _in_own_process(
-    case: Case, method: Method, device: str, *, limit: float
+def _measure_alone(
+    case: Case, method: Method, device: str = "cpu", *, limit: float
 ) -> tuple[Run, np.ndarray | None]:
+    """Run `measure` in a new process for at most `limit` seconds; no labels if it did not end."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_measure_and_send, args=(sender, case, method, device))
@@ -170,7 +171,10 @@ def _measure_and_send(sender: Any, case: Case, method: Method, device: str) -> N
 
 @torch.no_grad()
 def measure(case: Case, method: Method, device: str = "cpu") -> tuple[Run, np.ndarray]:
-    """Run one method on one case in this process: the run and the label of every patch (T·N,)."""
+    """Run one method on one case; return the run and the label of every patch (T·N,).
+
+    The peak of memory is that of this process: see `run_benchmark`.
+    """
     made = scene(case.frames, case.grid, case.key_frames, heads=case.heads)
     attention = AttentionRows(made.queries.to(device), made.keys.to(device), made.scale)
     _warm_up(device)
@@ -181,7 +185,7 @@ def measure(case: Case, method: Method, device: str = "cpu") -> tuple[Run, np.nd
     return run, labels.cpu().numpy()
 
 
-def _plain(attention: AttentionRows, stages: _Stages) -> tuple[Tensor, int]:
+def _naive(attention: AttentionRows, stages: _Stages) -> tuple[Tensor, int]:
     with stages("find clusters"):
         centroids = naive_centroids(attention, TAU)
     with stages("assign"):
@@ -211,7 +215,7 @@ def _tree(attention: AttentionRows, stages: _Stages) -> tuple[Tensor, int]:
 
 
 _METHOD_STEPS: dict[Method, Callable[[AttentionRows, Any], tuple[Tensor, int]]] = {
-    "plain": _plain,
+    "naive": _naive,
     "exact": _paper(torch.float32),
     "fast": _paper(torch.bfloat16),
     "tree": _tree,
@@ -219,14 +223,14 @@ _METHOD_STEPS: dict[Method, Callable[[AttentionRows, Any], tuple[Tensor, int]]] 
 
 
 def _warm_up(device: str) -> None:
-    """The first product of a process loads libraries; that is not what is measured."""
+    """Load the libraries that the first product of a process needs."""
     for dtype in (torch.float32, torch.bfloat16):
         square = torch.ones(512, 512, dtype=dtype, device=device)
         (square @ square).sum().item()
 
 
 class _Stages:
-    """Seconds by stage, and in total."""
+    """Seconds by stage and in total."""
 
     def __init__(self, device: str):
         self.seconds: dict[str, float] = {"total": 0.0}
@@ -243,14 +247,14 @@ class _Stages:
 
 
 class _Memory:
-    """Peak memory from now on, over what is held now, in MiB; None where the system cannot tell."""
+    """Peak memory above the present, in MiB; None where the system does not report it."""
 
     def __init__(self, device: str):
         self._cuda = device == "cuda"
         if self._cuda:
             torch.cuda.reset_peak_memory_stats()
         elif sys.platform == "linux":
-            Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to the present
+            Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         self._before = self._peak()
 
     def _peak(self) -> float | None:
@@ -262,6 +266,6 @@ class _Memory:
         return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
     def peak_mib(self) -> float | None:
-        """MiB over the start."""
+        """Return the peak above the start, in MiB."""
         peak = self._peak()
         return None if peak is None or self._before is None else peak - self._before

@@ -1,4 +1,4 @@
-"""A made-up scene as queries and keys of attention, so that the benchmark needs no clip."""
+"""A synthetic scene as queries and keys of attention, so that the benchmark needs no clip."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch.nn import functional as F
 from bavos_core.attention import AttentionRows, perplexity_scale
 
 HEADS, CHANNELS = 8, 48  # of the paper's block
-_REGIONS = 18  # things that wander over two grounds
+_REGIONS = 18  # objects that move over two backgrounds
 
 
 def scene(
     frames: int, grid: tuple[int, int], key_frames: int, *, heads: int = HEADS, seed: int = 0
 ) -> AttentionRows:
-    """Attention of ellipses that wander before a ground and a sky, with shading and noise.
+    """Return the attention of ellipses that move over ground and sky, with shading and noise.
 
     queries (T, heads, N, 384 / heads). With 8 heads the logits have the paper's scale; with one,
-    the temperature of training-free attention. Either way rows are about as sharp, and as many of
-    them are near each other, as on real clips.
+    the temperature of training-free attention. Either way rows are about as sharp and as similar to
+    each other as on real clips.
     """
     features = _features(frames, grid, seed)  # (T, N, 384), of length 384^½
     queries = features.unflatten(-1, (heads, -1)).transpose(1, 2).contiguous()
@@ -50,7 +50,7 @@ def _features(frames: int, grid: tuple[int, int], seed: int) -> Tensor:
 
 
 def _regions(y: Tensor, x: Tensor, t: int) -> Tensor:
-    """Which region every patch belongs to at time t: (h, w) int64."""
+    """Return the region of every patch at time t: (h, w) int64."""
     region = (y > 0.6).long()
     for i in range(_REGIONS):
         centre_y = 0.5 + 0.4 * math.sin(1.1 * i + 0.05 * t)

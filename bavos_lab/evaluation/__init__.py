@@ -1,4 +1,4 @@
-"""Measuring masks on the benchmarks of the field, each number under the protocol that made it.
+"""Evaluate masks on the benchmarks of the field, under named protocols.
 
 >>> from bavos_lab.evaluation import DATASETS, Run, SavedMasks, evaluate
 >>> sequences = DATASETS["davis-2016"].sequences(root)

@@ -28,7 +28,7 @@ _WORST = 8
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what `evaluate` takes to its parser."""
+    """Add the options of `evaluate` to its parser."""
     parser.description = (
         "Measure saved masks, or masks that the pipeline finds, on a benchmark. In DIR "
         "appear results.md, totals.csv, sequences.csv, the scores of every frame (sequences/), "
@@ -59,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
-    """`evaluate DATASET --root DIR --out DIR`; the exit status. Raises InputError."""
+    """Run `evaluate DATASET --root DIR --out DIR`; return the exit status. Raise InputError."""
     check(options.gallery >= 0, f"--gallery is {options.gallery}; give 0 or more")
     dataset = DATASETS[options.dataset]
     selection = Selection(
@@ -87,7 +87,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 
 def write_report(run: Run, results: list[dict[str, Any]], gallery: int) -> str:
-    """results.md, both CSV files and the gallery; returns the table of totals."""
+    """Write results.md, both CSV files and the gallery; return the table of totals."""
     rows = sequence_rows(results)
     totals = total_rows(rows)
     with FileLock(run.out / ".locks" / "report"):
@@ -103,7 +103,7 @@ def write_report(run: Run, results: list[dict[str, Any]], gallery: int) -> str:
 
 
 def _title(dataset: Dataset, selection: Selection) -> str:
-    """The dataset and what was taken of it, for tables."""
+    """Return the dataset and its selected part in words, for tables."""
     chosen = dataset.selection(selection)
     parts = [dataset.title]
     if chosen.sequences:
@@ -136,7 +136,7 @@ def _evaluate(run: Run) -> list[dict[str, Any]]:
     ) as bar:
         if isinstance(run.predictions, Pipeline):
             fetch(run.predictions.settings, lambda stage, _: bar.set_description_str(stage))
-        return evaluate(run, progress=lambda done, _: bar.update(done - bar.n))
+        return evaluate(run, on_sequence=lambda done, _: bar.update(done - bar.n))
 
 
 def _range(text: str) -> tuple[int, int]:

@@ -1,7 +1,7 @@
-"""Readers of the benchmarks, each by its own layout on disk.
+"""Readers of the benchmarks, one for each layout on disk.
 
-A reader only looks at names and lists; frames and masks are read when they are asked for. Whatever
-is missing raises InputError with the path that was expected and where the dataset comes from.
+A reader looks at names and lists only; frames and masks are read when they are needed. Missing
+files raise InputError with the expected path and the origin of the dataset.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Reader = Callable[[], Annotation]
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Which sequences of a dataset to take."""
+    """A selection of a dataset's sequences."""
 
     split: str | None = None  # None: the dataset's own choice; "all" for every sequence (DAVIS)
     sequences: tuple[str, ...] = ()  # by name; they need no list of a split
@@ -40,7 +40,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A benchmark: what it is called, where it comes from, and how it is read."""
+    """A benchmark: its name, its origin and its reader."""
 
     name: str  # on the command line
     title: str  # in tables
@@ -50,7 +50,7 @@ class Dataset:
     read: Callable[[Path, Selection], list[VideoSequence]]
 
     def sequences(self, root: Path, selection: Selection | None = None) -> list[VideoSequence]:
-        """The sequences under `root`. Raises InputError for what is missing or damaged."""
+        """Return the sequences under `root`. Raise InputError for missing or damaged files."""
         chosen = self.selection(selection or Selection())
         if not root.is_dir():
             raise self._missing(f"There is no folder {root}")
@@ -65,7 +65,7 @@ class Dataset:
         return found
 
     def selection(self, given: Selection) -> Selection:
-        """What was asked for, completed with what is usual for this dataset."""
+        """Return the selection, completed with the defaults of this dataset."""
         usual = None if given.sequences else self.subset
         return Selection(
             split=given.split or self.split,
@@ -98,7 +98,7 @@ def _read_davis(
     reader: Callable[[Path], Annotation],
     single: bool,
 ) -> list[VideoSequence]:
-    """JPEGImages/480p, an annotations folder alike, and lists of sequences under ImageSets."""
+    """Read JPEGImages/480p, annotations/480p and the lists of sequences under ImageSets."""
     masks, frames = root / annotations / "480p", root / "JPEGImages" / "480p"
     names = selection.sequences or _davis_names(root, selection, lists, masks)
     return [
@@ -129,7 +129,7 @@ def _davis_names(
 
 
 def _read_segtrack(root: Path, _: Selection) -> list[VideoSequence]:
-    """JPEGImages/NAME and GroundTruth/NAME, the latter with a folder for each object if several."""
+    """Read JPEGImages/NAME and GroundTruth/NAME, which has a folder for each of several objects."""
     return [
         _beside(folder.name, _pictures(root / "JPEGImages" / folder.name), _segtrack_masks(folder))
         for folder in _folders(root / "GroundTruth")
@@ -148,7 +148,7 @@ def _segtrack_masks(folder: Path) -> dict[str, Reader]:
 
 
 def _read_fbms(root: Path, selection: Selection) -> list[VideoSequence]:
-    """SPLIT/NAME/*.jpg, and in NAME/GroundTruth the masks of a few frames."""
+    """Read SPLIT/NAME/*.jpg and the masks of a few frames in SPLIT/NAME/GroundTruth."""
     assert selection.split is not None
     return [
         _beside(folder.name, _pictures(folder), _fbms_masks(folder / "GroundTruth"), key=_number)
@@ -157,7 +157,7 @@ def _read_fbms(root: Path, selection: Selection) -> list[VideoSequence]:
 
 
 def _fbms_masks(folder: Path) -> dict[str, Reader]:
-    """By number of frame: colours on white (.ppm) where there are such, else labels (.pgm, .png).
+    """Return readers by frame number: colours on white (.ppm), else labels (.pgm, .png).
 
     Files with PROB in their names show places that annotators were unsure of.
     """
@@ -171,7 +171,7 @@ def _fbms_masks(folder: Path) -> dict[str, Reader]:
 
 
 def _read_movi(root: Path, selection: Selection) -> list[VideoSequence]:
-    """A folder per video, in one of the two ways in which MOVi is exported.
+    """Read a folder per video, in either of the two layouts in which MOVi is exported.
 
     Kubric's names, rgba_00000.png and segmentation_00000.png (0 is background), or 00000_image.png
     and 00000_mask_NN.png, where NN = 00 is background.
@@ -197,7 +197,7 @@ def _movi_sequence(folder: Path) -> VideoSequence:
 
 
 def _read_folder(root: Path, _: Selection) -> list[VideoSequence]:
-    """frames/NAME and masks/NAME; or frames and masks alone, for a single sequence."""
+    """Read frames/NAME and masks/NAME, or frames and masks alone for a single sequence."""
     frames, masks = root / "frames", root / "masks"
     names = [folder.name for folder in _folders(masks)]
     pairs = [(n, frames / n, masks / n) for n in names] or [(root.resolve().name, frames, masks)]
@@ -219,7 +219,7 @@ def _beside(
     leave_out_ends: bool = False,
     first_frame_decides: bool = False,
 ) -> VideoSequence:
-    """Frames with their masks, which are found by what `key` makes of a frame's name."""
+    """Pair frames with masks: `key` turns the name of a frame into that of its mask."""
     check(bool(frames), f"the sequence {name!r} has no frames; unpack the dataset again")
     found = tuple(masks.get(key(path.stem)) for path in frames)
     check(
@@ -237,7 +237,7 @@ def _beside(
 
 
 def _number(stem: str) -> str:
-    """The last number in a name, without its leading zeros."""
+    """Return the last number in a name, without leading zeros."""
     digits = re.findall(r"\d+", stem)
     return str(int(digits[-1])) if digits else stem
 
@@ -251,7 +251,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _listed(folder: Path) -> list[Path]:
-    """What a folder holds, in natural order. Raises FileNotFoundError when there is none."""
+    """List a folder in natural order. Raise FileNotFoundError if it does not exist."""
     shown: Iterable[Path] = (p for p in folder.iterdir() if not p.name.startswith("."))
     return sorted(shown, key=lambda path: natural(path.name))
 

@@ -1,4 +1,4 @@
-"""Measures of how well proposals cover objects.
+"""Scores of how well proposals cover objects.
 
 T frames, O objects, P proposals, H×W pixels. A frame's proposals are a map of labels (H, W): 0 for
 no proposal, 1 … P. Pixels that are void count nowhere.
@@ -21,7 +21,7 @@ BOUNDARY_TOLERANCE = 0.008  # share of the picture's diagonal (DAVIS)
 
 @dataclass(frozen=True)
 class Statistics:
-    """What DAVIS reports of a row of values, one per frame."""
+    """The statistics that DAVIS reports of a value per frame."""
 
     mean: float
     recall: float  # share of frames above 0.5
@@ -29,7 +29,7 @@ class Statistics:
 
 
 def statistics(values: np.ndarray) -> Statistics:
-    """Mean, recall and decay of (T,) values, T ≥ 1, with the quarters of the official code."""
+    """Return mean, recall and decay of values (T,), T ≥ 1, with the official code's quarters."""
     edges = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
     first, last = values[edges[0] : edges[1] + 1], values[edges[3] : edges[4] + 1]
     return Statistics(
@@ -74,7 +74,7 @@ class Counts:
 def count_pixels(
     masks: np.ndarray, labels: np.ndarray, proposals: int, void: np.ndarray | None = None
 ) -> Counts:
-    """masks (O, H, W) bool, labels (H, W) of 0 … P, void (H, W) bool → pixels of this frame."""
+    """Count the pixels of a frame: masks (O, H, W) bool, labels (H, W) 0 … P, void (H, W) bool."""
     bins = proposals + 1
     if void is not None:
         masks, labels = masks & ~void, np.where(void, 0, labels)
@@ -93,7 +93,7 @@ def count_pixels(
 def boundary_f(
     masks: np.ndarray, labels: np.ndarray, proposals: int, void: np.ndarray | None = None
 ) -> np.ndarray:
-    """F of every object against every proposal in one frame: (O, P) float64 in 0 … 1.
+    """Return F of every object against every proposal in a frame: (O, P) float64 in 0 … 1.
 
     masks (O, H, W) bool, labels (H, W) of 0 … P, void (H, W) bool. A boundary pixel is matched
     when one of the other boundary lies within 0.8 % of the diagonal, rounded up; F is the harmonic
@@ -118,12 +118,12 @@ class Boundary:
 
     @classmethod
     def of(cls, mask: np.ndarray, radius: int) -> Boundary:
-        """Of a mask (H, W) bool."""
+        """Return the boundary of a mask (H, W) bool."""
         line = boundary_pixels(mask)
         return cls(np.flatnonzero(line), dilated(line, radius))
 
     def f(self, other: Boundary) -> float:
-        """Harmonic mean of the shares of either boundary that lie near the other."""
+        """Return the harmonic mean of the shares of each boundary that lie near the other."""
         if not len(self.places) or not len(other.places):
             return float(len(self.places) == len(other.places))
         precision = other.near.ravel()[self.places].mean()
@@ -133,12 +133,12 @@ class Boundary:
 
 
 def boundary_radius(size: tuple[int, ...]) -> int:
-    """Tolerance in pixels for a picture (H, W)."""
+    """Return the tolerance in pixels for an image (H, W)."""
     return math.ceil(BOUNDARY_TOLERANCE * math.hypot(*size))
 
 
 def boundary_pixels(mask: np.ndarray) -> np.ndarray:
-    """Pixels of (H, W) that differ from their right, lower or lower right neighbour, bool."""
+    """Mark pixels (H, W) that differ from their right, lower or lower right neighbour, bool."""
     line = np.zeros_like(mask)
     line[:, :-1] |= mask[:, :-1] ^ mask[:, 1:]
     line[:-1] |= mask[:-1] ^ mask[1:]
@@ -147,7 +147,7 @@ def boundary_pixels(mask: np.ndarray) -> np.ndarray:
 
 
 def dilated(line: np.ndarray, radius: int) -> np.ndarray:
-    """Pixels of (H, W) within a Euclidean distance of a set pixel, bool.
+    """Mark pixels (H, W) within a Euclidean distance of a set pixel, bool.
 
     A disk is a pile of rows, so the picture is widened along rows, from the disk's narrowest row to
     its widest, and or-ed at each row's offset: tens of times as fast as SciPy's dilation.
@@ -182,9 +182,9 @@ def _dilated(line: np.ndarray, radius: int) -> np.ndarray:
 
 
 def best_match(scores: np.ndarray) -> np.ndarray:
-    """One proposal for each object, none twice, with the highest sum of scores (O, P).
+    """Match objects with proposals one to one, for the highest sum of scores (O, P).
 
-    Returns (O,) int64; -1 for objects that are left without one.
+    Return the proposals (O,) int64, -1 for objects without one.
     """
     match = np.full(len(scores), -1)
     objects, proposals = linear_sum_assignment(scores, maximize=True)
@@ -198,7 +198,7 @@ def best_match(scores: np.ndarray) -> np.ndarray:
 def foreground_table(
     masks: np.ndarray, labels: np.ndarray, proposals: int, void: np.ndarray | None = None
 ) -> np.ndarray:
-    """How the foreground is parted by objects and by labels: (O, P+1) pixels, label 0 first.
+    """Count foreground pixels by object and label: (O, P+1), label 0 first.
 
     As `count_pixels`, but a pixel of several objects counts for the last of them only.
     """
@@ -214,7 +214,7 @@ def foreground_table(
 
 
 def fg_ari(table: np.ndarray) -> float | None:
-    """Adjusted Rand index of the foreground (Hubert and Arabie) from its table; None without any.
+    """Return the adjusted Rand index of the foreground from its table; None without foreground.
 
     Labels outside all proposals are one group. With a single object it is 1 when one label covers
     it and 0 otherwise.

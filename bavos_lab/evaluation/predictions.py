@@ -1,7 +1,7 @@
-"""Where masks to be scored come from: a folder of saved ones, or the pipeline.
+"""The masks to score: saved ones, or those that the pipeline makes.
 
-Both are folders in the end, DIR/SEQUENCE/FRAME.png, 0 for no proposal and any other number for one.
-The pipeline saves every cluster, background too, since each is a proposal.
+Both are files DIR/SEQUENCE/FRAME.png, 0 for no proposal and any other number for one. The pipeline
+saves every cluster, background too, since each is a proposal.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class Predictions(Protocol):
 
     @property
     def description(self) -> dict[str, Any]:
-        """What made them, as JSON-ready values; runs that share a folder must agree on it."""
+        """Their origin, as JSON-ready values; runs that share a folder must agree on it."""
 
     def folder(self, sequence: VideoSequence) -> Path:
-        """The folder of a sequence's masks, which are made first if need be."""
+        """Return the folder of a sequence's masks; make them first where necessary."""
 
 
 @dataclass(frozen=True)
 class SavedMasks:
-    """Masks that are there already."""
+    """Masks in a folder."""
 
     root: Path
 
@@ -55,7 +55,7 @@ class SavedMasks:
         return {"predictions": str(self.root.resolve())}
 
     def folder(self, sequence: VideoSequence) -> Path:
-        """Raises InputError when there is none for this sequence."""
+        """Return the folder of a sequence. Raise InputError if there is none."""
         folder = self.root / sequence.name
         if not folder.is_dir():
             raise InputError(f"There is no folder {folder} with masks; give --predictions another.")
@@ -64,9 +64,9 @@ class SavedMasks:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Masks that `analyse` and `segment` find; kept under `root`, whole or not at all.
+    """Masks made by `analyse` and `segment`, and kept under `root`.
 
-    One process at a time may ask for the same sequence.
+    Only one process at a time may ask for a sequence.
     """
 
     settings: Settings
@@ -78,23 +78,23 @@ class Pipeline:
         return {"settings": self.settings.to_dict()}
 
     def folder(self, sequence: VideoSequence) -> Path:
-        """Raises InputError for frames and settings that cannot be used."""
+        """Return the folder of a sequence. Raise InputError for unusable frames and settings."""
         folder = self.root / sequence.name
         if not folder.is_dir():
             self._make(sequence, folder)
         return folder
 
     def analysis(self, clip: Clip) -> Analysis:
-        """The costly part, for the frames of a sequence; the clip has the sequence's name."""
+        """Analyse the frames of a sequence; the clip has the sequence's name."""
         return analyse(clip, self.settings, backbone=self.backbone)
 
     def segmentation(self, analysis: Analysis) -> Segmentation:
-        """The clusters to be scored."""
+        """Return the clusters to score."""
         return analysis.segment()
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The backbone of the settings, loaded when it is first asked for."""
+        """The backbone of the settings, loaded when first needed."""
         settings = self.settings
         return backbones.load(
             settings.backbone,
@@ -119,7 +119,7 @@ class Pipeline:
 def write_proposals(
     folder: Path, analysis: Analysis, segmentation: Segmentation, clip: Clip
 ) -> None:
-    """One palette PNG per frame of the clip, cluster c as value c + 1, and a summary with times.
+    """Write a palette PNG per frame of the clip, cluster c as value c + 1, and a summary.
 
     Clusters that 8 bits cannot number are left out, and the summary says how many.
     """
@@ -134,9 +134,9 @@ def write_proposals(
 
 
 def read_predictions(folder: Path, sequence: VideoSequence, truth: Truth) -> list[np.ndarray]:
-    """Labels of the scored frames, T of (H, W) int, at the sizes of the truth.
+    """Return the labels of the scored frames, T of (H, W) int, at the sizes of the truth.
 
-    Masks of another size are scaled by nearest neighbour. Raises InputError for a scored frame
+    Masks of another size are scaled by nearest neighbour. Raise InputError for a scored frame
     without a mask and for damaged files.
     """
     labels = []
@@ -151,6 +151,6 @@ def read_predictions(folder: Path, sequence: VideoSequence, truth: Truth) -> lis
 
 
 def pipeline_seconds(folder: Path) -> float | None:
-    """Seconds that the pipeline took for a sequence, reading frames to writing masks."""
+    """Return the seconds that the pipeline took for a sequence, from frames to masks."""
     path = folder / SUMMARY
     return sum(json.loads(path.read_text())["seconds"].values()) if path.is_file() else None

@@ -1,4 +1,4 @@
-"""What is compared with what. Numbers of different protocols must never share a column.
+"""The protocols: which proposals are matched with which objects, and how.
 
 T scored frames, O objects, P proposals.
 
@@ -31,7 +31,7 @@ MAX_PROPOSALS = 20  # of the official protocol
 
 @dataclass(frozen=True)
 class Score:
-    """What one protocol finds in one sequence.
+    """The scores of a sequence under one protocol.
 
     J and F are those of each object's match. mIoU and mBO compare whole objects: over the video's
     pixels under `official`, in each frame where the object is present under `per-frame`, the mean
@@ -52,7 +52,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Measured:
-    """All that protocols ask of a sequence.
+    """The overlaps of a sequence that all protocols use.
 
     Rows are objects and, last, the foreground as a whole: R = O + 1, or 1 for a single object.
     Columns are proposals and, last, none at all, which is what an object without a match gets.
@@ -70,7 +70,7 @@ class Measured:
         return self.counts.jaccard
 
     def among(self, chosen: np.ndarray) -> Measured:
-        """With some proposals (C,) only; pixels of the others belong to none."""
+        """Return the overlaps of some proposals (C,); pixels of the others belong to none."""
         columns = np.append(chosen, len(self.numbers))
         counts, parts = self.counts, self.parts[..., np.append(0, chosen + 1)]
         parts[..., 0] += self.parts.sum(-1) - parts.sum(-1)
@@ -83,7 +83,7 @@ class Measured:
         )
 
     def candidates(self) -> np.ndarray:
-        """Columns to match (max(O, P),): every proposal, and none as often as it takes."""
+        """Return the columns to match (max(O, P),): every proposal, padded with "none"."""
         count = len(self.numbers)
         return np.minimum(np.arange(max(count, self.objects)), count)
 
@@ -114,20 +114,20 @@ def measure(truth: Truth, labels: Sequence[np.ndarray]) -> Measured:
 
 
 def object_masks(annotation: Annotation, objects: Sequence[int]) -> np.ndarray:
-    """Masks of these objects in one frame (O, H, W) bool, empty for absent ones."""
+    """Return the masks of objects in a frame (O, H, W) bool, empty for absent ones."""
     empty = np.zeros(annotation.size, bool)
     return np.stack([annotation.masks.get(number, empty) for number in objects])
 
 
 def foreground(masks: np.ndarray) -> np.ndarray:
-    """All objects as one: (O, H, W) → (1, H, W) bool."""
+    """Join all objects: (O, H, W) → (1, H, W) bool."""
     return np.asarray(np.logical_or.reduce(masks, axis=0, keepdims=True))
 
 
 def score(
     protocol: Protocol, measured: Measured, truth: Truth, labels: Sequence[np.ndarray]
 ) -> Iterator[Score]:
-    """The scores of a protocol: one, or for `single-object` two. truth, labels as for `measure`."""
+    """Yield the score of a protocol, or both of `single-object`. Arguments as for `measure`."""
     match protocol:
         case "official":
             yield official(measured)
@@ -142,7 +142,7 @@ def score(
 
 
 def official(measured: Measured) -> Score:
-    """DAVIS-2017, unsupervised: at most 20 proposals, matched once a video."""
+    """Score as DAVIS-2017 unsupervised: at most 20 proposals, matched once a video."""
     kept = measured.among(largest(measured.counts.proposals.sum(0)[:-1]))
     jaccard, boundary = _of_objects(kept)
     rows = np.arange(kept.objects)
@@ -161,7 +161,7 @@ def official(measured: Measured) -> Score:
 
 
 def per_frame(measured: Measured) -> Score:
-    """The reference code's: matched anew in every frame, so that a lost identity costs nothing."""
+    """Score as the reference code: matched in every frame, so losing an identity costs nothing."""
     jaccard, boundary = _of_objects(measured)
     columns = measured.candidates()
     matches = [columns[best_match(both[:, columns])] for both in jaccard + boundary]
@@ -181,24 +181,24 @@ def per_frame(measured: Measured) -> Score:
 
 
 def largest(areas: np.ndarray) -> np.ndarray:
-    """The proposals that the official protocol admits: the 20 of largest area (P,), in order."""
+    """Return the proposals that the official protocol admits: the 20 largest (P,), in order."""
     return np.sort(np.argsort(-areas, kind="stable")[:MAX_PROPOSALS])
 
 
 def _of_objects(measured: Measured) -> tuple[np.ndarray, np.ndarray]:
-    """J and F of the objects, without the foreground's row: (T, O, P+1) each."""
+    """Return J and F of the objects, without the foreground's row: (T, O, P+1) each."""
     return measured.jaccard[:, : measured.objects], measured.boundary[:, : measured.objects]
 
 
 def _fg_ari(parts: np.ndarray) -> tuple[float | None, float | None]:
-    """Mean over frames that have foreground, and of all frames at once, from (T, O, P+1)."""
+    """Return FG-ARI as the mean over frames with foreground, and over all frames at once."""
     frames = [value for value in map(fg_ari, parts) if value is not None]
     # A label means the same in all frames, and so does an object.
     return _mean(np.array(frames)), fg_ari(parts.sum(0))
 
 
 def _overlaps(iou: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Overlap of every object, from (O, P): with its match, and with whatever overlaps best."""
+    """Return the IoU (O, P) of every object with its match and with the best proposal."""
     match = best_match(iou)
     found = match >= 0
     matched = np.zeros(len(iou))
@@ -214,7 +214,7 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def best_cluster(measured: Measured) -> Score:
-    """The one proposal with the highest mean J against the foreground."""
+    """Score the proposal with the highest mean J against the foreground."""
     jaccard, boundary = measured.jaccard[:, -1], measured.boundary[:, -1]
     best = int(jaccard[:, : max(len(measured.numbers), 1)].mean(0).argmax())
     return Score(
@@ -226,7 +226,7 @@ def best_cluster(measured: Measured) -> Score:
 
 
 def oracle_union(measured: Measured, truth: Truth, labels: Sequence[np.ndarray]) -> Score:
-    """The union of proposals that covers the foreground best: what perfect grouping would give.
+    """Score the union of proposals that covers the foreground best: perfect grouping.
 
     Proposals are joined in order of the share of their pixels that lies inside, as long as mean J
     rises most; the order is the best possible for the overlap of the whole video. The best single
@@ -246,7 +246,7 @@ def oracle_union(measured: Measured, truth: Truth, labels: Sequence[np.ndarray])
 
 
 def _best_union(counts: Counts) -> np.ndarray:
-    """Positions of the proposals to join, from counts whose last object is the foreground."""
+    """Return the proposals to join, from counts whose last object is the foreground."""
     inside, area = counts.both[:, -1, :-1], counts.proposals[:, :-1]  # (T, P)
     order = np.argsort(-inside.sum(0) / np.maximum(area.sum(0), 1), kind="stable")
     size = counts.objects[:, -1:]

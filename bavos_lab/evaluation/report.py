@@ -1,4 +1,4 @@
-"""The scores as CSV, as Markdown and as pictures; every row names its protocol.
+"""The scores as CSV, Markdown and images; every row names its protocol.
 
 J and F are means over objects, as DAVIS reports them; FG-ARI, mIoU and mBO are means over
 sequences. A sequence without foreground has no FG-ARI and counts in no mean of it.
@@ -41,7 +41,7 @@ Row = dict[str, Any]
 
 
 def sequence_rows(results: Sequence[dict[str, Any]]) -> list[Row]:
-    """One row for each sequence and protocol."""
+    """Return one row for each sequence and protocol."""
     return [_row(result, score) for result in results for score in result["scores"]]
 
 
@@ -67,7 +67,7 @@ def _row(result: dict[str, Any], score: dict[str, Any]) -> Row:
 
 
 def total_rows(rows: Sequence[Row]) -> list[Row]:
-    """One row for each protocol, from those of its sequences."""
+    """Return one row for each protocol, from those of its sequences."""
     protocols = dict.fromkeys(row["protocol"] for row in rows)
     return [_total([row for row in rows if row["protocol"] == name]) for name in protocols]
 
@@ -98,7 +98,7 @@ def _average(rows: list[Row], name: str, weights: list[int]) -> float | None:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Rows with a heading; what is not defined is left empty."""
+    """Return rows with a heading; leave undefined values empty."""
     text = StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -109,7 +109,7 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def as_table(totals: Sequence[Row]) -> str:
-    """The totals as a Markdown table."""
+    """Return the totals as a Markdown table."""
     heads = ["protocol", *_HEADS, "sequences", "objects", "s/frame"]
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "--:|" * (len(heads) - 1)]
     for row in totals:
@@ -124,7 +124,7 @@ def _cell(value: float | None) -> str:
 
 
 def as_markdown(run: Run, rows: Sequence[Row], gallery: Sequence[str]) -> str:
-    """The whole report: totals, J&F of every sequence under every protocol, the worst ones."""
+    """Return the report: totals, J&F by sequence and protocol, the worst sequences."""
     protocols = list(dict.fromkeys(row["protocol"] for row in rows))
     by_sequence: dict[str, dict[str, Row]] = {}
     for row in rows:
@@ -175,9 +175,9 @@ def _made_by(run: Run) -> str:
 
 
 def write_gallery(run: Run, results: Sequence[dict[str, Any]], count: int) -> list[str]:
-    """Pictures of the `count` sequences with the lowest J&F under the first protocol.
+    """Write images of the `count` sequences with the lowest J&F under the first protocol.
 
-    Three frames each, the first, the one with the lowest J, and the last. Returns the file names.
+    Three frames each: the first, the one with the lowest J, the last. Return the file names.
     """
     order = sorted(results, key=lambda result: sum(_means(result)))[:count]
     folder = run.out / "gallery"
@@ -198,7 +198,7 @@ def _means(result: dict[str, Any]) -> tuple[float, float]:
 
 
 def failure_sheet(run: Run, sequence: VideoSequence, result: dict[str, Any]) -> Image.Image:
-    """Rows: ground truth, what was matched to it, all proposals; columns: three frames."""
+    """Draw ground truth, matched proposals and all proposals as rows, three frames as columns."""
     score = result["scores"][0]
     worst = int(np.mean(score["j_per_frame"], axis=0).argmin())
     shown = sorted({0, worst, len(result["scored"]) - 1})
@@ -215,13 +215,13 @@ def failure_sheet(run: Run, sequence: VideoSequence, result: dict[str, Any]) -> 
 
 
 def _truth_map(truth: Truth, t: int) -> np.ndarray:
-    """Objects as 1 … O, (H, W)."""
+    """Return the objects as labels 1 … O (H, W)."""
     masks = object_masks(truth.annotations[t], truth.objects)
     return np.where(masks.any(0), masks.argmax(0) + 1, 0)
 
 
 def _matched(labels: np.ndarray, matches: list[list[int]]) -> np.ndarray:
-    """Proposals by the object that they stand for, 1 … O, the rest 0."""
+    """Label proposals by their matched objects, 1 … O, the rest 0."""
     found = np.zeros(labels.shape, np.int64)
     for number, chosen in enumerate(matches, 1):
         found[np.isin(labels, chosen)] = number
@@ -229,7 +229,7 @@ def _matched(labels: np.ndarray, matches: list[list[int]]) -> np.ndarray:
 
 
 def _painted(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """A small frame with labels 1 … in colours and 0 left as it is."""
+    """Return a small frame with labels from 1 in colours; leave 0 as it is."""
     size = (_WIDTH, max(1, round(_WIDTH * frame.shape[0] / frame.shape[1])))
     small = np.array(Image.fromarray(frame).resize(size))
     found = np.array(

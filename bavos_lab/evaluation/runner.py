@@ -1,12 +1,11 @@
-"""Scoring a dataset sequence by sequence, by one process or several, in one go or several.
+"""Score a dataset sequence by sequence, in one or several processes, resumable.
 
-    OUT/run.json                what is scored and how; whoever joins must agree
-    OUT/masks/NAME/             what the pipeline found, unless masks were given
-    OUT/sequences/NAME.json     the scores of a sequence; there or not, never in part
-    OUT/.locks/NAME             held by the process that works on it
+    OUT/run.json                the run; processes that join must agree with it
+    OUT/masks/NAME/             masks of the pipeline, unless saved masks are scored
+    OUT/sequences/NAME.json     the scores of a sequence, written atomically
+    OUT/.locks/NAME             held by the process that scores it
 
-A lock is the operating system's: it goes when its process ends, however that ends. So nothing is
-left behind that would have to be cleared by hand.
+Locks are the operating system's: they end with their process, so none has to be removed by hand.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from .predictions import Predictions, pipeline_seconds, read_predictions
 from .protocols import Protocol, Score, measure, score
 from .sequences import VideoSequence
 
-Progress = Callable[[int, int], None]  # sequences that are done, of how many
+OnSequence = Callable[[int, int], None]  # sequences done, of how many
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Run:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What decides the figures, as JSON-ready values."""
+        """All that determines the scores, as JSON-ready values."""
         return {
             "version": __version__,
             "dataset": self.title,
@@ -57,32 +56,32 @@ class Run:
         }
 
     def result_path(self, name: str) -> Path:
-        """Where the scores of a sequence lie."""
+        """Return the path of a sequence's scores."""
         return self.out / "sequences" / f"{name}.json"
 
     def missing(self) -> list[VideoSequence]:
-        """Sequences without scores, in the run's order."""
+        """Return the sequences without scores, in order."""
         return [s for s in self.sequences if not self.result_path(s.name).is_file()]
 
 
-def evaluate(run: Run, *, progress: Progress | None = None) -> list[dict[str, Any]]:
-    """Score what is not scored yet, and return the scores of all sequences, in order.
+def evaluate(run: Run, *, on_sequence: OnSequence | None = None) -> list[dict[str, Any]]:
+    """Score the sequences that have no scores yet; return the scores of all, in order.
 
-    Another process may do the same at the same time: each takes sequences that are free, and in
-    the end waits for those that are not, taking over from one that died. What was done stays when
-    this is stopped. Raises InputError for a folder of another run, and for truth and masks that
-    cannot be used.
+    Several processes may share the work: each takes free sequences, then waits for the others and
+    takes over from a process that died. Finished scores stay when this is stopped.
+    Raise InputError for a folder of another run, and for truth and masks that cannot be used.
     """
     _begin(run)
-    report = progress or _silent
     for wait in (False, True):
         for sequence in run.missing():
-            report(len(run.sequences) - len(run.missing()), len(run.sequences))
+            if on_sequence:
+                on_sequence(len(run.sequences) - len(run.missing()), len(run.sequences))
             with _claimed(run, sequence.name, wait=wait) as claimed:
                 path = run.result_path(sequence.name)
                 if claimed and not path.is_file():
                     _write_json(path, score_sequence(run, sequence))
-    report(len(run.sequences), len(run.sequences))
+    if on_sequence:
+        on_sequence(len(run.sequences), len(run.sequences))
     return [json.loads(run.result_path(s.name).read_text()) for s in run.sequences]
 
 
@@ -111,7 +110,7 @@ def _begin(run: Run) -> None:
 
 @contextmanager
 def _claimed(run: Run, name: str, *, wait: bool) -> Iterator[bool]:
-    """Whether this process alone may work on a sequence; with `wait`, it may in the end."""
+    """Yield whether this process holds the lock of a sequence; `wait` for it if asked to."""
     lock = FileLock(run.out / ".locks" / f"{name}.lock")
     try:
         lock.acquire(blocking=wait)
@@ -125,7 +124,7 @@ def _claimed(run: Run, name: str, *, wait: bool) -> Iterator[bool]:
 
 
 def score_sequence(run: Run, sequence: VideoSequence) -> dict[str, Any]:
-    """Scores of one sequence as JSON-ready values: per frame, per object, and their means."""
+    """Return the scores of a sequence as JSON-ready values: per frame, per object, means."""
     folder = run.predictions.folder(sequence)
     start = time.perf_counter()
     truth = sequence.truth()
@@ -142,11 +141,11 @@ def score_sequence(run: Run, sequence: VideoSequence) -> dict[str, Any]:
         "proposals": len(measured.numbers),
         "pipeline_seconds": pipeline_seconds(folder),
         "scoring_seconds": time.perf_counter() - start,
-        "scores": [_plain(s) for s in scores],
+        "scores": [_document(s) for s in scores],
     }
 
 
-def _plain(found: Score) -> dict[str, Any]:
+def _document(found: Score) -> dict[str, Any]:
     j, f = ([vars(statistics(row)) for row in rows] for rows in (found.jaccard, found.boundary))
     return {
         "protocol": found.protocol,
@@ -169,7 +168,3 @@ def _mean(rows: list[dict[str, float]], name: str) -> float:
 def _write_json(path: Path, document: dict[str, Any]) -> None:
     with atomic_write(path) as part:
         part.write_text(json.dumps(document))
-
-
-def _silent(_done: int, _total: int) -> None:
-    pass

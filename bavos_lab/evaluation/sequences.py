@@ -38,7 +38,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class VideoSequence:
-    """One video of a dataset; nothing of it is read before it is asked for."""
+    """A video of a dataset; its files are read when needed."""
 
     name: str
     frame_names: tuple[str, ...]  # (F,): masks of predictions are saved under these
@@ -56,7 +56,7 @@ class VideoSequence:
         )
 
     def truth(self) -> Truth:
-        """Read the ground truth. Raises InputError for damaged files and for none at all."""
+        """Read the ground truth. Raise InputError for damaged files and if there is none."""
         if not self.scored:
             raise InputError(f"No frame of {self.name!r} has ground truth that can be scored.")
         annotations = tuple(self._annotation(i) for i in self.scored)
@@ -68,7 +68,7 @@ class VideoSequence:
         return Truth(self.scored, tuple(objects), annotations)
 
     def clip(self) -> ImageClip:
-        """The frames as a clip. Raises InputError for frames that cannot be read."""
+        """Return the frames as a clip. Raise InputError for frames that cannot be read."""
         return ImageClip.from_files(self.name, self.frame_names, self.frame_paths)
 
     def _annotation(self, index: int) -> Annotation:
@@ -81,9 +81,9 @@ class VideoSequence:
 
 
 def read_objects(path: Path) -> Annotation:
-    """A label map: 0 is background, other values are objects; 255 of a palette file is void.
+    """Read a label map: 0 is background, others are objects; 255 of a palette file is void.
 
-    A grey file of 0 and 255 alone holds one object. Raises InputError for damaged files.
+    A grey file of 0 and 255 alone holds one object. Raise InputError for damaged files.
     """
     labels, palette = read_labels(path)
     void = labels == VOID if palette else None
@@ -94,9 +94,9 @@ def read_objects(path: Path) -> Annotation:
 
 
 def read_foreground(path: Path) -> Annotation:
-    """One object: every label of a palette file but void, and what is bright in other files.
+    """Read one object: all labels but void of a palette file, bright pixels of other files.
 
-    Raises InputError for damaged files.
+    Raise InputError for damaged files.
     """
     labels, palette = read_labels(path)
     void = labels == VOID if palette else None
@@ -105,16 +105,16 @@ def read_foreground(path: Path) -> Annotation:
 
 
 def read_masks(paths: dict[int, Path]) -> Annotation:
-    """One file per object, bright inside it. Raises InputError for damaged files."""
+    """Read one file per object, bright inside it. Raise InputError for damaged files."""
     masks = {number: read_labels(path)[0] > 127 for number, path in paths.items()}
     size = next(iter(masks.values())).shape
     return Annotation(size, {number: mask for number, mask in masks.items() if mask.any()})
 
 
 def read_colours(path: Path) -> Annotation:
-    """A picture in which white is background and every other colour an object.
+    """Read an image in which white is background and every other colour an object.
 
-    Objects are numbered by their colours' values. Raises InputError for damaged files.
+    Objects are numbered by their colours' values. Raise InputError for damaged files.
     """
     with _opened(path) as image:
         rgb = np.asarray(image.convert("RGB")).astype(np.int64)
@@ -123,9 +123,9 @@ def read_colours(path: Path) -> Annotation:
 
 
 def read_labels(path: Path) -> tuple[np.ndarray, bool]:
-    """Values of a picture's pixels (H, W) and whether it is a palette file.
+    """Return the values of an image's pixels (H, W) and whether it is a palette file.
 
-    Colours are turned to grey. Raises InputError for damaged and missing files.
+    Colours are turned to grey. Raise InputError for damaged and missing files.
     """
     with _opened(path) as image:
         palette = image.mode == "P"

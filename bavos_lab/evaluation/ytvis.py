@@ -16,11 +16,11 @@ from .sequences import Annotation, VideoSequence
 
 
 def read_ytvis(root: Path, split: str | None) -> list[VideoSequence]:
-    """Every video of the JSON file, in the file's order (the paper takes 600 … 899 of 2019's).
+    """Return every video of the JSON file, in its order (the paper takes 600 … 899 of 2019).
 
     The file is SPLIT.json (2019), SPLIT/instances.json (2021) or instances_SPLIT_sub.json; frames
     lie in SPLIT/JPEGImages/VIDEO. An object is an annotation; its number is its place among those
-    of its video, from 1. Raises FileNotFoundError for a missing file, InputError for a damaged one.
+    of its video, from 1. Raise FileNotFoundError for a missing file, InputError for a damaged one.
     """
     names = (f"{split}.json", f"{split}/instances.json", f"instances_{split}_sub.json")
     path = next((root / n for n in names if (root / n).is_file()), root / names[0])
@@ -63,9 +63,9 @@ def _annotation(size: tuple[int, int], coded: dict[int, dict[str, Any] | None]) 
 
 
 def decode_rle(code: dict[str, Any]) -> np.ndarray:
-    """COCO's run-length code, a list of runs or a compressed string → (H, W) bool.
+    """Decode COCO's run-length code, a list of runs or a compressed string, to (H, W) bool.
 
-    Runs go down the columns and alternate between zeros and ones, zeros first. Raises InputError
+    Runs go down the columns and alternate between zeros and ones, zeros first. Raise InputError
     for a code that does not fill its size.
     """
     counts = code["counts"]
@@ -77,7 +77,7 @@ def decode_rle(code: dict[str, Any]) -> np.ndarray:
 
 
 def _uncompressed(text: str) -> list[int]:
-    """Runs of COCO's string: five bits a character, low ones first, bit 5 says that more follow.
+    """Decode COCO's string: five bits a character, low ones first; bit 5 says that more follow.
 
     From the third run on, what is written is the difference to the run two before.
     """

@@ -1,4 +1,4 @@
-"""Adaptation: train a block on one clip that is analysed already.
+"""Adaptation: train a correlator on one analysed clip.
 
 T frames, h×w patch grid, N = h·w, C channels.
 """
@@ -10,20 +10,21 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from bavos_core.compat import renamed
 from bavos_core.correlator import TrainedCorrelator
 from bavos_core.errors import InputError
 
 from .data import CachedClip
 from .learner import Learner
-from .run import asked_to_stop
 from .settings import TrainSettings
-from .trainer import Progress, Step, TrainResult, learn, new_learner, result_of
+from .trainer import OnStep, Step, TrainResult, asked_to_stop, learn, new_learner, result_of
 
-# Analysed frames of a sampled clip lie apart already; few steps ask for longer ones. One head and
-# one factor for all channels: the fresh block's attention is that of the training-free keys.
+# Analysed frames lie apart already, hence gap 1; few steps need a higher learning rate. With one
+# head and one factor for all channels, training starts from the attention of training-free keys.
 ADAPT = TrainSettings(steps=100, lr=2e-4, gap=1, heads=1, standardise="common", measure_every=0)
 
 
+@renamed(progress="on_step")
 def adapt(
     tokens: Tensor,
     grid: tuple[int, int],
@@ -31,19 +32,18 @@ def adapt(
     steps: int | None = None,
     settings: TrainSettings = ADAPT,
     start: TrainedCorrelator | None = None,
-    progress: Progress | None = None,
+    on_step: OnStep | None = None,
 ) -> TrainResult:
-    """Train on the features of one clip for some steps; nothing is written.
+    """Train on the features of one clip and return the last correlator; write nothing.
 
-    tokens (T, N, C) float: the backbone's features of the analysed frames; grid (h, w). steps:
-    instead of the settings'. start: a block to go on from, which is left as it is; None for a fresh
-    one. progress: called after every step; when it raises Cancelled, what was learned so far is the
-    result. The result is the last block: few steps on one clip leave nothing to choose between.
-    Raises InputError for fewer frames than a sample takes, and features that do not fit.
+    tokens (T, N, C) float: the backbone's features of the analysed frames. grid (h, w). steps:
+    instead of the settings'. start: a correlator to start from, which is not changed; None for a
+    new one. on_step: called after every step; when it raises Cancelled, training ends there.
+    Raise InputError for fewer frames than a sample takes, and for features that do not fit.
     """
     learner, clip = _learner(tokens, grid, steps, settings, start)
     for step in learn(learner, [clip]):
-        if asked_to_stop(progress, step):
+        if asked_to_stop(on_step, step):
             break
     return result_of(learner)
 
@@ -56,9 +56,10 @@ def adapting(
     settings: TrainSettings = ADAPT,
     start: TrainedCorrelator | None = None,
 ) -> Iterator[Step]:
-    """`adapt` as an iterator, for who wants to look at the block while it learns.
+    """Train as `adapt` does, and yield every step.
 
-    What a Step holds goes on changing: `step.trained.frozen_copy()` keeps it. Raises as `adapt`.
+    Later steps change `step.correlator`; `step.correlator.frozen_copy()` keeps it. Raise
+    InputError as `adapt` does.
     """
     learner, clip = _learner(tokens, grid, steps, settings, start)
     return learn(learner, [clip])
@@ -92,6 +93,6 @@ def _check(
         )
     if start is not None and start.channels != tokens.shape[2]:
         raise InputError(
-            f"The block was trained on {start.channels} channels and these features have "
+            f"The correlator was trained on {start.channels} channels and these features have "
             f"{tokens.shape[2]}; choose the backbone that it was made for."
         )

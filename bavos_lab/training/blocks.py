@@ -1,4 +1,4 @@
-"""A fresh block, as training starts from it."""
+"""A new correlator block, as training starts from it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ _SMALL = 0.1  # of the usual size: what the fresh block adds to its input
 def new_block(
     channels: int, settings: TrainSettings, *, gain: float | None = None
 ) -> TemporalCorrelator:
-    """A fresh block, the same for the same settings. Raises InputError if the heads do not fit.
+    """Return a new block, the same for the same settings. Raise InputError if heads do not fit.
 
-    gain: instead of the settings'; 1 where neither says any.
+    gain: instead of the settings'; 1 if neither gives one.
 
     Near the identity, each head compares its own slice of the standardised channels, and the output
-    is little more than the input. So attention starts as that of the features, sharp and sound,
-    and learning refines it: a random start needs many more steps, and what little a small training
-    set holds is spent on them.
+    is close to the input. So training refines the attention of the features; a random start needs
+    many more steps, which a small training set does not allow.
     """
     if channels % settings.heads:
         raise InputError(
@@ -49,7 +48,7 @@ def new_block(
 
 
 def keys_gain(windows: Sequence[Tensor], heads: int) -> float:
-    """The gain at which a fresh block's rows spread as widely as those of `keys` attention.
+    """Return the gain at which a new block's rows are as sharp as those of key similarity.
 
     windows: standardised features (T, N, C), at least one; the mean over them. Few channels a head
     give flat rows without it, and flat rows one cluster for everything.

@@ -1,7 +1,7 @@
 """Checkpoints: all of a learner's state in one safetensors file.
 
-There is no state of a random generator among it: what a step draws follows from the seed and the
-number of the step (`sample_generator`).
+No state of a random generator is saved: what a step draws follows from the seed and the number of
+the step (`sample_generator`).
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from bavos_core.errors import InputError
 from .blocks import new_block
 from .data import TrainingData
 from .learner import Best, Learner, StepLosses
-from .run import MOMENTS, check_whole, moments, restore_moments
 from .settings import TrainSettings
 
 FORMAT = "bavos-checkpoint-1"
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW, under torch's names
 
 
 def checkpoint_path(out: Path) -> Path:
-    """Where the checkpoints of a run are that writes its result to `out`."""
+    """Return the path of the checkpoint of a run that writes its result to `out`."""
     return out.with_suffix(".checkpoint.safetensors")
 
 
 def save_checkpoint(path: Path, learner: Learner, data: TrainingData) -> None:
-    """Replace the checkpoint by the learner's present state; the old one stays until then."""
-    tensors = {"features.mean": learner.trained.mean, "features.std": learner.trained.std}
+    """Replace a checkpoint by the learner's present state, atomically."""
+    tensors = {"features.mean": learner.correlator.mean, "features.std": learner.correlator.std}
     tensors |= {f"block.{name}": tensor for name, tensor in learner.block.state_dict().items()}
-    tensors |= moments(learner.block, learner.optimiser)
+    tensors |= _moments(learner)
     state = {
         "step": learner.step,
         "seconds": learner.seconds,
@@ -51,9 +51,9 @@ def save_checkpoint(path: Path, learner: Learner, data: TrainingData) -> None:
 
 
 def load_checkpoint(path: Path, settings: TrainSettings, data: TrainingData) -> Learner:
-    """A learner as it was saved, which goes on just as if it had never stopped.
+    """Return a learner as it was saved, which continues as if it had never stopped.
 
-    Raises InputError for damaged files, and for other settings or clips than it was saved with.
+    Raise InputError for damaged files, and for other settings or clips than it was saved with.
     """
     saved = checkpoint_settings(path)
     for name, value in settings.to_dict().items():
@@ -69,7 +69,7 @@ def load_checkpoint(path: Path, settings: TrainSettings, data: TrainingData) -> 
 
 
 def checkpoint_settings(path: Path) -> TrainSettings:
-    """The settings that a checkpoint was made with. Raises InputError for any other file."""
+    """Return the settings that a checkpoint was made with. Raise InputError for any other file."""
     return TrainSettings.from_dict(json.loads(_metadata(path)["settings"]))
 
 
@@ -86,12 +86,12 @@ def _restored(path: Path, settings: TrainSettings, state: Mapping[str, Any]) -> 
     tensors = read_tensors(path, option="--resume")
     channels = tensors["features.mean"].numel() if "features.mean" in tensors else settings.heads
     block = new_block(channels, settings)
-    check_whole(tensors, _wanted(block, with_best="best_step" in state), path.name)
+    _check_whole(tensors, _wanted(block, with_best="best_step" in state), path.name)
     block.load_state_dict(_below("block.", tensors))
     learner = Learner(
         TrainedCorrelator(block, tensors["features.mean"], tensors["features.std"]), settings
     )
-    restore_moments(learner.block, learner.optimiser, tensors, state["step"])
+    _restore_moments(learner, tensors, state["step"])
     learner.step, learner.seconds = state["step"], state["seconds"]
     learner.losses = StepLosses(*state["losses"])
     if "best_step" in state:
@@ -101,14 +101,44 @@ def _restored(path: Path, settings: TrainSettings, state: Mapping[str, Any]) -> 
 
 
 def _wanted(block: TemporalCorrelator, *, with_best: bool) -> dict[str, Tensor]:
-    """Names of a checkpoint's tensors, and tensors of their shapes."""
+    """Return tensors of the shapes that a checkpoint must hold, by name."""
     channel = torch.empty(len(block.norm1.weight))
     wanted = {"features.mean": channel, "features.std": channel}
-    for part in ("block", *MOMENTS, *(["best"] if with_best else [])):
+    for part in ("block", *_MOMENTS, *(["best"] if with_best else [])):
         wanted |= {f"{part}.{name}": tensor for name, tensor in block.state_dict().items()}
     return wanted
 
 
+def _check_whole(
+    tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], checkpoint: str
+) -> None:
+    """Raise InputError when a checkpoint lacks a tensor or has it in another shape."""
+    lost = [k for k, v in wanted.items() if k not in tensors or tensors[k].shape != v.shape]
+    if lost:
+        raise InputError(
+            f"{checkpoint} is not whole, {', '.join(lost[:3])} being missing or misshapen; "
+            "resume from another checkpoint."
+        )
+
+
+def _moments(learner: Learner) -> dict[str, Tensor]:
+    """Return AdamW's state as tensors, zeros for weights that have not been updated yet."""
+    state = learner.optimiser.state
+    return {
+        f"{moment}.{name}": state.get(weights, {}).get(moment, torch.zeros_like(weights))
+        for moment in _MOMENTS
+        for name, weights in learner.block.named_parameters()
+    }
+
+
+def _restore_moments(learner: Learner, tensors: Mapping[str, Tensor], step: int) -> None:
+    """Give AdamW the state that `_moments` returned after so many steps."""
+    for name, weights in learner.block.named_parameters():
+        held = {m: tensors[f"{m}.{name}"].to(weights.device) for m in _MOMENTS}
+        learner.optimiser.state[weights] = {"step": torch.tensor(float(step)), **held}
+
+
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
     found = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     return {name.removeprefix(prefix): tensor for name, tensor in found.items()}

@@ -1,6 +1,6 @@
 """The command `train CLIPS_DIR --out FILE.safetensors`.
 
-Exit status 0: done. 130: stopped with Ctrl-C (or SIGTERM), what was learned so far being written.
+Exit status 0: done. 130: stopped with Ctrl-C (or SIGTERM) after writing the result so far.
 Run it under torchrun to train in several processes.
 """
 
@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from tqdm import tqdm
 
 from bavos_core.download import file_or_url, local_file
-from bavos_core.errors import Cancelled
+from bavos_core.errors import Cancelled, InputError
 from bavos_core.options import BACKBONE_HELP, size, with_known_backbone
 from bavos_core.settings import Compute
 
 from .checkpoint import checkpoint_path, checkpoint_settings
 from .data import TrainingData, load_clips
-from .run import StopRequest, check_agreement, check_out, tell_stopped
+from .log import check_out
 from .settings import TrainSettings
 from .trainer import Step, TrainResult, train
 from .workers import Workers, joined_workers
@@ -31,7 +33,7 @@ _MIB = 2**20
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what `train` takes to its parser."""
+    """Add the options of `train` to its parser."""
     parser.description = (
         "Train the temporal correlator on unlabelled clips. Beside FILE appear a log (.csv) and, "
         "every N steps and on Ctrl-C, a checkpoint (.checkpoint.safetensors)."
@@ -40,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help="folder that holds folders of frames, videos or zips")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors")
     parser.add_argument("--resume", type=Path, metavar="FILE",
-                        help="checkpoint to go on from, with its own settings")  # fmt: skip
+                        help="checkpoint to continue from, with its own settings")  # fmt: skip
     for add in (_add_features, _add_samples, _add_block, _add_optimiser):
         add(parser)
     parser.set_defaults(run=run_train)
@@ -49,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 class _Options:
     """Options named after the fields of TrainSettings, absent unless given.
 
-    So a resumed run can tell what was asked for from what was left alone.
+    So a resumed run knows which of them were given.
     """
 
     def __init__(self, parser: argparse.ArgumentParser, title: str):
@@ -57,7 +59,7 @@ class _Options:
         self._default = TrainSettings()
 
     def add(self, field: str, text: str, **options: Any) -> None:
-        """An option for one field; its help ends with the default."""
+        """Add an option for one field; its help ends with the default."""
         default = getattr(self._default, field)
         shown = "x".join(map(str, default)) if isinstance(default, tuple) else default
         ending = "" if default is None or default is False else f" (default: {shown})"
@@ -89,22 +91,24 @@ def _add_samples(parser: argparse.ArgumentParser) -> None:
     options.add("clip_frames", "frames of each clip that are used", type=int, metavar="N")
     options.add("columns", "width of a random crop in patches, 0 for whole frames",
                 type=_columns, metavar="N")  # fmt: skip
-    options.add("augment", "change colours and sharpness by chance; slow, since features cannot "
-                "be kept", action="store_true")  # fmt: skip
-    options.add("holdout_every", "every N-th clip is only measured on", type=int, metavar="N")
+    options.add("augment", "vary colours and sharpness at random; slow, since features cannot be "
+                "cached", action="store_true")  # fmt: skip
+    options.add(
+        "holdout_every", "every N-th clip is held out for the measure", type=int, metavar="N"
+    )
 
 
 def _add_block(parser: argparse.ArgumentParser) -> None:
-    options = _Options(parser, "block and losses")
-    options.add("init", "where queries and keys start", choices=("identity", "random"))
+    options = _Options(parser, "correlator and losses")
+    options.add("init", "how queries and keys are initialised", choices=("identity", "random"))
     options.add(
         "gain",
-        "factor of the first logits; default: as sharp as keys attention",
+        "initial factor of the logits; default: as sharp as key similarity",
         type=float,
         metavar="X",
     )
-    options.add("heads", "heads of the block", type=int, metavar="N")
-    options.add("dropout", "dropout of what the block adds", type=float, metavar="P")
+    options.add("heads", "heads of the correlator", type=int, metavar="N")
+    options.add("dropout", "dropout of the residual branches", type=float, metavar="P")
     options.add("attention_dropout", "dropout of attention; the paper's is 0.4",
                 type=float, metavar="P")  # fmt: skip
     options.add("anchors", "patches of a sample that are compared", type=int, metavar="N")
@@ -114,31 +118,33 @@ def _add_block(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_optimiser(parser: argparse.ArgumentParser) -> None:
-    options = _Options(parser, "optimiser and what is kept")
+    options = _Options(parser, "optimiser and checkpoints")
     options.add("steps", "steps of the run", type=int, metavar="N")
     options.add("batch", "samples a step in each process", type=int, metavar="N")
     options.add("lr", "learning rate at the start of the cosine", type=float, metavar="X")
-    options.add("final_lr", "share of it at the end", type=float, metavar="X")
-    options.add("weight_decay", "of matrices", type=float, metavar="X")
-    options.add("seed", "of everything that is drawn", type=int, metavar="N")
-    options.add("precision", "of the block; default: bf16 on CUDA", choices=("fp32", "bf16"))
+    options.add("final_lr", "final share of it", type=float, metavar="X")
+    options.add("weight_decay", "weight decay of matrices", type=float, metavar="X")
+    options.add("seed", "random seed", type=int, metavar="N")
+    options.add(
+        "precision", "precision of the correlator; default: bf16 on CUDA", choices=("fp32", "bf16")
+    )
     options.add("checkpoint_every", "steps between checkpoints", type=int, metavar="N")
-    options.add("measure_every", "steps between looks at the measure by which the best block is "
-                "kept, 0 for never", type=int, metavar="N")  # fmt: skip
+    options.add("measure_every", "steps between measurements, which choose the best correlator; 0 "
+                "for never", type=int, metavar="N")  # fmt: skip
 
 
 # ---- running ------------------------------------------------------------------------------------
 
 
 def run_train(options: argparse.Namespace) -> int:
-    """`train CLIPS_DIR --out FILE.safetensors`; the exit status. Raises InputError."""
+    """Run `train CLIPS_DIR --out FILE.safetensors`; return the exit status. Raise InputError."""
     check_out(options.out)
     settings = _settings(options)
     with joined_workers(on_cuda=Compute.choose(settings.analysis).on_cuda) as workers:
         data = _load(options.clips, settings, workers)
         with StopRequest() as request, _Bar(settings.steps, workers) as bar:
 
-            def progress(step: Step) -> None:
+            def on_step(step: Step) -> None:
                 bar.show(step)
                 if request.made:
                     raise Cancelled
@@ -147,7 +153,7 @@ def run_train(options: argparse.Namespace) -> int:
                 data,
                 settings,
                 out=options.out,
-                progress=progress,
+                on_step=on_step,
                 resume=options.resume,
                 workers=workers,
             )
@@ -157,14 +163,24 @@ def run_train(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace) -> TrainSettings:
-    """The settings given, or those of the checkpoint, which what was given may not contradict."""
+    """Return the given settings, or those of the checkpoint, which must not contradict them."""
     names = TrainSettings().to_dict()
     given = {name: value for name, value in vars(options).items() if name in names}
     if options.resume is None:
         return with_known_backbone(TrainSettings(**given))
     settings = checkpoint_settings(options.resume)
-    check_agreement(given, settings, options.resume)
+    _check_agreement(given, settings, options.resume)
     return settings
+
+
+def _check_agreement(given: Mapping[str, Any], settings: TrainSettings, resume: Path) -> None:
+    """Raise InputError when an option differs from the settings of a checkpoint."""
+    for name, value in given.items():
+        if value != getattr(settings, name):
+            raise InputError(
+                f"{resume.name} was made with --{name.replace('_', '-')} "
+                f"{getattr(settings, name)}, not {value}; leave the option out."
+            )
 
 
 def _load(folder: Path, settings: TrainSettings, workers: Workers) -> TrainingData:
@@ -176,13 +192,13 @@ def _load(folder: Path, settings: TrainSettings, workers: Workers) -> TrainingDa
         leave=False,
     ) as bar:
 
-        def progress(name: str, share: float) -> None:
+        def show(name: str, share: float) -> None:
             bar.set_description_str(name[:40], refresh=False)
             bar.update(share - bar.n)
 
         if settings.weights:
-            local_file(settings.weights, progress=partial(progress, "download"))
-        data = load_clips(folder, settings, progress=progress)
+            local_file(settings.weights, progress=lambda share: show("download", share))
+        data = load_clips(folder, settings, on_clip=show)
     if workers.first:
         for note in data.notes:
             print(f"Note: {note}", file=sys.stderr)
@@ -196,7 +212,7 @@ def _load(folder: Path, settings: TrainSettings, workers: Workers) -> TrainingDa
 
 
 def _tell(result: TrainResult, out: Path, settings: TrainSettings) -> None:
-    """One line of JSON for programs; when the run was stopped, one for people as well."""
+    """Print the result as a line of JSON; say on stderr how to resume a stopped run."""
     document = {
         "steps": result.steps,
         "best_step": result.best_step,
@@ -208,11 +224,39 @@ def _tell(result: TrainResult, out: Path, settings: TrainSettings) -> None:
     }
     print(json.dumps(document))
     if result.stopped:
-        tell_stopped(result.steps, settings.steps, checkpoint_path(out))
+        print(
+            f"bavos_core: stopped after step {result.steps} of {settings.steps}; "
+            f"go on with --resume {checkpoint_path(out)}",
+            file=sys.stderr,
+        )
+
+
+class StopRequest:
+    """Turns Ctrl-C and SIGTERM into a request to stop after the current step.
+
+    An interrupted step could not be resumed. A second Ctrl-C stops at once.
+    """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.made = False
+
+    def __enter__(self) -> StopRequest:
+        self._before = {number: signal.signal(number, self._make) for number in self._SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _make(self, number: int, _frame: FrameType | None) -> None:
+        self.made = True
+        signal.signal(number, self._before[signal.Signals(number)])
 
 
 class _Bar:
-    """Steps and losses on a terminal, silence elsewhere."""
+    """A progress bar with the losses, shown on terminals only."""
 
     def __init__(self, steps: int, workers: Workers):
         self._bar = tqdm(
@@ -229,7 +273,7 @@ class _Bar:
         self._bar.close()
 
     def show(self, step: Step) -> None:
-        """Show that a step is done; a resumed run starts where it left off."""
+        """Show that a step is done; a resumed run starts where it stopped."""
         self._bar.set_postfix(
             semantic=f"{step.semantic:.3f}", motion=f"{step.motion:.3f}", refresh=False
         )

@@ -1,10 +1,9 @@
-"""Training clips and the samples drawn from them.
+"""Training clips: their features, or their frames if they are augmented.
 
-F frames of a clip, T of a sample, h×w patch grid, N = h·w, C channels, n anchors.
+F frames of a clip, T of a sample, h×w patch grid, N = h·w, C channels.
 Every clip is read once. Without augmentation its features are computed once and kept in memory as
 float16; with it its frames are kept, at training size, and features are computed for every sample.
-The CLS token that the paper also feeds to the block, and drops from all that it uses, is left out:
-a backbone gives patches only.
+The [CLS] token, which the paper feeds to the correlator but does not use, is left out.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from bavos_core import backbones
 from bavos_core.backbones import Backbone
+from bavos_core.compat import renamed
 from bavos_core.errors import InputError
 from bavos_core.settings import Compute, grid_size
 from bavos_core.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Clip, open_clip
@@ -32,15 +32,14 @@ from .settings import Standardise, TrainSettings
 _STATISTIC_FRAMES = 16  # of each clip that mean and deviation are taken from
 _MIB = 2**20
 
-# One draw for all frames of a sample, as the reference has it (paper, training).
-LoadProgress = Callable[[str, float], None]  # clip being read, share of all clips done 0 … 1
+OnClip = Callable[[str, float], None]  # name of the clip being read, share of all clips 0 … 1
 
 
 # ---- clips --------------------------------------------------------------------------------------
 
 
 class TrainingClip(Protocol):
-    """A clip whose features can be had for any of its frames."""
+    """A clip that gives the features of any of its frames."""
 
     @property
     def name(self) -> str:
@@ -52,13 +51,13 @@ class TrainingClip(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Memory that is held for it."""
+        """The memory that it takes, in bytes."""
 
     def __len__(self) -> int:
-        """F."""
+        """Return F."""
 
     def tokens(self, frames: Sequence[int]) -> Tensor:
-        """Features (T, N, C) float32 of some frames."""
+        """Return features (T, N, C) float32 of some frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +73,11 @@ class CachedClip:
 
     @property
     def nbytes(self) -> int:
-        """Memory that is held for it."""
+        """The memory that it takes, in bytes."""
         return self.features.nbytes
 
     def tokens(self, frames: Sequence[int]) -> Tensor:
-        """Features (T, N, C) float32 of some frames."""
+        """Return features (T, N, C) float32 of some frames."""
         return self.features[list(frames)].float()
 
 
@@ -97,15 +96,15 @@ class AugmentedClip:
 
     @property
     def nbytes(self) -> int:
-        """Memory that is held for it."""
+        """The memory that it takes, in bytes."""
         return self.images.nbytes
 
     def tokens(self, frames: Sequence[int]) -> Tensor:
-        """Features (T, N, C) float32 of some frames as they are."""
+        """Return features (T, N, C) float32 of some frames, not augmented."""
         return self._encode(self._images(frames))
 
     def augmented_tokens(self, frames: Sequence[int], rng: np.random.Generator) -> Tensor:
-        """Features (T, N, C) float32 of some frames, changed by chance, all in the same way."""
+        """Return features (T, N, C) float32 of some frames, all augmented in the same way."""
         return self._encode(augmented(self._images(frames), rng))
 
     def _images(self, frames: Sequence[int]) -> Tensor:
@@ -116,7 +115,7 @@ class AugmentedClip:
 
 
 def augmented(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """Grey, colour jitter and blur by chance, the same for all images (T, 3, H, W) in 0 … 1."""
+    """Apply random grey, colour jitter and blur, the same to all images (T, 3, H, W) in 0 … 1."""
     with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
         torch.manual_seed(int(rng.integers(2**63)))
         changed: Tensor = _augmentation()(images)
@@ -148,24 +147,24 @@ class TrainingData:
 
     @property
     def frames(self) -> int:
-        """Frames of all clips."""
+        """The number of frames of all clips."""
         return sum(len(clip) for clip in self.clips)
 
     @property
     def nbytes(self) -> int:
-        """Memory that is held for all clips."""
+        """The memory that all clips take, in bytes."""
         return sum(clip.nbytes for clip in self.clips)
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same clips, so that a run is not continued on others."""
+        """A hash that is equal for equal clips, so that a run is not resumed on others."""
         listing = [(clip.name, len(clip), clip.grid) for clip in self.clips]
         return hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:16]
 
     def split(self, every: int) -> tuple[tuple[TrainingClip, ...], tuple[TrainingClip, ...]]:
-        """Clips to train on, and every k-th one, which is only measured on.
+        """Return the clips to train on, and every k-th one, held out for the measure.
 
-        Of fewer than k clips none can be spared: all are trained on and the first is measured on.
+        With fewer than k clips, train on all and measure on the first.
         """
         held_out = self.clips[every - 1 :: every] if every else ()
         if not held_out or len(self.clips) == len(held_out):
@@ -176,12 +175,13 @@ class TrainingData:
 # ---- reading ------------------------------------------------------------------------------------
 
 
+@renamed(progress="on_clip")
 def load_clips(
     folder: Path,
     settings: TrainSettings,
     *,
     backbone: Backbone | None = None,
-    progress: LoadProgress | None = None,
+    on_clip: OnClip | None = None,
 ) -> TrainingData:
     """Read all clips of a folder: its folders of frames, videos and zips, in order of their names.
 
@@ -200,8 +200,8 @@ def load_clips(
     wanted = [_length(clip, settings) * h * w for clip, (h, w) in zip(opened, grids, strict=True)]
     kept: list[TrainingClip] = []
     for i, (clip, grid) in enumerate(zip(opened, grids, strict=True)):
-        if progress:
-            progress(clip.name, i / len(opened))
+        if on_clip:
+            on_clip(clip.name, i / len(opened))
         try:
             kept.append(_read(clip, grid, backbone, compute, settings))
         except InputError as error:
@@ -282,7 +282,7 @@ def _check_memory(needed: float, settings: TrainSettings) -> None:
 
 
 def statistics(clips: Sequence[TrainingClip], how: Standardise) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of every channel over the clips: (C,) float32 each.
+    """Return the mean and deviation of every channel over the clips: (C,) float32 each.
 
     how: "common" gives all channels one deviation, so that those that vary much keep their weight.
     At most 16 frames of each clip are looked at, spread evenly. A channel that never varies gets
@@ -300,57 +300,3 @@ def statistics(clips: Sequence[TrainingClip], how: Standardise) -> tuple[Tensor,
         variance = variance.mean().expand_as(mean)
     std = torch.where(variance > 1e-12, variance, 1.0).sqrt()
     return mean.float(), std.float()
-
-
-# ---- samples ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """What one step learns from."""
-
-    tokens: Tensor  # (T, N, C) float32, as the backbone gave them
-    anchors: Tensor  # (n,) int64 in 0 … N-1
-
-
-def sample_generator(seed: int, step: int, index: int) -> np.random.Generator:
-    """All chance of one sample: which it is, its augmentation and its dropout.
-
-    It depends on nothing that came before, so a resumed run draws what an unbroken one draws.
-    index: the sample's number within its step, over all processes.
-    """
-    return np.random.default_rng([seed, step, index])
-
-
-def draw_sample(
-    clips: Sequence[TrainingClip], rng: np.random.Generator, settings: TrainSettings
-) -> Sample:
-    """A clip by chance, `frames` of its frames `gap` apart, a crop, and anchors on it."""
-    clip = clips[int(rng.integers(len(clips)))]
-    frames = draw_frames(len(clip), rng, settings)
-    if isinstance(clip, AugmentedClip):
-        tokens = clip.augmented_tokens(frames, rng)
-    else:
-        tokens = clip.tokens(frames)
-    tokens = draw_crop(tokens, clip.grid, rng, settings.columns)
-    patches = tokens.shape[1]
-    anchors = rng.choice(patches, min(settings.anchors, patches), replace=False)
-    return Sample(tokens, torch.from_numpy(anchors).to(tokens.device))
-
-
-def draw_frames(length: int, rng: np.random.Generator, settings: TrainSettings) -> list[int]:
-    """Frames of a sample, equally far apart, for a clip of at least as many frames."""
-    steps = settings.frames - 1
-    gap = min(settings.gap, (length - 1) // max(steps, 1))
-    start = int(rng.integers(length - gap * steps))
-    return [start + gap * i for i in range(settings.frames)]
-
-
-def draw_crop(
-    tokens: Tensor, grid: tuple[int, int], rng: np.random.Generator, columns: int | None
-) -> Tensor:
-    """The same `columns` neighbouring columns of all frames: (T, h·w, C) → (T, h·columns, C)."""
-    if columns is None or columns >= grid[1]:
-        return tokens
-    left = int(rng.integers(grid[1] - columns + 1))
-    return tokens.unflatten(1, grid)[:, :, left : left + columns].flatten(1, 2)

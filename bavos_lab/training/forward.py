@@ -1,4 +1,4 @@
-"""What the losses need of the block's output for one sample, and nothing else.
+"""The part of the correlator's output that the losses need.
 
 T frames, N patches a frame, L = T·N, C channels, H heads of d channels, A = T·n anchors.
 The reference forms the attention of all L patches and sorts all of it, then uses a part: the
@@ -43,7 +43,7 @@ class Losses:
 
     @property
     def total(self) -> Tensor:
-        """What is minimised."""
+        """The loss to minimise."""
         return self.semantic + self.motion
 
 
@@ -58,7 +58,7 @@ class Projected:
 
     @classmethod
     def of(cls, block: TemporalCorrelator, tokens: Tensor) -> Projected:
-        """tokens (T, N, C), standardised."""
+        """Project standardised tokens (T, N, C)."""
         flat = tokens.flatten(0, 1)
         return cls(flat, *block.attn.split(block.norm1(flat)))
 
@@ -72,11 +72,11 @@ def block_losses(
     mine_before_dropout: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Losses:
-    """Both losses of one sample, with gradients for all of the block's parameters.
+    """Return both losses of a sample, with gradients for all of the block's parameters.
 
     tokens (T, N, C) float32, standardised; anchors (n,) int64 patch positions in 0 … N-1, the same
     in all frames; dtype: of the block's matrix products, the losses themselves being float32.
-    Raises ValueError for frames of fewer than two patches.
+    Raise ValueError for frames of fewer than two patches.
     """
     frames, patches = tokens.shape[:2]
     sizes = SetSizes.of_grid(patches)
@@ -100,7 +100,7 @@ def block_losses(
 def anchor_rows(
     block: TemporalCorrelator, projected: Projected, places: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Mean attention of the anchors at places (A,), after and before dropout: (A, L) each, sum 1.
+    """Return the mean attention of anchors at places (A,), after and before dropout: (A, L).
 
     Without gradient: the losses only choose and weigh by these rows.
     """
@@ -109,7 +109,7 @@ def anchor_rows(
 
 
 def rows_of(block: TemporalCorrelator, projected: Projected, pairs: Pairs) -> tuple[Tensor, Pairs]:
-    """Mean attention after dropout of the patches in pairs, (U, L), and the pairs within them."""
+    """Return the attention of the patches in pairs after dropout (U, L), and re-indexed pairs."""
     needed, (positives, negatives) = compact(pairs.positives, pairs.negatives)
     attention = _attention(block, projected.queries.index_select(1, needed), projected.keys)
     return block.attn.attention_drop(attention).mean(0), Pairs(positives, negatives)
@@ -118,7 +118,7 @@ def rows_of(block: TemporalCorrelator, projected: Projected, pairs: Pairs) -> tu
 def outputs_of(
     block: TemporalCorrelator, projected: Projected, places: Tensor, pairs: Pairs
 ) -> tuple[Tensor, Tensor, Pairs]:
-    """Output tokens (U, C) of the anchors and of the patches in pairs, and both within them."""
+    """Return output tokens (U, C) of the anchors and the patches in pairs, both re-indexed."""
     needed, (own, positives, negatives) = compact(places, pairs.positives, pairs.negatives)
     attn = block.attn
     mixed = F.scaled_dot_product_attention(
@@ -134,7 +134,7 @@ def outputs_of(
 
 
 def compact(*indices: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The different indices that occur (U,), rising, and each tensor as indices into those."""
+    """Return the unique indices (U,), rising, and each tensor as indices into those."""
     flat = torch.cat([part.flatten() for part in indices])
     needed, place = flat.unique(return_inverse=True)
     parts = place.split([part.numel() for part in indices])
@@ -142,5 +142,5 @@ def compact(*indices: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def _attention(block: TemporalCorrelator, queries: Tensor, keys: Tensor) -> Tensor:
-    """queries (H, U, d), keys (H, L, d) → (H, U, L) float32, before dropout."""
+    """Attend: queries (H, U, d), keys (H, L, d) → (H, U, L) float32, before dropout."""
     return (block.scale * queries @ keys.mT).softmax(-1, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""A block while it learns, and the one training step that everything shares (paper, training).
+"""A correlator while it learns, and the training step (paper, training details).
 
 T frames, N patches a frame, C channels.
 """
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from bavos_core.correlator import TemporalCorrelator, TrainedCorrelator
 from bavos_core.errors import InputError
 from bavos_core.settings import Compute
 
-from .data import TrainingClip, draw_sample, sample_generator
+from .data import TrainingClip
 from .forward import block_losses
+from .samples import draw_sample, sample_generator
 from .settings import TrainSettings
 from .workers import Workers
 
@@ -37,7 +38,7 @@ class StepLosses:
 
 @dataclass(frozen=True)
 class Best:
-    """The block that did best on the measure so far."""
+    """The best correlator so far by the measure."""
 
     step: int
     score: float
@@ -45,14 +46,14 @@ class Best:
 
 
 class Learner:
-    """All that changes during training: the block, the optimiser, the step, the best so far."""
+    """The state of training: the correlator, the optimiser, the step, the best so far."""
 
-    def __init__(self, trained: TrainedCorrelator, settings: TrainSettings):
+    def __init__(self, correlator: TrainedCorrelator, settings: TrainSettings):
         compute = Compute.choose(settings.analysis)
         self.settings = settings
         self.device = compute.device
         self.dtype = settings.block_type(compute)
-        self.trained = trained.to(self.device)
+        self.correlator = correlator.to(self.device)
         self.block.train().requires_grad_(True)
         self.optimiser = adamw(self.block, settings)
         self.step = 0
@@ -62,13 +63,13 @@ class Learner:
 
     @property
     def block(self) -> TemporalCorrelator:
-        """The block that learns."""
-        return self.trained.block
+        """The network that learns."""
+        return self.correlator.block
 
     def take_step(self, clips: Sequence[TrainingClip], workers: Workers = ALONE) -> StepLosses:
         """Learn from the samples of one step, `batch` of them in every process.
 
-        Raises InputError, with the block as it was, when the losses are no longer numbers.
+        Raise InputError, and leave the weights as they were, when a loss is not finite.
         """
         rate = learning_rate(self.step, self.settings)
         for group in self.optimiser.param_groups:
@@ -85,7 +86,7 @@ class Learner:
         return self.losses
 
     def accumulate_gradients(self, clips: Sequence[TrainingClip], workers: Workers) -> Tensor:
-        """Add the gradients of this process's samples; mean semantic and motion loss (2,)."""
+        """Add the gradients of this process's samples; return the mean semantic and motion loss."""
         settings, total = self.settings, torch.zeros(2, device=self.device)
         for i in range(settings.batch):
             rng = sample_generator(settings.seed, self.step, workers.rank * settings.batch + i)
@@ -93,7 +94,7 @@ class Learner:
             with seeded_torch(rng, self.device):
                 losses = block_losses(
                     self.block,
-                    self.trained.standardised(sample.tokens.to(self.device)),
+                    self.correlator.standardised(sample.tokens.to(self.device)),
                     sample.anchors.to(self.device),
                     weighting=settings.weighting,
                     mine_before_dropout=settings.mine_before_dropout,
@@ -104,26 +105,14 @@ class Learner:
         return total / settings.batch
 
     def keep_if_best(self, score: float) -> None:
-        """Remember the block as it is now unless one before scored more."""
+        """Keep the present weights unless earlier ones scored higher."""
         if self.best is None or score >= self.best.score:
             weights = {k: v.detach().clone() for k, v in self.block.state_dict().items()}
             self.best = Best(self.step, score, weights)
 
 
-class Optimised(Protocol):
-    """Settings that say how weights are moved."""
-
-    @property
-    def lr(self) -> float:
-        """Learning rate."""
-
-    @property
-    def weight_decay(self) -> float:
-        """Of matrices."""
-
-
-def adamw(network: nn.Module, settings: Optimised) -> torch.optim.AdamW:
-    """AdamW with weight decay for matrices and none for biases and norms."""
+def adamw(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
+    """Return AdamW with weight decay for matrices and none for biases and norms."""
     parameters = list(network.parameters())
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.ndim > 1]},
@@ -133,14 +122,14 @@ def adamw(network: nn.Module, settings: Optimised) -> torch.optim.AdamW:
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
-    """A cosine from lr at step 0 down to final_lr of it."""
+    """Return the learning rate of a step: a cosine from lr at step 0 down to final_lr · lr."""
     share = (1 + math.cos(math.pi * step / settings.steps)) / 2
     return settings.lr * (settings.final_lr + (1 - settings.final_lr) * share)
 
 
 @contextmanager
 def seeded_torch(rng: np.random.Generator, device: torch.device) -> Iterator[None]:
-    """Let rng decide what dropout draws inside; the global generators are left as they were."""
+    """Seed torch from rng inside, for dropout; leave the global generators as they were."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int(rng.integers(2**63)))
         yield

@@ -1,4 +1,4 @@
-"""The losses that teach the correlator (paper, 3.2; reference code).
+"""The losses of the correlator (paper, 3.2; reference code).
 
 T frames, N patches a frame, L = T·N patches of a sample, C channels, A anchors: the same few patch
 positions in each of the T frames, in frame-major order. A row is an anchor's attention over all L
@@ -24,7 +24,7 @@ _EPS = 1e-10  # keeps the log of a dropped probability finite
 
 @dataclass(frozen=True, kw_only=True)
 class SetSizes:
-    """How many patches of one frame each anchor takes as positives and as negatives."""
+    """The numbers of patches of a frame that an anchor takes as positives and negatives."""
 
     semantic_positives: int
     semantic_negatives: int
@@ -33,9 +33,9 @@ class SetSizes:
 
     @classmethod
     def of_grid(cls, patches: int) -> SetSizes:
-        """The paper's shares of a frame: 30, 200, 10 and 50 at N = 1152 (24×48), each at least 1.
+        """Return the paper's shares of a frame: 30, 200, 10, 50 at N = 1152 (24×48), at least 1.
 
-        Raises ValueError for a frame of fewer than two patches, which holds no pair.
+        Raise ValueError for a frame of fewer than two patches, which holds no pair.
         """
         if patches < 2:
             raise ValueError(f"a frame needs at least 2 patches, not {patches}")
@@ -60,13 +60,13 @@ class Pairs:
 
 
 def anchor_places(anchors: Tensor, frames: int, patches: int) -> Tensor:
-    """Positions (n,) in 0 … N-1 → the same ones in every frame (A = T·n,) in 0 … L-1."""
+    """Repeat positions (n,) in 0 … N-1 in every frame: (A = T·n,) in 0 … L-1."""
     starts = patches * torch.arange(frames, device=anchors.device)
     return (starts[:, None] + anchors).flatten()
 
 
 def mine_semantic(rows: Tensor, frames: int, sizes: SetSizes) -> Pairs:
-    """In every frame, the patches that each anchor attends to most and least: rows (A, L)."""
+    """Find the patches that each anchor attends to most and least in every frame: rows (A, L)."""
     per_frame = rows.unflatten(1, (frames, -1))  # (A, T, N)
     starts = per_frame.shape[2] * torch.arange(frames, device=rows.device)
     found = _extremes(per_frame, sizes.semantic_positives, sizes.semantic_negatives)
@@ -75,7 +75,7 @@ def mine_semantic(rows: Tensor, frames: int, sizes: SetSizes) -> Pairs:
 
 
 def mine_motion(rows: Tensor, frames: int, sizes: SetSizes) -> Pairs:
-    """The same in the anchor's own frame only: rows (A, L) of anchors in frame-major order."""
+    """Find the same in the anchor's own frame only: rows (A, L) in frame-major order."""
     per_frame = rows.unflatten(0, (frames, -1)).unflatten(2, (frames, -1))  # (T, n, T, N)
     own = per_frame.diagonal(dim1=0, dim2=2).permute(2, 0, 1)  # (T, n, N)
     starts = own.shape[2] * torch.arange(frames, device=rows.device)
@@ -85,7 +85,7 @@ def mine_motion(rows: Tensor, frames: int, sizes: SetSizes) -> Pairs:
 
 
 def _extremes(values: Tensor, most: int, least: int) -> tuple[Tensor, Tensor]:
-    """Indices of the largest and the smallest of the last dimension.
+    """Return the indices of the largest and the smallest of the last dimension.
 
     One order gives both, so that ties cannot put a patch on either side.
     """
@@ -98,7 +98,7 @@ def _extremes(values: Tensor, most: int, least: int) -> tuple[Tensor, Tensor]:
 
 
 def entropy_weights(rows: Tensor, frames: int) -> Tensor:
-    """How much each anchor counts (A,), sum 1: peaked rows (A, L) say more than flat ones.
+    """Return the weights of anchors (A,), sum 1, higher for rows (A, L) of low entropy.
 
     A softmax of the negative entropies over the anchors of each frame, every frame counting alike.
     """
@@ -108,12 +108,12 @@ def entropy_weights(rows: Tensor, frames: int) -> Tensor:
 
 
 def even_weights(rows: Tensor) -> Tensor:
-    """Every anchor counts alike: (A,), sum 1."""
+    """Return equal weights (A,), sum 1."""
     return rows.new_full((len(rows),), 1 / len(rows))
 
 
 def semantic_loss(tokens: Tensor, anchors: Tensor, pairs: Pairs, weights: Tensor) -> Tensor:
-    """Semantic consistency: output tokens of positives like the anchor's, of negatives unlike it.
+    """Pull output tokens of positives towards the anchor's and push those of negatives away.
 
     tokens (U, C); anchors (A,) and pairs are indices into them; weights (A,) → scalar ≥ 0.
     """
@@ -125,7 +125,7 @@ def semantic_loss(tokens: Tensor, anchors: Tensor, pairs: Pairs, weights: Tensor
 
 
 def motion_loss(rows: Tensor, anchors: Tensor, pairs: Pairs, weights: Tensor) -> Tensor:
-    """Motion consistency: positives' attention explains the anchor's better than negatives'.
+    """Make positives' attention explain the anchor's better than negatives' by a margin.
 
     rows (U, L) of the mined patches, into which pairs are indices; anchors (A, L) rows of the
     anchors, which get no gradient; weights (A,) → scalar ≥ 0. Rows need not sum to 1, since
@@ -139,5 +139,5 @@ def motion_loss(rows: Tensor, anchors: Tensor, pairs: Pairs, weights: Tensor) ->
 
 
 def normalised(rows: Tensor) -> Tensor:
-    """Non-negative rows (…, L), each divided by its sum."""
+    """Divide each non-negative row (…, L) by its sum."""
     return F.normalize(rows, p=1, dim=-1)

@@ -1,14 +1,13 @@
-"""How good a block is, told without labels: the losses fall on when quality no longer rises.
+"""A label-free measure of a correlator, since the losses go on falling when quality does not rise.
 
-A block is good if its attention falls into a sane number of clusters, if these stay with what they
-cover from one frame to the next, and if both hold not for one τ alone: blurred rows collapse into
-one cluster as soon as τ rises. Score = sanity × stability, the mean over windows and over τ = 1,
-1.5 and 2:
+A correlator is good if its attention yields a plausible number of clusters that follow their
+content from frame to frame, and does so for several τ: blurred rows collapse into one cluster as
+soon as τ rises. Score = sanity × stability, the mean over windows and over τ = 1, 1.5 and 2:
 
-- sanity, 0 … 1: 1 for 3 to 30 clusters; (clusters - 1) / 2 below, so that one cluster for all is
-  worth nothing; 30 / clusters above.
-- stability, 0 … 1: every patch is matched with the most like patch of the frame before, by the
-  features that enter the block. How often both have the same cluster, beyond what chance gives
+- sanity, 0 … 1: 1 for 3 to 30 clusters; (clusters - 1) / 2 below, so 0 for a single cluster;
+  30 / clusters above.
+- stability, 0 … 1: every patch is matched with the most similar patch of the frame before, by the
+  features that enter the correlator; how often both have the same cluster, corrected for chance
   (Cohen's kappa).
 
 T frames of a window, h×w patch grid, N = h·w, C channels.
@@ -36,12 +35,12 @@ _FRAMES = 4  # of a window
 _SIDE = 24  # patches: longer sides of a grid are thinned out, for speed
 _KEY_EVERY = 2  # frames of a window
 _TAUS = (PAPER_TAU, 1.5, 2.0)
-_FEWEST, _MOST = 3, 30  # clusters that a scene sanely has
+_FEWEST, _MOST = 3, 30  # plausible clusters of a scene
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What was seen, the mean over all windows."""
+    """The measure, as means over all windows."""
 
     score: float  # 0 … 1, over all τ
     clusters: float  # at τ = 1
@@ -49,7 +48,7 @@ class Measure:
 
 
 def held_out_windows(clips: Sequence[TrainingClip], gap: int) -> list[Tensor]:
-    """Features (T, N, C) of a few frames from the middle of each of the first clips."""
+    """Return features (T, N, C) of a few frames from the middle of each of the first clips."""
     windows = []
     for clip in clips[:_WINDOWS]:
         count = min(_FRAMES, len(clip))
@@ -61,7 +60,7 @@ def held_out_windows(clips: Sequence[TrainingClip], gap: int) -> list[Tensor]:
 
 
 def measure(trained: TrainedCorrelator, windows: Sequence[Tensor]) -> Measure:
-    """The measure on windows (T, N, C) of features, at least one; deterministic."""
+    """Measure on windows (T, N, C) of features, at least one; deterministic."""
     seen = [_measure_window(trained, window.to(trained.mean.device)) for window in windows]
     clusters, steady = (np.array(values) for values in zip(*seen, strict=True))  # (windows, τ)
     scores = np.vectorize(sanity, otypes=[float])(clusters) * steady
@@ -69,7 +68,7 @@ def measure(trained: TrainedCorrelator, windows: Sequence[Tensor]) -> Measure:
 
 
 def _measure_window(trained: TrainedCorrelator, tokens: Tensor) -> tuple[list[int], list[float]]:
-    """Number of clusters and stability for each τ."""
+    """Return the number of clusters and the stability for each τ."""
     queries, keys = trained.queries_keys(tokens)
     attention = AttentionRows(queries, keys[::_KEY_EVERY], trained.scale)
     windows = Windows(attention, keep=KEPT_BYTES)
@@ -84,12 +83,12 @@ def _measure_window(trained: TrainedCorrelator, tokens: Tensor) -> tuple[list[in
 
 
 def sanity(clusters: int) -> float:
-    """1 for a sane number of clusters, less for fewer and for more, 0 for one."""
+    """Return 1 for 3 to 30 clusters, less for fewer and for more, 0 for one."""
     return min(1.0, (clusters - 1) / (_FEWEST - 1), _MOST / clusters)
 
 
 def stability(labels: np.ndarray, features: Tensor) -> float:
-    """Mean agreement of neighbouring frames: labels (T, N), features (T, N, C); 1 for one frame."""
+    """Return the mean agreement of adjacent frames; labels (T, N), features (T, N, C)."""
     unit = F.normalize(features, dim=-1)
     agreements = []
     for before in range(len(labels) - 1):
@@ -99,7 +98,7 @@ def stability(labels: np.ndarray, features: Tensor) -> float:
 
 
 def beyond_chance(first: np.ndarray, second: np.ndarray) -> float:
-    """Cohen's kappa of two labellings (N,), at least 0; 0 too if both have one label only."""
+    """Return Cohen's kappa of two labellings (N,), at least 0; 0 if both have one label only."""
     seen = (first == second).mean()
     size = max(first.max(), second.max()) + 1
     by_chance = (
@@ -109,6 +108,6 @@ def beyond_chance(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _thinned(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Every k-th row and column, so that no side is much longer than 24 patches."""
+    """Keep every k-th row and column, so that no side is much longer than 24 patches."""
     every = max(1, round(max(grid) / _SIDE))
     return tokens.unflatten(1, grid)[:, ::every, ::every].flatten(1, 2).contiguous()

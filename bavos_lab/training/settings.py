@@ -1,4 +1,4 @@
-"""Everything that decides what a training run learns, in one frozen object."""
+"""The settings of a training run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings(EncoderSettings):
-    """How to train. Every field has a default; invalid values raise InputError.
+    """The settings of a training run. Invalid values raise InputError.
 
     The defaults learn in minutes on a small machine. The paper's own run is 60,000 steps at lr
     1e-5 in eight processes, with augmentation, whole frames, attention dropout 0.4 and init
@@ -83,12 +83,12 @@ class TrainSettings(EncoderSettings):
 
     @property
     def analysis(self) -> Settings:
-        """What reading clips and computing features need to know."""
+        """The settings for reading clips and computing features."""
         return Settings(backbone=self.backbone, weights=self.weights, layer=self.layer,
                         size=self.size, device=self.device)  # fmt: skip
 
     def block_type(self, compute: Compute) -> torch.dtype:
-        """Type of the block's matrix products; small ones on a CPU gain little from bfloat16."""
+        """Return the type of matrix products; small ones on a CPU gain little from bfloat16."""
         chosen = self.precision or ("bf16" if compute.on_cuda else "fp32")
         return torch.bfloat16 if chosen == "bf16" else torch.float32
 

@@ -1,7 +1,7 @@
-"""The training run: steps, log, checkpoints, and the block that does best on the measure.
+"""The training run: steps, log, checkpoints, and the best correlator by the measure.
 
-A run that ends early, whatever ends it, goes on from its last checkpoint and arrives, on a CPU with
-as many threads, at the very weights that it would have arrived at.
+An interrupted run resumes from its last checkpoint and, on a CPU with the same number of threads,
+arrives at exactly the weights of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -16,73 +16,82 @@ import torch
 from torch import Tensor
 
 from bavos_core import __version__
+from bavos_core.compat import current, renamed
 from bavos_core.correlator import TrainedCorrelator, write_correlator
+from bavos_core.errors import Cancelled
 from bavos_lab.revision import git_revision
 
 from .blocks import keys_gain, new_block
 from .checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from .data import TrainingClip, TrainingData, load_clips, statistics
 from .learner import ALONE, Learner, learning_rate
+from .log import append_to_log, check_out, log_path, start_log
 from .measure import Measure, held_out_windows, measure
-from .run import append_to_log, asked_to_stop, check_out, log_path, start_log
 from .settings import TrainSettings
 from .workers import Workers
 
-LOG_COLUMNS = (
-    "step", "semantic", "motion", "lr", "seconds", "measure", "clusters", "stability",
-)  # fmt: skip
+
+class _OldName:
+    """The name that `correlator` had in version 0.1."""
+
+    correlator: TrainedCorrelator
+
+    @property
+    def trained(self) -> TrainedCorrelator:
+        """The correlator, with a FutureWarning."""
+        current("trained", {"trained": "correlator"})
+        return self.correlator
 
 
 @dataclass(frozen=True)
-class Step:
-    """One step, told when it is done."""
+class Step(_OldName):
+    """A training step that is done."""
 
     step: int  # its number, from 1
     steps: int  # of the whole run
     semantic: float
     motion: float
     lr: float
-    seconds: float  # spent learning so far
-    measure: Measure | None  # where it was taken after this step
-    trained: TrainedCorrelator = field(repr=False)  # as it is now; it goes on changing
+    seconds: float  # of training so far
+    measure: Measure | None  # if it was taken after this step
+    correlator: TrainedCorrelator = field(repr=False)  # not a copy: later steps change it
 
 
 @dataclass(frozen=True)
-class TrainResult:
-    """What a run arrived at."""
+class TrainResult(_OldName):
+    """The result of a run."""
 
-    trained: (
-        TrainedCorrelator  # on the CPU: the best block on the measure; without measure the last
-    )
+    correlator: TrainedCorrelator  # on the CPU: the best by the measure; without one the last
     steps: int  # done
-    best_step: int  # after which that block was kept
+    best_step: int  # after which this correlator was kept
     semantic: float  # of the last step
     motion: float  # of the last step
-    measure: float | None  # score of that block
-    seconds: float  # spent learning
-    stopped: bool  # before its end
+    measure: float | None  # its score
+    seconds: float  # of training
+    stopped: bool  # before the last step
 
 
-Progress = Callable[[Step], None]
+OnStep = Callable[[Step], None]
 
 
+@renamed(progress="on_step")
 def train(
     clips: Path | TrainingData,
     settings: TrainSettings | None = None,
     *,
     out: Path,
-    progress: Progress | None = None,
+    on_step: OnStep | None = None,
     resume: Path | None = None,
     workers: Workers = ALONE,
 ) -> TrainResult:
-    """Train a block on clips and write it to `out`, with a log and checkpoints beside it.
+    """Train a correlator on clips and write it to `out`, with a log and checkpoints beside it.
 
     clips: a folder of clips, or what `load_clips` read from one. out: a .safetensors file, beside
-    which a .csv and a .checkpoint.safetensors appear. progress: called after every step; when it
-    raises Cancelled the run ends there, and what was learned is written all the same. resume: a
-    checkpoint to go on from, with the settings and clips that it was made with. workers: all
-    processes that train together, of which the first writes.
-    Raises InputError for clips, settings, checkpoints and places that cannot be used.
+    which a .csv and a .checkpoint.safetensors appear. on_step: called after every step; when it
+    raises Cancelled, training ends there and the result so far is written. resume: a checkpoint to
+    continue from, with the settings and clips that it was made with. workers: all processes that
+    train together, of which the first writes.
+    Raise InputError for clips, settings, checkpoints and paths that cannot be used.
     """
     settings = settings or TrainSettings()
     check_out(out)
@@ -94,21 +103,31 @@ def train(
         learner = new_learner(learned_on, settings, workers)
     windows = held_out_windows(measured_on, settings.gap) if settings.measure_every else []
     if workers.first:
-        start_log(log_path(out), LOG_COLUMNS, after=learner.step)
+        start_log(log_path(out), after=learner.step)
     for step in learn(learner, learned_on, windows, workers):
         if workers.first:
             append_to_log(log_path(out), _log_row(step))
             if step.step % settings.checkpoint_every == 0:
                 save_checkpoint(checkpoint_path(out), learner, data)
-        if workers.any(asked_to_stop(progress, step), learner.device):
+        if workers.any(asked_to_stop(on_step, step), learner.device):
             break
     result = result_of(learner, windows)
     about = _about(data, result, settings, workers)
-    result = replace(result, trained=replace(result.trained, about=about))
+    result = replace(result, correlator=replace(result.correlator, about=about))
     if workers.first:
         save_checkpoint(checkpoint_path(out), learner, data)
-        write_correlator(out, result.trained)
+        write_correlator(out, result.correlator)
     return result
+
+
+def asked_to_stop(on_step: OnStep | None, step: Step) -> bool:
+    """Report a step; return whether the callback raised Cancelled."""
+    try:
+        if on_step:
+            on_step(step)
+    except Cancelled:
+        return True
+    return False
 
 
 def new_learner(
@@ -118,17 +137,17 @@ def new_learner(
     *,
     start: TrainedCorrelator | None = None,
 ) -> Learner:
-    """A learner before its first step, on a fresh block or on a copy of one to start from."""
+    """Return a learner before its first step, on a new correlator or on a copy of `start`."""
     if start is None:
         start = _fresh(clips, settings)
     learner = Learner(start.frozen_copy(), settings)
     shared = [parameter.detach() for parameter in learner.block.parameters()]
-    workers.agree([*shared, learner.trained.mean, learner.trained.std])
+    workers.agree([*shared, learner.correlator.mean, learner.correlator.std])
     return learner
 
 
 def _fresh(clips: Sequence[TrainingClip], settings: TrainSettings) -> TrainedCorrelator:
-    """A block that has learned nothing, as sharp as the settings want it."""
+    """Return a new correlator, as sharp as the settings want it."""
     mean, std = statistics(clips, settings.standardise)
     fresh = TrainedCorrelator(new_block(len(mean), settings), mean, std)
     if settings.init == "random" or settings.gain is not None:
@@ -145,9 +164,10 @@ def learn(
     windows: Sequence[Tensor] = (),
     workers: Workers = ALONE,
 ) -> Iterator[Step]:
-    """Take the steps that are left, telling each when it is done.
+    """Take the remaining steps; yield each when it is done.
 
-    windows: what the measure is taken on, now and then and after the last step; none for never.
+    windows: features for the measure, which is taken every `measure_every` steps and after the
+    last one; none to leave it out.
     """
     settings = learner.settings
     while learner.step < settings.steps:
@@ -155,7 +175,7 @@ def learn(
         rate = learning_rate(learner.step, settings)
         losses = learner.take_step(clips, workers)
         due = learner.step == settings.steps or learner.step % max(settings.measure_every, 1) == 0
-        seen = measure(learner.trained, windows) if windows and due and workers.first else None
+        seen = measure(learner.correlator, windows) if windows and due and workers.first else None
         if seen:
             learner.keep_if_best(seen.score)
         learner.seconds += time.perf_counter() - start
@@ -167,19 +187,19 @@ def learn(
             lr=rate,
             seconds=learner.seconds,
             measure=seen,
-            trained=learner.trained,
+            correlator=learner.correlator,
         )
 
 
 def result_of(learner: Learner, windows: Sequence[Tensor] = ()) -> TrainResult:
-    """What a learner arrived at: its best block, or its present one if none was measured yet."""
+    """Return a learner's best correlator, or its present one if none was measured yet."""
     best = learner.best
     score = best.score if best else None
     if best is None and windows:
-        score = measure(learner.trained, windows).score
-    trained = learner.trained.frozen_copy(best.weights if best else None)
+        score = measure(learner.correlator, windows).score
+    correlator = learner.correlator.frozen_copy(best.weights if best else None)
     return TrainResult(
-        trained=trained.to(torch.device("cpu")),
+        correlator=correlator.to(torch.device("cpu")),
         steps=learner.step,
         best_step=best.step if best else learner.step,
         semantic=learner.losses.semantic,
@@ -193,7 +213,7 @@ def result_of(learner: Learner, windows: Sequence[Tensor] = ()) -> TrainResult:
 def _about(
     data: TrainingData, result: TrainResult, settings: TrainSettings, workers: Workers
 ) -> dict[str, str]:
-    """What a user of the file may want to know, as strings."""
+    """Return the metadata of the correlator's file."""
     samples = result.best_step * settings.batch * workers.count
     return {
         "backbone": settings.backbone,

@@ -1,4 +1,4 @@
-"""Several processes that train one block together, started by torchrun; or one, by itself."""
+"""The processes that train one correlator together, started by torchrun, or a single one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import distributed as dist
 
 @dataclass(frozen=True)
 class Workers:
-    """This process among all that train. With one process nothing is sent."""
+    """This process among all that train. A single process sends nothing."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes files and talks."""
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
     def average(self, tensors: Sequence[Tensor]) -> None:
@@ -41,7 +41,7 @@ class Workers:
                 dist.broadcast(tensor, src=0)
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether the flag is set in any process; all of them get the same answer."""
+        """Return whether the flag is set in any process; all get the same answer."""
         if self.count == 1:
             return flag
         flags = torch.tensor(float(flag), device=device)
@@ -51,7 +51,7 @@ class Workers:
 
 @contextmanager
 def joined_workers(*, on_cuda: bool) -> Iterator[Workers]:
-    """The processes that torchrun started, joined; without torchrun this one alone.
+    """Join the processes that torchrun started; without torchrun, use this one alone.
 
     Gloo between CPUs, NCCL between CUDA devices, of which each process takes its own.
     """

@@ -103,10 +103,10 @@ class AdaptingEvents:
             for step in service.adapt(key, int(values[b.steps])):
                 losses += losses_of(step)
                 if step.step % LOOK_EVERY == 0 or step.step in (1, step.steps):
-                    seen = images.learned_frame(result.analysis, step.trained, point)
+                    seen = images.learned_frame(result.analysis, step.correlator, point)
                     yield self._progress(strings.learning(step), losses, seen)
             yield self._progress(strings.clustering(step), losses, seen)
-            adapted, overlay = service.adapted(key, step.trained)
+            adapted, overlay = service.adapted(key, step.correlator)
         yield {b.status: strings.learned(step), **self.page.show(adapted, overlay)}
 
     def _progress(self, status: str, losses: list[tuple[int, float, str]], seen: object) -> Values:

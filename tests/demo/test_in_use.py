@@ -64,7 +64,7 @@ def result(segment: Callable[[], Result]) -> Result:
 def block(analysed: Service, small_clip: Path) -> TrainedCorrelator:
     """What was learned on the clip."""
     learned_on, _ = analysed.segment(str(small_clip), "descriptors", LARGE, ignore)
-    return next(iter(analysed.adapt(learned_on.id, 1))).trained
+    return next(iter(analysed.adapt(learned_on.id, 1))).correlator
 
 
 @pytest.fixture(params=["too many", "too old", "left"])

@@ -306,9 +306,9 @@ def test_small_heatmaps_show_what_the_large_one_shows(service, result) -> None:
 def test_adapting_gives_a_result_of_its_own_and_can_be_undone(service, result) -> None:
     steps = list(service.adapt(result.id, 3))
     assert [step.step for step in steps] == [1, 2, 3]
-    weights = [step.trained.block.attn.qkv.weight for step in steps]
+    weights = [step.correlator.block.attn.qkv.weight for step in steps]
     assert not np.array_equal(*(np.asarray(w) for w in weights[:2]))
-    adapted, overlay = service.adapted(result.id, steps[-1].trained)
+    adapted, overlay = service.adapted(result.id, steps[-1].correlator)
     assert overlay.is_file()
     assert (adapted.analysis.source, adapted.before) == ("correlator", result.id)
     assert result.analysis.source == "key-similarity"
@@ -318,9 +318,9 @@ def test_adapting_gives_a_result_of_its_own_and_can_be_undone(service, result) -
 
 
 def test_adapting_goes_on_from_the_block_of_an_adapted_result(service, result) -> None:
-    first = list(service.adapt(result.id, 2))[-1].trained
+    first = list(service.adapt(result.id, 2))[-1].correlator
     adapted, _ = service.adapted(result.id, first)
-    again = next(iter(service.adapt(adapted.id, 1))).trained
+    again = next(iter(service.adapt(adapted.id, 1))).correlator
     moved = (again.block.attn.qkv.weight - first.block.attn.qkv.weight).abs().max()
     assert 0 < moved < 1e-3  # one step of a learning rate of 2e-4
 

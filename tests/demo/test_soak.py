@@ -1,4 +1,4 @@
-"""Strangers at a server of its own: a short form of experiments/soak.py."""
+"""A short form of the load test in experiments/soak.py."""
 
 import sys
 
@@ -9,7 +9,7 @@ from experiments.soak import soak
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory and children are read from /proc")
 def test_a_crowd_gets_its_own_answers_or_clear_refusals_and_leaves_nothing() -> None:
-    report = soak(25, visitors=4, warm_seconds=0, keep_seconds=8)
+    report = soak(25, sessions=4, warm_seconds=0, keep_seconds=8)
     assert report["wrong"] == []
     assert report["tracebacks"] == 0, report["log"]
     assert report["left_when_stopped"] == []

@@ -1,65 +1,60 @@
 """Runs that are stopped, killed, resumed and shared. Processes are real."""
 
 import json
-import os
-import subprocess
-import sys
+import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from bavos_core import InputError, Settings
 from bavos_lab.evaluation import DATASETS, PROTOCOLS, Pipeline, Run, SavedMasks, evaluate
-from bavos_lab.evaluation.sequences import read_labels
+from bavos_lab.evaluation.sequences import VideoSequence, read_labels
 
-from .helpers import ROOT, moving, write_davis, write_masks
+from .helpers import moving, write_davis, write_masks
 
-# Scores the sequences of a dataset, and waits for a line of input in the middle of each.
-STEP_BY_STEP = """
-import sys
-from pathlib import Path
-from bavos_lab.evaluation import DATASETS, PROTOCOLS, Run, SavedMasks, evaluate
+FORK = multiprocessing.get_context("fork")  # what a test needs is imported already
+
 
 class Stepping(SavedMasks):
-    def folder(self, sequence):
-        print(sequence.name, flush=True)
-        sys.stdin.readline()
+    """Masks that tell which sequence is in hand, and wait for a word before they are read."""
+
+    line: Connection
+
+    def folder(self, sequence: VideoSequence) -> Path:
+        self.line.send(sequence.name)
+        self.line.recv()
         return super().folder(sequence)
 
-root, masks, out = map(Path, sys.argv[1:])
-sequences = DATASETS["davis-2016"].sequences(root)
-evaluate(Run(out, "DAVIS-2016", sequences, Stepping(masks), PROTOCOLS))
-print("done", flush=True)
-"""
+
+def score_step_by_step(run: Run, line: Connection) -> None:
+    masks = Stepping(run.predictions.root)  # type: ignore[attr-defined]
+    object.__setattr__(masks, "line", line)
+    evaluate(replace(run, predictions=masks))
+    line.send("done")
 
 
 class Process:
     """One that scores step by step."""
 
-    def __init__(self, run: Run, root: Path):
-        assert isinstance(run.predictions, SavedMasks)
-        arguments = [str(path) for path in (root, run.predictions.root, run.out)]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", STEP_BY_STEP, *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+    def __init__(self, run: Run):
+        self._line, line = FORK.Pipe()
+        self._process = FORK.Process(target=score_step_by_step, args=(run, line))
+        self._process.start()
 
     def at(self) -> str:
         """The sequence that it is in the middle of, or "done"."""
-        assert self._process.stdout
-        return self._process.stdout.readline().strip()
+        return self._line.recv()
 
     def go_on(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        self._line.send("go on")
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.join()
 
 
 @pytest.fixture
@@ -77,8 +72,8 @@ def run(root: Path, tmp_path: Path) -> Run:
 
 
 @contextmanager
-def processes(run: Run, root: Path, count: int) -> Iterator[list[Process]]:
-    started = [Process(run, root) for _ in range(count)]
+def processes(run: Run, count: int) -> Iterator[list[Process]]:
+    started = [Process(run) for _ in range(count)]
     try:
         yield started
     finally:
@@ -110,12 +105,12 @@ def test_a_finished_run_is_read_and_not_made_again(run: Run) -> None:
     for path in run.predictions.root.rglob("*.png"):  # type: ignore[attr-defined]
         path.unlink()
     seen: list[tuple[int, int]] = []
-    assert evaluate(run, progress=lambda done, total: seen.append((done, total))) == first
+    assert evaluate(run, on_sequence=lambda done, total: seen.append((done, total))) == first
     assert seen == [(3, 3)]
 
 
-def test_a_killed_run_goes_on_where_it_was(run: Run, root: Path, tmp_path: Path) -> None:
-    with processes(run, root, 1) as (process,):
+def test_a_killed_run_goes_on_where_it_was(run: Run, tmp_path: Path) -> None:
+    with processes(run, 1) as (process,):
         assert process.at() == "a"
         process.go_on()
         assert process.at() == "b"  # a is written, b in hand
@@ -128,8 +123,8 @@ def test_a_killed_run_goes_on_where_it_was(run: Run, root: Path, tmp_path: Path)
     assert scores(found) == scores(evaluate(clean))
 
 
-def test_two_processes_share_a_run(run: Run, root: Path) -> None:
-    with processes(run, root, 2) as (one, other):
+def test_two_processes_share_a_run(run: Run) -> None:
+    with processes(run, 2) as (one, other):
         assert {one.at(), other.at()} == {"a", "b"}
         one.go_on()
         assert one.at() == "c"
@@ -139,8 +134,8 @@ def test_two_processes_share_a_run(run: Run, root: Path) -> None:
     assert not run.missing()
 
 
-def test_what_a_process_died_over_is_taken_on_by_another(run: Run, root: Path) -> None:
-    with processes(run, root, 2) as (one, other):
+def test_what_a_process_died_over_is_taken_on_by_another(run: Run) -> None:
+    with processes(run, 2) as (one, other):
         lost, kept = one.at(), other.at()
         assert {lost, kept} == {"a", "b"}
         other.go_on()

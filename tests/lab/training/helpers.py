@@ -1,7 +1,6 @@
 """Tiny clips, a tiny backbone, tiny settings, and processes of our own."""
 
 import os
-import sys
 import zipfile
 from pathlib import Path
 
@@ -102,11 +101,6 @@ def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     """Equal names and equal numbers, to the bit."""
     assert one.keys() == other.keys()
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
-
-
-def python(code: str, *arguments: object) -> list[str]:
-    """The command that runs some code in a process of its own."""
-    return [sys.executable, "-c", code, *map(str, arguments)]
 
 
 def quiet_environment(**more: str) -> dict[str, str]:

@@ -24,14 +24,14 @@ def tokens() -> torch.Tensor:
 
 def test_every_step_is_told_and_the_last_block_is_kept(tokens: torch.Tensor) -> None:
     seen: list[Step] = []
-    result = adapt(tokens, GRID, settings=SETTINGS, progress=seen.append)
+    result = adapt(tokens, GRID, settings=SETTINGS, on_step=seen.append)
     assert [step.step for step in seen] == [1, 2, 3, 4, 5, 6]
     assert {step.steps for step in seen} == {6}
     assert (result.steps, result.best_step, result.stopped) == (6, 6, False)
     assert (result.semantic, result.motion) == (seen[-1].semantic, seen[-1].motion)
-    assert_same(weights_of(result.trained.block), weights_of(seen[-1].trained.block))
-    assert not result.trained.block.training
-    queries, _ = seen[0].trained.queries_keys(tokens)  # for a look while it learns
+    assert_same(weights_of(result.correlator.block), weights_of(seen[-1].correlator.block))
+    assert not result.correlator.block.training
+    queries, _ = seen[0].correlator.queries_keys(tokens)  # for a look while it learns
     assert queries.shape == (5, 8, 60, 2)
 
 
@@ -40,7 +40,7 @@ def test_it_takes_the_trainers_steps(tokens: torch.Tensor) -> None:
     clip = CachedClip("clip", GRID, tokens.half())
     learner = new_learner([clip], SETTINGS)
     assert len(list(learn(learner, [clip]))) == 6
-    assert_same(weights_of(result.trained.block), weights_of(learner.block))
+    assert_same(weights_of(result.correlator.block), weights_of(learner.block))
 
 
 def test_stopping_keeps_what_was_learned(tokens: torch.Tensor) -> None:
@@ -48,18 +48,18 @@ def test_stopping_keeps_what_was_learned(tokens: torch.Tensor) -> None:
         if step.step == 2:
             raise Cancelled
 
-    result = adapt(tokens, GRID, settings=SETTINGS, progress=stop)
+    result = adapt(tokens, GRID, settings=SETTINGS, on_step=stop)
     assert (result.steps, result.stopped) == (2, True)
     fresh = new_learner([CachedClip("clip", GRID, tokens.half())], SETTINGS)
-    assert not torch.equal(result.trained.block.attn.qkv.weight, fresh.block.attn.qkv.weight)
+    assert not torch.equal(result.correlator.block.attn.qkv.weight, fresh.block.attn.qkv.weight)
 
 
 def test_steps_can_be_taken_one_by_one_and_looked_at(tokens: torch.Tensor) -> None:
-    kept = [step.trained.frozen_copy() for step in adapting(tokens, GRID, settings=SETTINGS)]
+    kept = [step.correlator.frozen_copy() for step in adapting(tokens, GRID, settings=SETTINGS)]
     assert len(kept) == 6
     assert not torch.equal(kept[0].block.attn.qkv.weight, kept[1].block.attn.qkv.weight)
     whole = adapt(tokens, GRID, settings=SETTINGS)
-    assert_same(weights_of(kept[-1].block), weights_of(whole.trained.block))
+    assert_same(weights_of(kept[-1].block), weights_of(whole.correlator.block))
 
 
 def test_bad_features_are_refused_before_the_first_step(tokens: torch.Tensor) -> None:
@@ -75,8 +75,8 @@ def test_a_block_to_start_from_is_left_as_it_is(tokens: torch.Tensor) -> None:
     result = adapt(tokens, GRID, settings=SETTINGS, steps=1, start=start)
     assert_same(weights_of(start.block), before)
     assert not start.block.training
-    assert torch.equal(result.trained.mean, start.mean)
-    change = (result.trained.block.attn.qkv.weight - before["attn.qkv.weight"]).abs().max()
+    assert torch.equal(result.correlator.mean, start.mean)
+    change = (result.correlator.block.attn.qkv.weight - before["attn.qkv.weight"]).abs().max()
     assert 0 < change < 2 * SETTINGS.lr * 1.2
     assert result.steps == 1
 

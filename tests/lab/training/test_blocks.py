@@ -52,7 +52,7 @@ def test_gain_multiplies_the_first_logits() -> None:
 def test_without_a_gain_rows_start_as_wide_as_those_of_keys(heads: int) -> None:
     clip = CachedClip("clip", (6, 10), (3 * random_tokens(8, 60, channels=32)).half())
     settings = replace(TINY, heads=heads, gain=None, standardise="common")
-    trained = new_learner([clip], settings).trained.frozen_copy()
+    trained = new_learner([clip], settings).correlator.frozen_copy()
     tokens = clip.tokens(range(4))
     queries, keys = trained.queries_keys(tokens)
     ours = mean_perplexity(queries, keys, trained.scale)
@@ -63,7 +63,7 @@ def test_without_a_gain_rows_start_as_wide_as_those_of_keys(heads: int) -> None:
 def test_with_one_head_a_fresh_block_attends_as_keys_do() -> None:
     clip = CachedClip("clip", (6, 10), (3 * random_tokens(4, 60, channels=64)).half())
     settings = replace(TINY, heads=1, gain=None, standardise="common")
-    trained = new_learner([clip], settings).trained.frozen_copy()
+    trained = new_learner([clip], settings).correlator.frozen_copy()
     tokens = clip.tokens(range(4))
     queries, keys = trained.queries_keys(tokens)
     ours = trained.scale * (queries.flatten(0, 2) @ keys.flatten(0, 2).mT)

@@ -15,13 +15,10 @@ from bavos_lab.training.data import (
     CachedClip,
     TrainingData,
     augmented,
-    draw_crop,
-    draw_frames,
-    draw_sample,
     load_clips,
-    sample_generator,
     statistics,
 )
+from bavos_lab.training.samples import draw_crop, draw_frames, draw_sample, sample_generator
 
 from .helpers import TINY, pictures, tiny_backbone, write_mp4, write_pictures
 
@@ -72,7 +69,7 @@ def test_a_vit_tells_its_layer(folder: Path) -> None:
 
 def test_progress_names_the_clip(folder: Path) -> None:
     told = []
-    load_clips(folder, TINY, progress=lambda name, share: told.append((name, share)))
+    load_clips(folder, TINY, on_clip=lambda name, share: told.append((name, share)))
     assert told == [("a", 0.0), ("b", 0.25), ("c.zip", 0.5), ("d.mp4", 0.75)]
 
 
@@ -126,8 +123,8 @@ def test_folders_without_clips(tmp_path: Path, content: str, complaint: str) -> 
 @pytest.mark.parametrize(("augment", "held"), [(False, "features"), (True, "frames")])
 def test_too_much_memory_is_refused(tmp_path: Path, augment: bool, held: str) -> None:
     for name in "ab":
-        write_pictures(tmp_path / name, 80, seed=0)
-    settings = replace(TINY, size=(96, 128), cache_mib=1, augment=augment)
+        write_pictures(tmp_path / name, 20, seed=0)
+    settings = replace(TINY, size=(192, 256), cache_mib=1, augment=augment)
     with pytest.raises(InputError, match=f"The {held} of these clips take .* MiB.*--cache-mib"):
         load_clips(tmp_path, settings)
 

@@ -88,7 +88,7 @@ def test_bfloat16_learns_too() -> None:
     steps = list(learn(new_learner([clip], replace(TINY, precision="bf16")), [clip]))
     assert len(steps) == 12
     assert all(math.isfinite(step.semantic + step.motion) for step in steps)
-    assert steps[-1].trained.block.attn.qkv.weight.dtype == torch.float32
+    assert steps[-1].correlator.block.attn.qkv.weight.dtype == torch.float32
 
 
 def test_of_equals_the_one_that_learned_longer_is_the_best(data: TrainingData) -> None:

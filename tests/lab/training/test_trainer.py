@@ -2,9 +2,10 @@
 
 import csv
 import json
+import multiprocessing
 import signal
-import subprocess
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,10 @@ from bavos_core.errors import Cancelled, InputError
 from bavos_lab.training import TrainResult, read_correlator, train
 from bavos_lab.training.checkpoint import checkpoint_path
 from bavos_lab.training.data import TrainingData
-from bavos_lab.training.run import log_path, start_log
-from bavos_lab.training.trainer import LOG_COLUMNS, Step
+from bavos_lab.training.log import LOG_COLUMNS, log_path, start_log
+from bavos_lab.training.trainer import Step
 
-from .helpers import ROOT, TINY, assert_same, python, quiet_environment, weights_of
+from .helpers import TINY, assert_same, weights_of
 
 WITH_DROPOUT = replace(TINY, dropout=0.2, attention_dropout=0.3, mine_before_dropout=True)
 
@@ -74,10 +75,10 @@ def test_the_result_is_the_best_block(
     seen: dict[int, dict[str, torch.Tensor]] = {}
 
     def remember(step: Step) -> None:
-        seen[step.step] = weights_of(step.trained.block)
+        seen[step.step] = weights_of(step.correlator.block)
 
-    train(data, WITH_DROPOUT, out=tmp_path / "b.safetensors", progress=remember)
-    assert_same(weights_of(result.trained.block), seen[result.best_step])
+    train(data, WITH_DROPOUT, out=tmp_path / "b.safetensors", on_step=remember)
+    assert_same(weights_of(result.correlator.block), seen[result.best_step])
     assert_same(weights_of(read_correlator(out).block), seen[result.best_step])
 
 
@@ -112,17 +113,17 @@ def test_the_file_says_how_it_was_made(unbroken: tuple[Path, TrainResult]) -> No
 def test_without_measure_the_last_block_is_kept(data: TrainingData, tmp_path: Path) -> None:
     stop = StopAfter(99)
     settings = replace(TINY, measure_every=0, steps=3)
-    result = train(data, settings, out=tmp_path / "b.safetensors", progress=stop)
+    result = train(data, settings, out=tmp_path / "b.safetensors", on_step=stop)
     assert (result.best_step, result.measure) == (3, None)
     assert [step.measure for step in stop.seen] == [None] * 3
-    assert_same(weights_of(result.trained.block), weights_of(stop.seen[-1].trained.block))
+    assert_same(weights_of(result.correlator.block), weights_of(stop.seen[-1].correlator.block))
 
 
 def test_a_folder_is_enough(folder: Path, data: TrainingData, tmp_path: Path) -> None:
     settings = replace(TINY, steps=2)
     from_folder = train(folder, settings, out=tmp_path / "a.safetensors")
     from_data = train(data, settings, out=tmp_path / "b.safetensors")
-    assert_same(weights_of(from_folder.trained.block), weights_of(from_data.trained.block))
+    assert_same(weights_of(from_folder.correlator.block), weights_of(from_data.correlator.block))
 
 
 def test_held_out_clips_are_not_learned_from(data: TrainingData, tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_held_out_clips_are_not_learned_from(data: TrainingData, tmp_path: Path)
     without = TrainingData("x", data.clips[:3])
     whole = train(data, settings, out=tmp_path / "a.safetensors")
     part = train(without, replace(settings, holdout_every=0), out=tmp_path / "b.safetensors")
-    assert torch.equal(whole.trained.mean, part.trained.mean)
+    assert torch.equal(whole.correlator.mean, part.correlator.mean)
     assert (whole.semantic, whole.motion) == (part.semantic, part.motion)
 
 
@@ -155,11 +156,11 @@ def test_places_that_cannot_be_written(
 
 def test_a_cancelled_run_keeps_what_was_learned(data: TrainingData, tmp_path: Path) -> None:
     out, stop = tmp_path / "block.safetensors", StopAfter(2)  # before the first measure
-    result = train(data, TINY, out=out, progress=stop)
+    result = train(data, TINY, out=out, on_step=stop)
     assert (result.steps, result.best_step, result.stopped) == (2, 2, True)
     assert result.measure is not None
-    assert_same(weights_of(result.trained.block), weights_of(stop.seen[-1].trained.block))
-    assert_same(weights_of(read_correlator(out).block), weights_of(result.trained.block))
+    assert_same(weights_of(result.correlator.block), weights_of(stop.seen[-1].correlator.block))
+    assert_same(weights_of(read_correlator(out).block), weights_of(result.correlator.block))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "block.checkpoint.safetensors", "block.csv", "block.safetensors",
     ]  # fmt: skip
@@ -172,7 +173,7 @@ def test_a_resumed_run_is_the_unbroken_run(
     out = tmp_path / "block.safetensors"
     resume = None
     for stop in (*stops, 99):
-        result = train(data, WITH_DROPOUT, out=out, progress=StopAfter(stop), resume=resume)
+        result = train(data, WITH_DROPOUT, out=out, on_step=StopAfter(stop), resume=resume)
         resume = checkpoint_path(out)
     assert_same(learned_of(out), learned_of(unbroken[0]))
     assert log_of(out) == log_of(unbroken[0])
@@ -187,41 +188,39 @@ def test_a_finished_run_can_be_resumed_and_stays(
 ) -> None:
     out = tmp_path / "again.safetensors"
     stop = StopAfter(99)
-    train(data, WITH_DROPOUT, out=out, progress=stop, resume=checkpoint_path(unbroken[0]))
+    train(data, WITH_DROPOUT, out=out, on_step=stop, resume=checkpoint_path(unbroken[0]))
     assert stop.seen == []
     assert_same(learned_of(out), learned_of(unbroken[0]))
 
 
-RUN_AND_TELL = """
-import sys
-from pathlib import Path
-import torch
-from bavos_lab.training import train
-from lab.training.test_trainer import WITH_DROPOUT
-torch.set_num_threads(1)
-folder, out = map(Path, sys.argv[1:])
-train(folder, WITH_DROPOUT, out=out, progress=lambda step: print(step.step, flush=True))
-"""
+def run_and_tell(data: TrainingData, out: Path, line: Connection) -> None:
+    torch.set_num_threads(1)  # the threads of the process before the fork are gone
+
+    def on_step(step: Step) -> None:
+        if step.step == 7:
+            line.send("here")
+            signal.pause()
+
+    train(data, WITH_DROPOUT, out=out, on_step=on_step)
 
 
 def test_a_killed_run_loses_at_most_the_steps_since_its_checkpoint(
-    unbroken: tuple[Path, TrainResult], folder: Path, tmp_path: Path
+    unbroken: tuple[Path, TrainResult], data: TrainingData, tmp_path: Path
 ) -> None:
     out = tmp_path / "block.safetensors"
-    environment = quiet_environment(PYTHONPATH=f"{ROOT}:{ROOT / 'tests'}")
-    command = python(RUN_AND_TELL, folder, out)
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:  # checkpoints are saved after steps 4 and 8
-            if int(line) == 7:
-                process.send_signal(signal.SIGKILL)
-                break
-    assert process.returncode == -signal.SIGKILL
+    fork = multiprocessing.get_context("fork")  # torch is loaded already
+    ours, theirs = fork.Pipe(duplex=False)
+    process = fork.Process(target=run_and_tell, args=(data, out, theirs))
+    process.start()
+    assert ours.recv() == "here"  # after step 7; checkpoints are saved after steps 4 and 8
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not out.exists()
-    assert json.loads(read_metadata(checkpoint_path(out))["state"])["step"] in (4, 8)
+    assert json.loads(read_metadata(checkpoint_path(out))["state"])["step"] == 4
     stop = StopAfter(99)
-    train(folder, WITH_DROPOUT, out=out, resume=checkpoint_path(out), progress=stop)
-    assert stop.seen[0].step in (5, 9)
+    train(data, WITH_DROPOUT, out=out, resume=checkpoint_path(out), on_step=stop)
+    assert stop.seen[0].step == 5
     assert_same(learned_of(out), learned_of(unbroken[0]))
     assert log_of(out) == log_of(unbroken[0])
 
@@ -287,13 +286,22 @@ def test_partial_checkpoints_are_refused_by_name(
         resume_with(part, data, tmp_path)
 
 
+ROW = ",".join("1234567")  # after the number of the step
+
+
 @pytest.mark.parametrize(
-    "left", ["step,other\n1,2\n", "", "no log at all", "step,a\n1,2\n2\n,3\n4,5,6\nx,1\n3,"]
+    "left",
+    [
+        "step,other\n1,2\n",
+        "",
+        "no log at all",
+        f"{','.join(LOG_COLUMNS)}\n1,{ROW}\n2\n,{ROW}\n3,{ROW}\n4,{ROW},8\n5,{ROW}\nx,{ROW}\n3,",
+    ],
 )
 def test_a_log_keeps_whole_rows_of_its_own_run_alone(tmp_path: Path, left: str) -> None:
     path = tmp_path / "block.csv"
     path.write_text(left)
-    start_log(path, ("step", "a"), after=3)
-    kept = [["1", "2"], ["3", ""]] if left.startswith("step,a") else []
+    start_log(path, after=3)
+    kept = [["1", *ROW.split(",")], ["3", *ROW.split(",")]] if left.startswith("step,sem") else []
     with path.open(newline="") as file:
-        assert list(csv.reader(file)) == [["step", "a"], *kept]
+        assert list(csv.reader(file)) == [list(LOG_COLUMNS), *kept]

@@ -39,7 +39,7 @@ def worker(rank: int, port: int, data: TrainingData, out: Path) -> None:
         save_file(gradients, out / f"gradients{rank}.safetensors")
         train(data, SETTINGS, out=out / "block.safetensors", workers=workers)
         stopped = train(
-            data, SETTINGS, out=out / "s.safetensors", workers=workers, progress=stop_in_the_second
+            data, SETTINGS, out=out / "s.safetensors", workers=workers, on_step=stop_in_the_second
         )
         assert (stopped.steps, stopped.stopped) == (2, True)
         assert workers.any(rank == 1, CPU)
@@ -70,7 +70,7 @@ def test_two_processes_learn_as_one_with_both_samples(data: TrainingData, tmp_pa
         torch.testing.assert_close(both[0][name], parameter.grad, rtol=1e-5, atol=1e-7)
     alone = train(data, settings, out=tmp_path / "alone.safetensors")
     together = load_file(tmp_path / "block.safetensors")
-    for name, tensor in weights_of(alone.trained.block).items():
+    for name, tensor in weights_of(alone.correlator.block).items():
         found = together[f"temporal_transformer.0.{name}"]
         torch.testing.assert_close(found, tensor, rtol=1e-4, atol=1e-5)
 

@@ -1,21 +1,17 @@
-"""Seconds from `python app.py` to a page that answers and to an example's objects, without a hub.
+"""Seconds from `python app.py` to a page that answers and to a segmented example, without a hub.
 
-    python experiments/measure_start.py --out start.csv
+    python -m experiments.start --out start.csv
 
-Three model hubs are faked, each on a fresh server with an empty cache: none (nothing listens), a
-name server that never answers, and a hub that sends a byte a second. The example is asked for over
+Three model hubs are faked, each for a new server with an empty cache: none (nothing listens), a
+name server that never answers, and a hub that sends a byte a second. The example is requested over
 HTTP as soon as the page answers, in each quality.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import csv
-import datetime
 import http.server
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,10 +19,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from gradio_client import Client, handle_file
+
+from demo.presets import PRESETS
+
+from .common import ROOT, Row, markdown, parser_of, write_rows
+from .server import free_port
 
 EXAMPLE = ROOT / "assets" / "examples" / "rolling-balls.mp4"
 SILENT = "hub.invalid"  # its name is never resolved
@@ -46,11 +46,11 @@ class Slow(http.server.BaseHTTPRequestHandler):
     """A hub that answers at once and then sends a byte a second."""
 
     def do_GET(self) -> None:
-        """Send a header, and a body for ever."""
+        """Send a header, and a body that does not end."""
         self.send_response(200)
         self.send_header("Content-Length", "1000")
         self.end_headers()
-        with contextlib.suppress(ConnectionError):  # nobody waits for it
+        with contextlib.suppress(ConnectionError):  # the client has gone
             for _ in range(1000):
                 self.wfile.write(b" ")
                 time.sleep(1)
@@ -61,15 +61,8 @@ class Slow(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def measure(hub: str, preset: str) -> dict[str, float]:
-    """Return seconds to the page and to the example's objects."""
+def seconds_to(hub: str, preset: str) -> dict[str, float]:
+    """Return the seconds to the page and to the segmented example."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         env = {
@@ -90,7 +83,7 @@ def measure(hub: str, preset: str) -> dict[str, float]:
 
 
 def answers(address: str) -> bool:
-    """Return whether the page is there."""
+    """Return whether the page answers."""
     try:
         with urllib.request.urlopen(address, timeout=5) as answer:
             return answer.status == 200
@@ -100,25 +93,13 @@ def answers(address: str) -> bool:
 
 def segment(port: int, preset: str) -> None:
     """Segment the example, as a script would."""
-    from gradio_client import Client, handle_file
-
-    from demo.presets import PRESETS
-
     chosen = PRESETS[preset]
     client = Client(f"http://127.0.0.1:{port}/", verbose=False)
     client.predict(handle_file(EXAMPLE), "auto", chosen.frames, chosen.patches, api_name="/segment")
 
 
-def main() -> None:
-    """Measure, print and write every figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--presets", nargs="+", default=["fast", "balanced"])
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
-    options = parser.parse_args()
-    import gradio_client  # noqa: F401 - not what is timed
-
-    import demo.presets  # noqa: F401
-
+def measure(presets: Sequence[str]) -> Iterator[Row]:
+    """Yield one row for every hub and quality."""
     slow = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
     slow.daemon_threads = True
     threading.Thread(target=slow.serve_forever, daemon=True).start()
@@ -127,23 +108,20 @@ def main() -> None:
         "name server never answers": f"http://{SILENT}",
         "hub sends a byte a second": f"http://127.0.0.1:{slow.server_port}",
     }
-    rows = []
     for name, hub in hubs.items():
-        for preset in options.presets:
-            seconds = measure(hub, preset)
-            rows.append(
-                {
-                    "date": datetime.date.today().isoformat(),
-                    "hub": name,
-                    "quality": preset,
-                    **{f"{what}_seconds": round(value, 1) for what, value in seconds.items()},
-                }
-            )
-            print(rows[-1], flush=True)
-    with options.out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+        for preset in presets:
+            seconds = {f"{k}_seconds": round(v, 1) for k, v in seconds_to(hub, preset).items()}
+            yield {"hub": name, "quality": preset, **seconds}
+
+
+def main() -> None:
+    """Measure, write every figure, print the table."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=["fast", "balanced"])
+    options = parser.parse_args()
+    rows = write_rows(options.out, measure(options.presets))
+    names = ["hub", "quality", "page_seconds", "example_seconds"]
+    print(markdown(names, ([row[name] for name in names] for row in rows), words=2))
 
 
 if __name__ == "__main__":

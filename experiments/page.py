@@ -1,23 +1,18 @@
-"""How long the page takes to answer: server time, with the pictures made into files.
+"""Server time of the page's answers, with their pictures written as JPEG files.
 
-    python experiments/measure_page.py --clip CLIP [--backbone NAME --weights FILE] [--cancels 10]
+    python -m experiments.page --clip CLIP --out page.csv [--backbone NAME --weights FILE]
 
 Run it with nothing else on the machine.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
-import statistics
-import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import gradio as gr
 
@@ -33,22 +28,15 @@ from demo.runs import StopFlag
 from demo.service import Service
 from demo.settings import DemoSettings
 
+from .common import Row, markdown, median_ms, parser_of, write_rows
+
 WHERE = (0.3, 0.4), (0.5, 0.5), (0.7, 0.6), (0.2, 0.8), (0.9, 0.1)  # shares of height and width
+CALLS = 15
+STEPS = 100  # of adapting
 
 
-def median_ms(ask: Callable[[int], object], times: int = 15) -> float:
-    """Median of several calls, each with another number; the first does not count."""
-    ask(0)
-    seconds = []
-    for i in range(1, times + 1):
-        start = time.perf_counter()
-        ask(i)
-        seconds.append(time.perf_counter() - start)
-    return 1000 * statistics.median(seconds)
-
-
-def answers(page: Page, key: str) -> dict[str, float]:
-    """Milliseconds of everything that a visitor does with a result."""
+def answers(page: Page, key: str) -> dict[str, Callable[[int], object]]:
+    """Return everything that a visitor does with a result, each for the i-th time."""
     v, a = page.viewer, page.attention
     analysis = page.service.store.get(key).analysis
     frames, (height, width) = len(analysis.frames), analysis.size
@@ -71,18 +59,18 @@ def answers(page: Page, key: str) -> dict[str, float]:
         return a.tiles.postprocess(attention.compare(clicked(i, i % frames))[a.tiles]["value"])
 
     return {
-        "re-cut to re-coloured frame": median_ms(lambda i: painted(frames // 2, 3 + i)),
-        "scrub": median_ms(lambda i: painted(i % frames, 8)),
-        "click to heatmap on the frame": median_ms(heated),
-        "heatmap of all frames, small pictures": median_ms(tiled),
-        "heatmap of all frames, video and numbers": median_ms(
-            lambda i: attention.attend_over_time(clicked(i, 0))
+        "re-cut to re-coloured frame": lambda i: painted(frames // 2, 3 + i),
+        "scrub": lambda i: painted(i % frames, 8),
+        "click to heatmap on the frame": heated,
+        "heatmap of all frames, small images": tiled,
+        "heatmap of all frames, video and numbers": lambda i: attention.attend_over_time(
+            clicked(i, 0)
         ),
     }
 
 
 def cancelling(service: Service, clip: str, backbone: str, times: int) -> list[float]:
-    """Seconds from a wish to stop at a random moment of a run until the lane is free."""
+    """Return the seconds from cancelling at a random moment of a run until the lane is free."""
     rng, waited = random.Random(0), []
     start = time.perf_counter()
     service.segment(clip, backbone, PRESETS["balanced"], lambda *_: None)
@@ -107,7 +95,7 @@ def cancelling(service: Service, clip: str, backbone: str, times: int) -> list[f
 
 
 def example_seconds(page: Page, backbone: str) -> float:
-    """Seconds from a click on an example, analysed before, to its overlay."""
+    """Return the seconds from a click on an example, analysed before, to its overlay."""
     example = str(sorted(EXAMPLES.glob("*.mp4"))[0])
     service = page.service
     service.segment(example, backbone, PRESETS["balanced"], lambda *_: None)
@@ -118,39 +106,52 @@ def example_seconds(page: Page, backbone: str) -> float:
 
 
 def adapting_seconds(service: Service, key: str, steps: int) -> tuple[float, float]:
-    """Seconds of learning on a clip, and of clustering it anew."""
+    """Return the seconds of adapting to a clip, and of clustering it anew."""
     start = time.perf_counter()
     *_, last = service.adapt(key, steps)
     learned = time.perf_counter()
-    service.adapted(key, last.trained)
+    service.adapted(key, last.correlator)
     return learned - start, time.perf_counter() - learned
 
 
+def measure(page: Page, clip: str, backbone: str, cancels: int) -> Iterator[Row]:
+    """Yield one row for every answer."""
+    service = page.service
+    result, _ = service.segment(clip, backbone, PRESETS["balanced"], lambda *_: None)
+    about = {"frame": "x".join(map(str, result.analysis.size)), "backbone": backbone}
+    for what, answer in answers(page, result.id).items():
+        answer(0)  # the first call does not count
+        seconds = median_ms(lambda i: answer(i + 1), CALLS) / 1000  # noqa: B023 - called at once
+        yield {**about, "what": what, "seconds": round(seconds, 3)}
+    waited = cancelling(service, clip, backbone, cancels)
+    learned, anew = adapting_seconds(service, result.id, STEPS)
+    others = {
+        "example, analysed before": example_seconds(page, backbone),
+        f"cancel, worst of {len(waited)}": max(waited, default=0.0),
+        f"adapting, {STEPS} steps": learned,
+        "clustering anew": anew,
+    }
+    yield from ({**about, "what": what, "seconds": round(s, 3)} for what, s in others.items())
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    """Measure, write every figure, print the table."""
+    parser = parser_of(__doc__)
     parser.add_argument("--clip", type=Path, required=True)
     parser.add_argument("--backbone", default="bundled-vits14")
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--cancels", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=100)
-    args = parser.parse_args()
-    settings = DemoSettings(backbone=args.backbone, weights=args.weights)
-    service, clip = Service(settings, examples=sorted(EXAMPLES.glob("*.mp4"))), str(args.clip)
+    options = parser.parse_args()
+    settings = DemoSettings(backbone=options.backbone, weights=options.weights)
+    service = Service(settings, examples=sorted(EXAMPLES.glob("*.mp4")))
     with gr.Blocks():
         page = Page.lay_out(service)
+    rows = measure(page, str(options.clip), options.backbone, options.cancels)
     try:
-        result, _ = service.segment(clip, args.backbone, PRESETS["balanced"], lambda *_: None)
-        analysis = result.analysis
-        print(f"{len(analysis.frames)} frames of {analysis.size}, grid {analysis.grid}")
-        for name, ms in answers(page, result.id).items():
-            print(f"{name}: {ms:.0f} ms")
-        print(f"example, analysed before: {example_seconds(page, args.backbone):.2f} s")
-        waited = cancelling(service, clip, args.backbone, args.cancels)
-        print(f"cancel, {len(waited)} runs: at most {max(waited, default=0):.2f} s")
-        learned, anew = adapting_seconds(service, result.id, args.steps)
-        print(f"adapting, {args.steps} steps: {learned:.1f} s, clustering anew {anew:.1f} s")
+        found = write_rows(options.out, rows)
     finally:
         service.close()
+    print(markdown(["what", "seconds"], ([row["what"], row["seconds"]] for row in found)))
 
 
 if __name__ == "__main__":
