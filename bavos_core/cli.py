@@ -52,7 +52,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with warnings.catch_warnings(action="always", category=FutureWarning):  # old names
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", FutureWarning)  # old names
         warnings.showwarning = _note
         return _run([_today(argument) for argument in arguments])
 
