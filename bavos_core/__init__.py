@@ -24,7 +24,7 @@ from .settings import Settings
 from .tree import ClusterTree
 from .video import Limits, open_clip
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Analysis",

@@ -1,5 +1,6 @@
-"""`python -m bavos_core`."""
+"""`bavos` and `python -m bavos_core`."""
 
 from .cli import main
 
-raise SystemExit(main())
+if __name__ == "__main__":
+    raise SystemExit(main())
