@@ -5,10 +5,11 @@ H×W pixels, h×w patches. All frames are (H, W, 3) uint8 RGB.
 
 from __future__ import annotations
 
-import matplotlib
 import numpy as np
 import torch
 from torch.nn import functional as F
+
+from .colour_maps import colour_map
 
 
 def heat_overlay(
@@ -16,7 +17,7 @@ def heat_overlay(
 ) -> np.ndarray:
     """Lay a heatmap (h, w) in 0 … 1 over a frame. Cold places stay as they are."""
     levels = (spread_heat(heat, frame.shape[:2]) * 255).astype(np.uint8)
-    table = matplotlib.colormaps[colours](np.arange(256))[:, :3] * 255
+    table = colour_map(colours) * 255
     strength = (opacity * (0.35 + 0.65 * np.linspace(0, 1, 256)))[:, None]
     # Two table look-ups instead of arithmetic in colour for every pixel.
     scaled, kept = (table * strength).astype(np.float32), (1 - strength).astype(np.float32)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bavos_core import render
+from bavos_core.render.colour_maps import COLOUR_MAPS, colour_map
 from bavos_core.tree import ClusterTree
 
 from .helpers import noise_clip, tree_of
@@ -215,6 +216,19 @@ def test_heat_beyond_0_and_1_counts_as_0_and_1() -> None:
             render.heat_overlay(frame, np.full((3, 4), beyond)),
             render.heat_overlay(frame, np.full((3, 4), end)),
         )
+
+
+@pytest.mark.parametrize("name", COLOUR_MAPS)
+def test_a_colour_map_is_256_different_colours(name: str) -> None:
+    table = colour_map(name)
+    assert table.shape == (256, 3)
+    assert 0 <= table.min() < table.max() <= 1
+    assert len(np.unique(table, axis=0)) == 256
+
+
+def test_there_is_no_other_colour_map() -> None:
+    with pytest.raises(KeyError):
+        colour_map("../colour-maps/inferno")
 
 
 def test_a_hot_patch_glows_at_its_own_place() -> None:

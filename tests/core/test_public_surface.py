@@ -38,8 +38,12 @@ def test_the_version_is_a_version() -> None:
     assert [part.isdigit() for part in bavos_core.__version__.split(".")] == [True] * 3
 
 
-def test_importing_the_core_brings_in_no_gradio_and_prints_nothing() -> None:
-    code = "import bavos_core, sys; sys.exit('gradio' in sys.modules or 'demo' in sys.modules)"
+def test_importing_the_core_brings_in_nothing_of_the_extras_and_prints_nothing() -> None:
+    code = (
+        "import bavos_core, bavos_core.cli, bavos_core.export, sys; "
+        "sys.exit(not {'gradio', 'demo', 'bavos_lab', 'pandas', 'matplotlib', 'torchvision'}"
+        ".isdisjoint(sys.modules))"
+    )
     done = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning:bavos_core", "-c", code],
         cwd=PACKAGE.parent, capture_output=True, text=True, timeout=120,
@@ -48,14 +52,15 @@ def test_importing_the_core_brings_in_no_gradio_and_prints_nothing() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_no_module_of_the_core_imports_the_page_or_gradio(module: Path) -> None:
+def test_no_module_of_the_core_imports_the_page_or_what_the_extras_bring(module: Path) -> None:
     imported = set()
     for node in ast.walk(ast.parse(module.read_text())):
         if isinstance(node, ast.Import):
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             imported.add((node.module or "").split(".")[0])
-    assert not imported & {"gradio", "spaces", "demo", "app"}
+    assert not imported & {"gradio", "spaces", "demo", "app", "bavos_lab"}
+    assert not imported & {"pandas", "matplotlib", "torchvision"}
 
 
 def test_a_user_can_catch_every_error_about_input_as_one_type() -> None:

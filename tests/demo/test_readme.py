@@ -1,54 +1,118 @@
-"""The code in the README is run as it stands there, in a folder with a clip.mp4."""
+"""The code in README.md and docs/ runs as written, in a folder with a short clip.mp4."""
 
 import re
-import shutil
+import shlex
 from pathlib import Path
 from typing import Any
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+from bavos_core import cli, open_clip
+
+ROOT = Path(__file__).resolve().parents[2]
+README, API = "README.md", "docs/api.md"
+DOCUMENTS = sorted(
+    str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
+)
+FRAMES = 6  # of clip.mp4: as many are analysed
 
 
-@pytest.fixture(autouse=True)
-def clip(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copy(example, tmp_path / "clip.mp4")
-    monkeypatch.chdir(tmp_path)
+def blocks(document: str, language: str) -> list[str]:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.S)
 
 
-def run(code: str) -> dict[str, Any]:
-    """The names that the code leaves."""
-    names: dict[str, Any] = {}
-    exec(compile(code, "README.md", "exec"), names)
-    return names
-
-
-def example_with(words: str) -> str:
-    (code,) = (code for code in PYTHON if words in code)
+def python(document: str, containing: str) -> str:
+    (code,) = (code for code in blocks(document, "python") if containing in code)
     return code
 
 
-def test_there_are_two_pieces_of_python() -> None:
-    assert len(PYTHON) == 2
+def commands(document: str) -> list[list[str]]:
+    """All lines that start with `bavos` or `python -m bavos_core`, without that start."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    lines = re.findall(r"^ *(?:bavos|python -m bavos_core) (\w.*)$", text, flags=re.M)
+    return [shlex.split(line, comments=True) for line in lines]
 
 
-def test_the_library_does_what_the_readme_says() -> None:
-    names = run(example_with("bavos_core.analyse"))
-    frames, height, width = names["segmentation"].labels.shape
-    assert names["heat"].shape == (frames, height, width)
+@pytest.fixture(scope="module")
+def short_clip(example: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("readme") / "clip.mp4"
+    frames = list(open_clip(example).read(range(FRAMES)))
+    writer = imageio_ffmpeg.write_frames(str(path), frames[0].shape[1::-1], fps=12)
+    writer.send(None)
+    for frame in frames:
+        writer.send(frame)
+    writer.close()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def folder(short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "clip.mp4").symlink_to(short_clip)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(code: str, document: str) -> dict[str, Any]:
+    """Run the code and return the names that it defines."""
+    names: dict[str, Any] = {}
+    exec(compile(code, document, "exec"), names)
+    return names
+
+
+def test_all_python_is_run_below() -> None:
+    counts = {name: len(blocks(name, "python")) for name in DOCUMENTS}
+    assert {name: count for name, count in counts.items() if count} == {README: 1, API: 3}
+
+
+def test_the_python_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run(python(README, "analyse"), README)
+    assert names["heat"].shape == names["segmentation"].labels.shape
     assert names["heat"].sum() == pytest.approx(1, abs=1e-3)
-    assert names["several"].shape == (2, frames, height, width)
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_the_python_of_the_api(folder: Path) -> None:
+    names = run(python(API, "write_all"), API)
+    frames, height, width = names["cut"].labels.shape
+    assert names["rows"].shape == (2, frames, height, width)
     assert names["levels"].shape[1:] == (frames, height, width)
     assert names["named"].name(2) == "dog"
-    assert names["adapted"].source == "correlator"
+    assert len(list((folder / "results" / "masks").iterdir())) == FRAMES
+    assert (names["again"].levels == names["levels"]).all()
 
 
-def test_the_client_does_what_the_readme_says(server: str) -> None:
-    names = run(example_with("gradio_client").replace("http://127.0.0.1:7860", server))
+def test_the_adapting_of_the_api() -> None:
+    assert run(python(API, "adapt"), API)["adapted"].source == "correlator"
+
+
+def test_the_client_of_the_api(server: str) -> None:
+    code = python(API, "gradio_client").replace("http://127.0.0.1:7860", server)
+    names = run(code, API)
     assert len(names["numbers"]["background"]) == 6
     assert np.asarray(names["row"]["row"]).sum() == pytest.approx(1, abs=1e-3)
     for path in (names["overlay"], names["picture"], names["heat"], names["video"]):
         assert Path(path).stat().st_size > 0
     assert Path(names["files"][0]).name == "bavos.zip"
+
+
+@pytest.mark.parametrize("command", commands(README), ids=lambda command: command[0])
+def test_a_command_of_the_readme(command: list[str], folder: Path) -> None:
+    before = set(folder.iterdir())
+    assert cli.main(command) == 0
+    (made,) = set(folder.iterdir()) - before
+    assert made.name == command[command.index("--out") + 1]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_of_a_document_has_valid_options(document: str) -> None:
+    for command in commands(document):
+        cli.build_parser(command[0]).parse_args(command)  # exits for bad ones
+
+
+def test_the_documents_have_commands() -> None:
+    assert {command[0] for name in DOCUMENTS for command in commands(name)} == {
+        "segment", "attend", "train", "evaluate", "benchmark",
+    }  # fmt: skip
