@@ -36,7 +36,8 @@ class Analysis:
 
     settings: Settings
     clip_name: str
-    times: np.ndarray  # (F,) float64 seconds of all frames of the clip
+    times: np.ndarray  # (F,) float64 seconds at which the frames of the clip are shown
+    end: float  # seconds at which the last one ends
     frame_names: tuple[str, ...]  # (F,)
     analysed: np.ndarray  # (T,) int64: indices into the clip of the analysed frames
     frames: np.ndarray  # (T, H, W, 3) uint8: the analysed frames

@@ -20,7 +20,7 @@ from .files import atomic_write
 from .settings import Settings
 from .tree import ClusterTree
 
-FORMAT = 4  # of the file
+FORMAT = 5  # of the file
 _ARRAYS = ("times", "analysed", "frames", "nearest", "distance", "levels")
 _OF_TREE = ("merges", "counts", "rows", "instances")
 
@@ -38,6 +38,7 @@ def save(analysis: Analysis, path: Path) -> None:
         "format": FORMAT, "settings": analysis.settings.to_dict(), "clip_name": analysis.clip_name,
         "frame_names": analysis.frame_names, "grid": analysis.grid, "source": analysis.source,
         "framewise_scale": analysis.framewise_scale, "notes": analysis.notes,
+        "end": analysis.end,
         "edits": [edit.to_dict() for edit in analysis.edits],
         "timings": dict(analysis.timings), "peak_memory_mib": analysis.peak_memory_mib,
         "correlator": analysis.correlator.metadata if analysis.correlator else {},

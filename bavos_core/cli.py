@@ -170,9 +170,9 @@ def _print_notes(notes: Iterable[str]) -> None:
 
 def _check_attend(options: argparse.Namespace, clip: Clip) -> None:
     """Raise InputError for options that do not fit the clip, before the clip is analysed."""
-    frames, (height, width) = len(clip.times), clip.size
-    if not 0 <= options.clip_frame < frames:
-        raise InputError(f"There is no frame {options.clip_frame}; the clip has 0 to {frames - 1}.")
+    height, width = clip.size
+    if options.clip_frame < 0:
+        raise InputError(f"There is no frame {options.clip_frame}; frames are counted from 0.")
     x, y = options.point
     if not (0 <= x <= width and 0 <= y <= height):
         raise InputError(f"The point {x:g},{y:g} lies outside the {width}×{height} frame.")

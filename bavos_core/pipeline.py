@@ -28,7 +28,7 @@ from .roles import background
 from .settings import FRAMES_ON_CPU, FRAMES_ON_CUDA, AttentionSource, Compute, Settings, grid_size
 from .sources import attention_rows, check_channels, choose_source
 from .tree import ClusterTree
-from .video import ArrayClip, Clip, open_clip, sample_indices
+from .video import ArrayClip, Clip, open_clip
 
 _SHORT = "The GPU did not have enough memory, so"
 
@@ -55,8 +55,8 @@ def analyse(
         settings = replace(settings, backbone=name)
     run, opened = _Run(settings, Compute.choose(settings), progress), _opened(clip)
     with run.stage(Stage.DECODE):
-        analysed, frames = read_sample(opened, settings, run.compute, include_frame)
-        notes = _notes(opened, analysed, _frames_wanted(settings, run.compute))
+        analysed, frames = read_sample(opened, settings, run.compute, include_frame, run.progress)
+        notes = _notes(opened, analysed)
     with run.stage(Stage.FEATURES):
         backbone = backbone or backbones.load(
             settings.backbone,
@@ -90,6 +90,7 @@ def _result(
         settings=run.settings,
         clip_name=clip.name,
         times=clip.times,
+        end=clip.end,
         frame_names=clip.frame_names,
         analysed=analysed,
         frames=frames,
@@ -267,18 +268,20 @@ def _cluster_on(
 
 
 def read_sample(
-    clip: Clip, settings: Settings, compute: Compute, include_frame: int | None = None
+    clip: Clip,
+    settings: Settings,
+    compute: Compute,
+    include_frame: int | None = None,
+    progress: Progress = silent,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the frames to analyse: indices into the clip (T,) int64, (T, H, W, 3) uint8."""
-    analysed = sample_indices(len(clip.times), _frames_wanted(settings, compute))
+    wanted = _frames_wanted(settings, compute)
+    found = clip.sample(wanted, include_frame, lambda share: progress(Stage.DECODE, share))
     if include_frame is not None and not 0 <= include_frame < len(clip.times):
         raise InputError(
             f"There is no frame {include_frame}; the clip has 0 to {len(clip.times) - 1}."
         )
-    if include_frame is not None:  # it takes the place of the nearest one, so the number stays
-        analysed[abs(analysed - include_frame).argmin()] = include_frame
-    frames = np.stack(list(clip.read(analysed.tolist())))
-    return analysed[: len(frames)], frames  # a damaged tail may have cost some
+    return found
 
 
 def _frames_wanted(settings: Settings, compute: Compute) -> int:
@@ -291,11 +294,10 @@ def _opened(clip: str | Path | np.ndarray | Clip) -> Clip:
     return open_clip(clip) if isinstance(clip, str | Path) else clip
 
 
-def _notes(clip: Clip, analysed: np.ndarray, wanted: int) -> list[str]:
+def _notes(clip: Clip, analysed: np.ndarray) -> list[str]:
     notes = []
-    missing = min(wanted, len(clip.times)) - len(analysed)
-    if missing:
-        notes.append(f"The clip is damaged: {missing} of the frames to analyse could not be read.")
+    if clip.damaged:
+        notes.append("The clip is damaged; frames that could not be decoded are missing.")
     if len(analysed) < len(clip.times):
         notes.append(
             f"{len(analysed)} of {len(clip.times)} frames were analysed, spread evenly; "

@@ -15,15 +15,13 @@ from PIL import Image
 from bavos_core import Analysis, Segmentation, export
 from bavos_core.files import atomic_write
 from bavos_core.progress import Progress, silent
-from bavos_core.video import Clip, VideoWriter
+from bavos_core.video import Clip, Timeline
 from bavos_lab.training import write_correlator
 
 from . import images
 from .clips import Clips
 from .images import ObjectsLook, Query
 from .store import Result, Store
-
-_LEVEL_FPS = 12
 
 
 class Files:
@@ -43,7 +41,7 @@ class Files:
         with self._store.preview_folder(Path(str(path))) as folder:
             target = folder / "original.mp4"
             if not target.exists():
-                export.write_frames(target, small, small.read())
+                export.write_frames(target, small.timed(), size=small.size, sound=small.sound())
             return self._outgoing(target), clip
 
     def overlay(
@@ -107,10 +105,9 @@ class Files:
             path = folder / f"levels-{position}.mp4"
             if not path.exists():
                 tiles = images.level_pictures(result.analysis, position)
-                with VideoWriter(path, size=result.analysis.size, fps=_LEVEL_FPS) as video:
-                    for picture, _ in tiles:
-                        for _ in range(_LEVEL_FPS):
-                            video.write(picture)
+                times = Timeline.regular(len(tiles), fps=1)
+                pictures = (picture for picture, _ in tiles)
+                export.write_frames(path, times.timed(pictures), size=result.analysis.size)
             return self._outgoing(path)
 
     def downloads(

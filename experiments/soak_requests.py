@@ -24,11 +24,11 @@ def write_clip(path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     ground = rng.integers(0, 120, (6, 10, 3), np.uint8).repeat(16, 0).repeat(16, 1)
     colour = rng.integers(130, 256, 3)
-    with VideoWriter(path, size=(96, 160), fps=3) as video:
+    with VideoWriter(path, size=(96, 160)) as video:
         for i in range(6):
             frame = ground.copy()
             frame[24:72, 8 + 14 * i : 56 + 14 * i] = colour
-            video.write(frame)
+            video.write(frame, i / 3, (i + 1) / 3)
 
 
 def fingerprint(path: str | Path) -> str:

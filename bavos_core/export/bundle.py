@@ -21,8 +21,8 @@ from ..progress import Progress, silent
 from ..segmentation import Segmentation
 from ..video import Clip
 from .documents import masks_document, summary, write_hierarchy, write_labels
-from .masks import all_masks, analysed_clip, mask_annotations, mask_png, png_values
-from .videos import OPACITY, write_frames
+from .masks import all_masks, mask_annotations, mask_png, png_values
+from .videos import OPACITY, write_over_clip
 
 
 def write_all(
@@ -31,14 +31,16 @@ def write_all(
     segmentation: Segmentation,
     clip: Clip | None,
     *,
+    sound: bool = True,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Write every result of `segment` into one folder, in one pass over the clip.
 
-    Files move into the folder when all of them are complete. Return the summary.
+    sound: keep the clip's sound in the overlay. Files move into the folder when all of them are
+    complete. Return the summary.
     """
     with _staged(out) as stage:
-        return _fill(stage, analysis, segmentation, clip, progress)
+        return _fill(stage, analysis, segmentation, clip, sound, progress)
 
 
 @contextmanager
@@ -78,6 +80,7 @@ def _fill(
     analysis: Analysis,
     segmentation: Segmentation,
     clip: Clip | None,
+    sound: bool,
     progress: Progress,
 ) -> dict[str, Any]:
     (folder / "masks").mkdir()
@@ -99,8 +102,9 @@ def _fill(
             yield frame
 
     start = time.perf_counter()
-    shown = clip or analysed_clip(analysis)
-    write_frames(folder / "overlay.mp4", shown, painted(), progress)
+    write_over_clip(
+        folder / "overlay.mp4", analysis, clip, painted(), sound=sound, progress=progress
+    )
     seconds["encode"] = time.perf_counter() - start - seconds["masks"]
     (folder / "masks.json").write_text(
         json.dumps(masks_document(analysis, segmentation, annotations))

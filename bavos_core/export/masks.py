@@ -23,7 +23,7 @@ from .. import render
 from ..analysis import Analysis
 from ..refinement import nearest_pixels, refined_membership, refined_pixels
 from ..segmentation import Segmentation
-from ..video import ArrayClip, Clip
+from ..video import ArrayClip, Clip, Timeline
 
 MAX_PNG_CLUSTERS = 255  # value 0 is background
 
@@ -82,15 +82,16 @@ def all_masks(
 
 def numbered_frames(analysis: Analysis, clip: Clip | None) -> Iterator[tuple[int, np.ndarray]]:
     """Yield index into the clip and frame (H, W, 3) of a clip, or of the analysed frames."""
-    numbers = range(len(clip.times)) if clip else analysis.analysed.tolist()
+    numbers = range(len(analysis.times)) if clip else analysis.analysed.tolist()
     return zip(numbers, (clip or analysed_clip(analysis)).read(), strict=False)  # may be damaged
 
 
-def analysed_clip(analysis: Analysis) -> Clip:
+def analysed_clip(analysis: Analysis) -> ArrayClip:
     """Return the analysed frames as a clip of their own."""
     names = tuple(analysis.frame_names[i] for i in analysis.analysed)
     times = analysis.times[analysis.analysed]
-    return ArrayClip(analysis.frames, times - times[0], names, analysis.clip_name)
+    timeline = Timeline(times - times[0], analysis.end - times[0])
+    return ArrayClip(analysis.frames, timeline, names, analysis.clip_name)
 
 
 def _soft(analysis: Analysis, segmentation: Segmentation) -> Tensor:

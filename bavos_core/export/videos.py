@@ -12,7 +12,7 @@ from .. import render
 from ..analysis import Analysis
 from ..progress import Progress, Stage, silent
 from ..segmentation import Segmentation
-from ..video import Clip, VideoWriter, playback
+from ..video import Clip, TimedFrame, Timeline, VideoWriter
 from .masks import all_masks, analysed_clip, blend, numbered_frames
 
 OPACITY = 0.55  # of painted objects
@@ -28,18 +28,19 @@ def write_overlay(
     show_background: bool = False,
     hidden: Collection[int] = (),
     style: render.Style = "both",
+    sound: bool = True,
     progress: Progress = silent,
 ) -> None:
     """Write the clip with every object in its colour; without the clip, the analysed frames.
 
-    opacity: 0 … 1. hidden: clusters that are not painted.
+    opacity: 0 … 1. hidden: clusters that are not painted. sound: keep the clip's sound.
     """
     colours, alpha = render.cluster_paint(
         segmentation.background, opacity=opacity, show_background=show_background, hidden=hidden
     )
     masks = all_masks(analysis, segmentation, clip)
     painted = (mask.painted(colours, alpha, style) for mask in masks)
-    write_frames(path, clip or analysed_clip(analysis), painted, progress)
+    write_over_clip(path, analysis, clip, painted, sound=sound, progress=progress)
 
 
 def write_heatmap(
@@ -64,21 +65,50 @@ def write_heatmap(
                 over = render.mark_point(over, query[1], query[2])
             yield over
 
-    write_frames(path, clip or analysed_clip(analysis), frames(), progress, Stage.HEATMAP)
+    write_over_clip(path, analysis, clip, frames(), progress=progress, stage=Stage.HEATMAP)
 
 
 def write_frames(
     path: Path,
-    clip: Clip,
-    frames: Iterator[np.ndarray],
+    frames: Iterator[TimedFrame],
+    *,
+    size: tuple[int, int],
+    seconds: float | None = None,
+    sound: Iterator[np.ndarray] | None = None,
     progress: Progress = silent,
     stage: Stage = Stage.MASKS,
 ) -> None:
-    """Write frames as a video at the clip's size and times."""
-    fps, order = playback(clip.times)
-    repeats = np.bincount(order, minlength=len(clip.times))
-    with VideoWriter(path, size=clip.size, fps=fps) as video:
-        for i, frame in enumerate(frames):
-            for _ in range(repeats[i]):
-                video.write(frame)
-            progress(stage, (i + 1) / len(repeats))
+    """Write frames of a size (H, W) as a video; seconds: how long it lasts, for the progress."""
+    with VideoWriter(path, size=size, sound=sound) as video:
+        for start, end, frame in frames:
+            video.write(frame, start, end)
+            if seconds:
+                progress(stage, min(1.0, end / seconds))
+
+
+def write_over_clip(
+    path: Path,
+    analysis: Analysis,
+    clip: Clip | None,
+    frames: Iterator[np.ndarray],
+    *,
+    sound: bool = True,
+    progress: Progress = silent,
+    stage: Stage = Stage.MASKS,
+) -> None:
+    """Write frames at the size and times of the clip and with its sound.
+
+    Without the clip, they are the analysed frames, and there is no sound.
+    """
+    still = analysed_clip(analysis)
+    timeline = Timeline(analysis.times, analysis.end) if clip else still.timeline
+    shown: Clip = clip or still
+    write_frames(
+        path,
+        timeline.timed(frames),
+        size=shown.size,
+        seconds=timeline.end,
+        sound=shown.sound() if sound else None,
+        progress=progress,
+        stage=stage,
+    )

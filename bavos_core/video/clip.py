@@ -5,18 +5,52 @@ F frames in the clip, T of them analysed, H×W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from .worker import spread
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".gif", ".avi")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+Share = Callable[[float], None]  # told the share of a clip that was read, 0 … 1
+
+# Offered in file dialogs and looked for in folders. A file that is given is judged by its bytes.
+VIDEO_SUFFIXES = (
+    ".mp4", ".mov", ".m4v", ".webm", ".mkv", ".gif", ".avi", ".3gp", ".ts", ".mts", ".mpg",
+    ".mpeg", ".wmv", ".flv", ".ogv",
+)  # fmt: skip
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic",
+)  # fmt: skip
 IMAGES_FPS = 24.0  # playing speed of a folder or zip of frames, as in DAVIS
+
+
+class TimedFrame(NamedTuple):
+    """A frame and the seconds from and until which it is shown."""
+
+    start: float
+    end: float
+    frame: np.ndarray  # (H, W, 3) uint8 RGB
+
+
+class Timeline(NamedTuple):
+    """When the frames of a clip are shown, in seconds."""
+
+    times: np.ndarray  # (F,) float64 from 0, rising
+    end: float  # of the last frame
+
+    @classmethod
+    def regular(cls, count: int, fps: float = IMAGES_FPS) -> Timeline:
+        """Return the times of frames at a constant rate."""
+        return cls(np.arange(count) / fps, count / fps)
+
+    def timed(self, frames: Iterable[np.ndarray]) -> Iterator[TimedFrame]:
+        """Yield frames (F, H, W, 3) with their times."""
+        ends = [*self.times[1:].tolist(), self.end]
+        return map(TimedFrame, self.times.tolist(), ends, frames)
 
 
 class Clip(Protocol):
@@ -32,7 +66,22 @@ class Clip(Protocol):
 
     @property
     def times(self) -> np.ndarray:
-        """Seconds at which each frame appears, (F,) float64, from 0, rising."""
+        """Seconds at which frames are shown, (F,) float64, from 0, rising.
+
+        The decoder knows them, not the container: the first use may read the whole clip.
+        """
+
+    @property
+    def end(self) -> float:
+        """Seconds at which the last frame ends; the first use may read the whole clip."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds that the clip lasts, without reading it; None where it is not known."""
+
+    @property
+    def damaged(self) -> bool:
+        """True if some frames could not be decoded, as far as the clip was read."""
 
     @property
     def frame_names(self) -> tuple[str, ...]:
@@ -41,6 +90,21 @@ class Clip(Protocol):
     def read(self, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
         """Yield frames (H, W, 3) uint8 RGB: all, or those of rising `indices`."""
 
+    def timed(self) -> Iterator[TimedFrame]:
+        """Yield all frames with their times, reading the clip once."""
+
+    def sample(
+        self, wanted: int, include: int | None = None, progress: Share | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return frames spread evenly over the clip: their indices (T,) int64, (T, H, W, 3) uint8.
+
+        include: index of a frame that takes the place of the nearest one. progress: called with the
+        share that was read, 0 … 1.
+        """
+
+    def sound(self) -> Iterator[np.ndarray]:
+        """Yield the sound from the first frame on, in pieces (n, 2) int16 at 48 kHz."""
+
     def resized(self, max_side: int | None) -> Clip:
         """Return the clip with frames shrunk until their longer side is at most `max_side` pixels.
 
@@ -48,12 +112,58 @@ class Clip(Protocol):
         """
 
 
+class StillClip:
+    """What clips have in common whose frames and times are known: no sound, no damage."""
+
+    timeline: Timeline
+    damaged = False
+
+    @property
+    def times(self) -> np.ndarray:
+        """Seconds at which frames are shown, (F,) float64."""
+        return self.timeline.times
+
+    @property
+    def end(self) -> float:
+        """Seconds at which the last frame ends."""
+        return self.timeline.end
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that the clip lasts."""
+        return self.timeline.end
+
+    def timed(self) -> Iterator[TimedFrame]:
+        """Yield all frames with their times."""
+        return self.timeline.timed(self.read())
+
+    def sample(
+        self, wanted: int, include: int | None = None, progress: Share | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return frames spread evenly, as `Clip.sample` says."""
+        chosen = spread(len(self.times), wanted, include)
+        frames = []
+        for frame in self.read(chosen):
+            frames.append(frame)
+            if progress:
+                progress(len(frames) / len(chosen))
+        return np.array(chosen), np.stack(frames)
+
+    def read(self, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+        """Yield frames (H, W, 3) uint8 RGB."""
+        raise NotImplementedError
+
+    def sound(self) -> Iterator[np.ndarray]:
+        """Yield nothing."""
+        return iter(())
+
+
 @dataclass(frozen=True)
-class ArrayClip:
+class ArrayClip(StillClip):
     """Frames that are already in memory."""
 
     frames: np.ndarray  # (F, H, W, 3) uint8 RGB
-    times: np.ndarray  # (F,)
+    timeline: Timeline
     frame_names: tuple[str, ...]
     name: str = "clip"
 
@@ -65,7 +175,7 @@ class ArrayClip:
                 f"Frames must be (frames, height, width, 3) uint8 RGB, not {frames.shape} "
                 f"{frames.dtype}."
             )
-        return cls(frames, np.arange(len(frames)) / fps, numbered(len(frames)))
+        return cls(frames, Timeline.regular(len(frames), fps), numbered(len(frames)))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -93,15 +203,6 @@ def shrunk(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
     """Return (H, W) scaled down until its longer side is at most `max_side`."""
     factor = min(1.0, (max_side or max(size)) / max(size))
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
-
-
-def sample_indices(total: int, wanted: int) -> np.ndarray:
-    """Spread `wanted` of `total` frames evenly, first and last included: (T,) int64, rising."""
-    if wanted >= total:
-        return np.arange(total)
-    if wanted == 1:
-        return np.array([total // 2])
-    return np.linspace(0, total - 1, wanted).round().astype(np.int64)
 
 
 def shortened(name: str) -> str:

@@ -1,47 +1,64 @@
-"""Video files, decoded by the ffmpeg that imageio-ffmpeg ships."""
+"""Video files, decoded by a confined child process."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from .clip import numbered, shrunk
-from .ffmpeg import Decoder, container_of
+from .clip import Share, TimedFrame, Timeline, numbered, shortened, shrunk
+from .colour import to_srgb
+from .decoder import Decoder
 from .limits import Limits, check_frames, check_pixels, check_seconds
-
-_MOST_CHOSEN = 256  # frames that ffmpeg selects by number; beyond that they are selected here
-_DISCARD = 4  # flag of packets that a lossless trim has cut away
-_NO_TIME = -(2**63)  # ffmpeg's "no time stamp"
+from .worker import spread
 
 
 @dataclass(frozen=True)
 class VideoClip:
-    """A video file. Frames are streamed from ffmpeg, upright and with square pixels."""
+    """A video file, or a part of one. Frames are upright and have square pixels."""
 
     file: VideoFile
-    times: np.ndarray  # (F,) seconds
     size: tuple[int, int]  # (H, W)
 
     @classmethod
-    def open(cls, path: Path, limits: Limits) -> VideoClip:
-        """Read the times and the size of a video by two runs of the decoder.
+    def open(cls, file: VideoFile) -> VideoClip:
+        """Read the size of a video, for which its first frame is decoded.
 
         Raise InputError for a file that cannot be read or exceeds the limits.
         """
-        file = VideoFile(path.absolute(), container_of(path) or "", limits)
-        if not file.container:
-            raise file.unreadable()
-        return cls(file, file.read_times(), file.read_size())
+        for _ in file.read([0]):
+            pass
+        return cls(file, file.full_size)
 
     @property
     def name(self) -> str:
         """File name."""
         return self.file.path.name
+
+    @property
+    def times(self) -> np.ndarray:
+        """Seconds at which frames are shown, (F,); the first use decodes the whole clip."""
+        return self.file.timeline.times
+
+    @property
+    def end(self) -> float:
+        """Seconds at which the last frame ends; the first use decodes the whole clip."""
+        return self.file.timeline.end
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds that the clip lasts, as far as the container says."""
+        return self.file.seconds
+
+    @property
+    def damaged(self) -> bool:
+        """True if some frames could not be decoded, as far as the clip was read."""
+        return self.file.damaged
 
     @property
     def frame_names(self) -> tuple[str, ...]:
@@ -58,142 +75,155 @@ class VideoClip:
         Raise InputError when there is no frame at all, and when the decoder is killed or takes too
         long, since the frames so far then say nothing about the clip.
         """
-        if indices is not None and not len(indices):
-            return
-        selection = _Selection.of(indices)
-        scale = f"scale={self.size[1]}:{self.size[0]},setsar=1"
-        raw = ("-pix_fmt", "rgb24", "-f", "rawvideo")
-        shape = (*self.size, 3)
-        count = 0
-        options = ("-vf", f"{selection.filter},{scale}", *selection.limit, *raw)
-        with self.file.decode(*options) as decoder:
-            while len(data := decoder.read(math.prod(shape))) == math.prod(shape):
-                if selection.kept is None or count in selection.kept:
-                    yield np.frombuffer(bytearray(data), np.uint8).reshape(shape)  # writable
-                count += 1
-        if not count:
-            raise self.file.unreadable()
+        if indices is None or len(indices):
+            frames = None if indices is None else [int(index) for index in indices]
+            yield from (shown.frame for _, shown in self.file.read(frames, size=self.size))
+
+    def timed(self) -> Iterator[TimedFrame]:
+        """Yield all frames with their times, reading the clip once."""
+        yield from (shown for _, shown in self.file.read(None, size=self.size))
+
+    def sample(
+        self, wanted: int, include: int | None = None, progress: Share | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return `wanted` frames spread evenly, as `Clip.sample` says, decoding the clip once."""
+        request = {"wanted": wanted, "include": include}
+        found = dict(self.file.read(request, size=self.size, progress=progress))
+        chosen = spread(len(self.times), wanted, include)
+        return np.array(chosen), np.stack([found[index].frame for index in chosen])
+
+    def sound(self) -> Iterator[np.ndarray]:
+        """Yield the sound from the first frame on, in pieces (n, 2) int16 at 48 kHz."""
+        if self.file.has_sound:
+            with self.file.decode(task="sound") as decoder:
+                for _, data in decoder.messages():
+                    yield np.frombuffer(data, np.int16).reshape(-1, 2)
 
 
-@dataclass(frozen=True)
 class VideoFile:
-    """A video file and how it may be read."""
+    """A video file and what is known of it, which grows as it is read."""
 
-    path: Path  # absolute, since the working folder may change before it is read
-    container: str  # ffmpeg's name
-    limits: Limits
+    def __init__(
+        self, path: Path, container: str, limits: Limits, start: float = 0, end: float | None = None
+    ):
+        """Name a file. start, end: the part to read, in seconds."""
+        self.path = path.absolute()  # the working folder may change before it is read
+        self.full_size = (0, 0)  # (H, W)
+        self.seconds: float | None = None
+        self.has_sound = False
+        self.damaged = False
+        self._container = container
+        self._limits = limits
+        self._part = {"start": start, "end": end}
+        self._timeline: Timeline | None = None
 
-    def read_times(self) -> np.ndarray:
-        """Return the seconds at which frames appear, (F,), read without decoding them."""
-        report = _Packets()
-        name = self.path.name
-        with self.decode("-c", "copy", "-f", "framecrc") as decoder:
-            for line in decoder.lines():
-                report.add(line)
-                check_frames(name, len(report.shown), self.limits)
-        if not report.shown:
-            raise self.unreadable()
-        if 0 in report.size:
-            raise InputError(
-                f"{name!r} holds frames that cannot be read; they are damaged, or larger than "
-                f"the {self.limits.pixels / 1e6:g} million pixels allowed here."
-            )
-        check_pixels(repr(name), report.size, self.limits)
-        times = report.times()
-        check_seconds(name, times, self.limits)
-        return times
+    @property
+    def timeline(self) -> Timeline:
+        """When the frames are shown."""
+        if self._timeline is None:
+            for _ in self.read([]):
+                pass
+        assert self._timeline is not None
+        return self._timeline
 
-    def read_size(self) -> tuple[int, int]:
-        """Return (H, W) of the first frame, upright and with square pixels.
+    def read(
+        self,
+        frames: Sequence[int] | dict[str, Any] | None,
+        *,
+        size: tuple[int, int] | None = None,
+        progress: Share | None = None,
+    ) -> Iterator[tuple[int, TimedFrame]]:
+        """Yield the numbers of the frames asked for, as `worker.send_frames` says, and the frames.
 
-        The width is held just above the limit, however oblong the pixels claim to be.
+        Every pass to the end learns the times and whether the file is damaged.
         """
-        most = f"trunc({self.limits.pixels}/ih)+1"
-        scale = f"scale=w='max(1,min(round(iw*sar),{most}))':h=ih,setsar=1"
-        first = ("-frames:v", "1", "-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe")
-        with self.decode("-vf", scale, *first) as decoder:
-            head = decoder.read(32).split(maxsplit=3)  # P6, width, height, …
-        if len(head) < 3:
-            raise self.unreadable()
-        size = (int(head[2]), int(head[1]))
-        check_pixels(repr(self.path.name), size, self.limits)
-        return size
+        turn, times, again = [False] * 3, [], False
+        with self.decode(task="frames", frames=frames, size=size) as decoder:
+            for message, data in decoder.messages():
+                if "refused" in message:
+                    raise self._refusal(message["refused"])
+                if "about" in message:
+                    turn = self._learn(message["about"])
+                again = again or "again" in message
+                if not again and message.get("times"):
+                    times += message["times"]
+                    self._check(times, message.get("end", times[-1]))
+                if progress and times and self.seconds:
+                    progress(min(1.0, (times[-1] - times[0]) / self.seconds))
+                if "frame" in message:
+                    start = times[message["frame"]] - times[0]
+                    frame = _picture(data, message, turn)
+                    yield message["frame"], TimedFrame(start, message["until"] - times[0], frame)
+                if "end" in message and not again:
+                    seconds = np.array(times)
+                    self._timeline = Timeline(seconds - seconds[0], message["end"] - seconds[0])
+                    self.damaged = message["damaged"]
 
-    def decode(self, *output: str) -> Decoder:
-        """Start a decoder with these output options."""
+    def decode(self, **request: Any) -> Decoder:
+        """Start a decoder."""
         try:
-            return Decoder(self.path, container=self.container, limits=self.limits, output=output)
+            return Decoder(
+                self.path,
+                container=self._container,
+                limits=self._limits,
+                request={**self._part, **request},
+            )
         except FileNotFoundError as error:
-            raise InputError(f"{self.path.name!r} is no longer there; give it again.") from error
+            name = shortened(self.path.name)
+            raise InputError(f"{name!r} is no longer there; give it again.") from error
 
-    def unreadable(self) -> InputError:
-        """Return the error to raise for a file without a video."""
+    def _learn(self, about: dict[str, Any]) -> list[bool]:
+        """Take over what the container says; return how to turn the pictures.
+
+        Raise InputError if that is beyond a limit already; what is decoded is checked as well.
+        """
+        self.full_size = (about["size"][0], about["size"][1])
+        check_pixels(repr(self.path.name), self.full_size, self._limits)
+        self.has_sound = about["sound"]
+        start, end = self._part["start"] or 0.0, self._part["end"] or math.inf
+        if about["seconds"] is not None:
+            self.seconds = max(0.0, min(about["seconds"], end) - start)
+            check_seconds(self.path.name, self.seconds, self._limits)
+        if about["frames"] is not None and not start and end == math.inf:
+            check_frames(self.path.name, about["frames"], self._limits)
+        turn: list[bool] = about["turn"]
+        return turn
+
+    def _check(self, times: list[float], end: float) -> None:
+        check_frames(self.path.name, len(times), self._limits)
+        check_seconds(self.path.name, end - times[0], self._limits)
+
+    def _refusal(self, reason: str) -> InputError:
+        """Return the error to raise for a file that the worker refuses."""
+        name = shortened(self.path.name)
+        kind, _, codec = reason.partition(" ")
+        if kind == "codec":
+            which = f"the codec {codec}, which" if codec else "a codec that"
+            return InputError(f"{name!r} uses {which} is not supported; export it as H.264 mp4.")
+        if kind == "frames":
+            return InputError(
+                f"{name!r} holds frames that cannot be read; they are damaged, or larger than "
+                f"the {self._limits.pixels / 1e6:g} million pixels allowed here."
+            )
+        if self._part["start"]:
+            return InputError(f"{name!r} ends before {self._part['start']:g} s; start earlier.")
         return InputError(
-            f"{self.path.name!r} holds no video that can be read; "
+            f"{name!r} holds no video that can be read; "
             "it may be damaged or sound only. Export it again as mp4."
         )
 
 
-@dataclass
-class _Packets:
-    """The content of ffmpeg's framecrc report about a stream.
-
-    A packet's line is: stream, dts, pts, duration, size, checksum and, unless it is a plain key
-    frame, flags, written as F=0x5.
-    """
-
-    stored: tuple[int, int] = (0, 0)  # (H, W)
-    aspect: float = 1.0  # width of a pixel to its height
-    unit: float = 1.0  # seconds
-    shown: list[tuple[int, int]] = field(default_factory=list)  # dts and pts of a frame
-
-    def add(self, line: str) -> None:
-        """Parse one line."""
-        if line.startswith("#dimensions 0:"):
-            width, height = line.split(":")[1].split("x")
-            self.stored = (int(height), int(width))
-        elif line.startswith("#sar 0:"):
-            self.aspect = _fraction(line.split(":")[1]) or 1.0  # 0: not known
-        elif line.startswith("#tb 0:"):
-            self.unit = _fraction(line.split(":")[1])
-        elif line and not line.startswith("#"):
-            packet = line.split(",")
-            flags = int(packet[6].split("=")[1], 16) if len(packet) > 6 else 0
-            if not flags & _DISCARD:
-                self.shown.append((int(packet[1]), int(packet[2])))
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) with square pixels, as far as the container knows; 0 where it knows nothing."""
-        return self.stored[0], math.ceil(self.stored[1] * self.aspect)
-
-    def times(self) -> np.ndarray:
-        """Return the seconds of all frames that are shown, (F,) from 0, rising."""
-        decoded, shown = np.array(self.shown, np.float64).T
-        # avi stores no presentation times, only the order of packets
-        ticks = np.sort(decoded if (shown == _NO_TIME).any() else shown)
-        return np.asarray((ticks - ticks[0]) * self.unit, np.float64)
-
-
-@dataclass(frozen=True)
-class _Selection:
-    """How some frames of a video are selected."""
-
-    filter: str  # of ffmpeg, so that the rest is never piped
-    limit: tuple[str, ...] = ()  # options that end ffmpeg after the last of them
-    kept: frozenset[int] | None = None  # numbers of the piped frames to keep; None for all
-
-    @classmethod
-    def of(cls, indices: Sequence[int] | None) -> _Selection:
-        """Select rising indices, or all frames for None."""
-        if indices is None:
-            return cls("null")
-        if len(indices) > _MOST_CHOSEN:
-            return cls("null", ("-frames:v", str(max(indices) + 1)), frozenset(indices))
-        terms = "+".join(f"eq(n,{int(i)})" for i in indices)
-        return cls(f"select='{terms}'", ("-frames:v", str(len(indices))))
-
-
-def _fraction(text: str) -> float:
-    over, under = text.strip().split("/")
-    return int(over) / (int(under) or 1)
+def _picture(data: bytearray, about: dict[str, Any], turn: list[bool]) -> np.ndarray:
+    """Return a frame as it is shown: (H, W, 3) uint8, upright, over black where it has alpha."""
+    if "light" in about:
+        picture = to_srgb(np.frombuffer(data, "<u2").reshape(about["shape"]), *about["light"])
+    else:
+        picture = np.frombuffer(data, np.uint8).reshape(about["shape"])
+    if picture.shape[2] == 4:
+        alpha = picture[..., 3:].astype(np.uint16)
+        picture = ((picture[..., :3] * alpha + 127) // 255).astype(np.uint8)
+    transposed, flip_y, flip_x = turn
+    if transposed:
+        picture = picture.swapaxes(0, 1)
+    picture = picture[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    return np.ascontiguousarray(picture)

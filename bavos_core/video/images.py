@@ -1,52 +1,62 @@
-"""Clips made of separate images: a folder, a zip, or a single one.
-
-The files are not trusted: limits are checked before the work that they bound, and names are never
-used as paths.
-"""
+"""Clips made of images: a folder of them, a single one, or an animated one."""
 
 from __future__ import annotations
 
-import io
 import os
 import re
-import stat
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ..errors import InputError
-from .clip import IMAGE_SUFFIXES, IMAGES_FPS, resize, shortened, shrunk
-from .limits import MIB, Limits, check_frames, check_limit, check_pixels, check_seconds
+from .clip import (
+    IMAGE_SUFFIXES,
+    IMAGES_FPS,
+    StillClip,
+    Timeline,
+    numbered,
+    resize,
+    shortened,
+    shrunk,
+)
+from .limits import MIB, Limits, check_frames, check_limit, check_seconds
+from .pictures import decode_image, durations, opened, to_srgb
 
-_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")  # Pillow knows others that start programs
-_BYTES_PER_PIXEL = 8  # of the largest image: 16 bits in each of four channels
-_BYTES_PER_MEMBER = 512  # of a zip's directory
 _LONGEST_NAME = 200  # bytes of a frame's name, for masks are saved under it
 _DIGITS = 12  # of a number in a frame's name that is sorted by; more would only cost time
 
-Reader = Callable[[int], bytes]  # the bytes of an image, by its number
+Reader = Callable[[int], np.ndarray]  # an image (H, W, 3) uint8, by its number
 Source = Callable[[], AbstractContextManager[Reader]]  # opens whatever holds the images
 
 
 @dataclass(frozen=True)
-class ImageClip:
+class ImageClip(StillClip):
     """A clip made of separate images, each read when it is needed."""
 
     name: str
     frame_names: tuple[str, ...]
     source: Source
-    limits: Limits
+    timeline: Timeline
     full_size: tuple[int, int]  # (H, W) that every image must have
     size: tuple[int, int]  # (H, W) of the frames that are read
 
     @classmethod
-    def of(cls, name: str, names: tuple[str, ...], source: Source, limits: Limits) -> ImageClip:
-        """Make a clip of images under their frames' names; the first one is read for its size."""
+    def of(
+        cls,
+        name: str,
+        names: tuple[str, ...],
+        source: Source,
+        limits: Limits,
+        timeline: Timeline | None = None,
+    ) -> ImageClip:
+        """Make a clip of images under their frames' names; the first one is read for its size.
+
+        timeline: None for a constant rate.
+        """
         if not names:
             raise InputError(f"{name!r} holds no frames; put jpg or png images into it.")
         if len(set(names)) < len(names):
@@ -56,12 +66,35 @@ class ImageClip:
             raise InputError(
                 f"The name of frame {shortened(longest)!r} of {name!r} is too long; shorten it."
             )
-        clip = cls(name, names, source, limits, (0, 0), (0, 0))
         check_frames(name, len(names), limits)
-        check_seconds(name, clip.times, limits)
+        timeline = timeline or Timeline.regular(len(names))
+        check_seconds(name, timeline.end, limits)
         with source() as read:
-            size = clip._frame(read, 0).shape[:2]
-        return replace(clip, full_size=size, size=size)
+            height, width, _ = read(0).shape
+        return cls(name, names, source, timeline, (height, width), (height, width))
+
+    @classmethod
+    def from_file(cls, path: Path, limits: Limits) -> ImageClip:
+        """Make a clip of one image, which is one frame, or of the pages of an animated one."""
+
+        @contextmanager
+        def source() -> Iterator[Reader]:
+            with path.open("rb") as file, opened(file, what, limits) as image:
+                skipped = int(image.info.get("default_image", False)) if len(shown) > 1 else 0
+                yield lambda index: page(image, index + skipped)
+
+        def page(image: Image.Image, index: int) -> np.ndarray:
+            image.seek(index)
+            return to_srgb(image)
+
+        what = frame_of(path.stem, path.name)
+        with path.open("rb") as file, opened(file, what, limits) as image:
+            shown = [seconds or 1 / IMAGES_FPS for seconds in durations(image, what, limits)]
+        if len(shown) == 1:
+            return cls.of(path.name, (path.stem,), source, limits)
+        ends = np.cumsum(shown)
+        timeline = Timeline(np.array([0.0, *ends[:-1]]), float(ends[-1]))
+        return cls.of(path.name, numbered(len(shown)), source, limits, timeline)
 
     @classmethod
     def from_files(
@@ -73,11 +106,16 @@ class ImageClip:
     ) -> ImageClip:
         """Make a clip of one image file per frame, in the order given."""
 
+        limits = limits or Limits()
+
         @contextmanager
         def source() -> Iterator[Reader]:
-            yield lambda index: files[index].read_bytes()
+            yield lambda index: decoded(index)
 
-        return cls.of(name, names, source, limits or Limits())
+        def decoded(index: int) -> np.ndarray:
+            return decode_image(files[index].read_bytes(), frame_of(names[index], name), limits)
+
+        return cls.of(name, names, source, limits)
 
     @classmethod
     def from_folder(cls, folder: Path, limits: Limits) -> ImageClip:
@@ -93,25 +131,6 @@ class ImageClip:
         files.sort(key=lambda p: natural(p.name))
         return cls.from_files(folder.name, tuple(path.stem for path in files), files, limits)
 
-    @classmethod
-    def from_zip(cls, path: Path, limits: Limits) -> ImageClip:
-        """Make a clip of all images of a zip, in any folder; nothing is extracted to disk."""
-        entries = [e for e in _zip_entries(path, limits) if _is_image(e)]
-        entries.sort(key=lambda e: natural(e.filename))
-        _check_entries(path, entries, limits)
-
-        @contextmanager
-        def source() -> Iterator[Reader]:
-            with _open_zip(path) as archive:  # reads no more of a file than its entry says
-                yield lambda index: archive.read(entries[index])
-
-        return cls.of(path.name, tuple(_path_in_zip(e).stem for e in entries), source, limits)
-
-    @property
-    def times(self) -> np.ndarray:
-        """Seconds at which each frame appears, (F,) float64."""
-        return np.arange(len(self.frame_names)) / IMAGES_FPS
-
     def resized(self, max_side: int | None) -> ImageClip:
         """Return the clip with its frames shrunk, as `Clip.resized` says."""
         return replace(self, size=shrunk(self.size, max_side))
@@ -120,7 +139,7 @@ class ImageClip:
         """Yield frames (H, W, 3) uint8 RGB. Raise InputError when a frame differs in size."""
         with self.source() as read:
             for index in range(len(self.frame_names)) if indices is None else indices:
-                frame = self._frame(read, index)
+                frame = read(index)
                 if frame.shape[:2] != self.full_size:
                     raise InputError(
                         f"Frame {self.frame_names[index]!r} of {self.name!r} is "
@@ -129,93 +148,10 @@ class ImageClip:
                     )
                 yield resize(frame, self.size)
 
-    def _frame(self, read: Reader, index: int) -> np.ndarray:
-        what = f"Frame {self.frame_names[index]!r} of {self.name!r}"
-        return decode_image(lambda: read(index), what, self.limits)
 
-
-def decode_image(read: Callable[[], bytes], what: str, limits: Limits) -> np.ndarray:
-    """Decode the bytes that `read` returns to an upright image (H, W, 3) uint8 RGB.
-
-    what: its name in messages. Raise InputError for anything but an image within the limits.
-    """
-    try:
-        with Image.open(io.BytesIO(read()), formats=_FORMATS) as image:
-            check_pixels(what, (image.height, image.width), limits)
-            return np.array(ImageOps.exif_transpose(_eight_bit(image)).convert("RGB"))
-    except InputError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"{what} has too many pixels; make it smaller.") from error
-    except Exception as error:  # Pillow and zipfile may raise anything on damaged bytes
-        raise InputError(f"{what} cannot be read; export it again as jpg or png.") from error
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey to 8 bits, which Pillow would clip to white."""
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.float64)
-        return Image.fromarray((values / 257).clip(0, 255).astype(np.uint8))
-    return image
-
-
-class _SmallReads(io.FileIO):
-    """A file that bounds single reads: zipfile reads a directory as long as the zip says it is."""
-
-    def __init__(self, path: Path, most: int):
-        super().__init__(path)
-        self._most = most
-
-    def read(self, size: int | None = -1) -> bytes:
-        """Read as files do. Raise InputError for more bytes at once than are allowed."""
-        if size is not None and size > self._most:
-            raise InputError(f"{Path(str(self.name)).name!r} holds too many files; pack fewer.")
-        return super().read(-1 if size is None else size) or b""
-
-
-def _zip_entries(path: Path, limits: Limits) -> list[zipfile.ZipInfo]:
-    """Return all entries of a zip. Raise InputError for any other file, and for too many."""
-    most = limits.zip_members * _BYTES_PER_MEMBER
-    with _SmallReads(path, most) as file, _open_zip(path, file) as archive:
-        entries = archive.infolist()
-    check_limit(path.name, "holds", len(entries), "files", limits.zip_members, "pack fewer")
-    return entries
-
-
-def _open_zip(path: Path, file: io.FileIO | None = None) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(file or path)
-    except InputError:
-        raise
-    except Exception as error:  # zipfile may raise anything on damaged bytes
-        raise InputError(f"{path.name!r} is not a readable zip; pack it again.") from error
-
-
-def _check_entries(path: Path, entries: Sequence[zipfile.ZipInfo], limits: Limits) -> None:
-    """Raise InputError when a zip's images must not or cannot be read."""
-    largest = _BYTES_PER_PIXEL * limits.pixels + MIB
-    problems = {
-        "files under a password": any(e.flag_bits & 0x1 for e in entries),
-        "frames that are too large": any(e.file_size > largest for e in entries),
-        "links": any(stat.S_ISLNK(e.external_attr >> 16) for e in entries),
-    }
-    for problem, found in problems.items():
-        if found:
-            raise InputError(f"{path.name!r} holds {problem}; pack plain jpg or png frames.")
-    ratio = sum(e.file_size for e in entries) / path.stat().st_size
-    remedy = "pack jpg or png frames"
-    check_limit(path.name, "unpacks to", ratio, "times its size", limits.zip_ratio, remedy)
-
-
-def _path_in_zip(entry: zipfile.ZipInfo) -> PurePosixPath:
-    return PurePosixPath(entry.filename.replace("\\", "/"))  # old programs write backslashes
-
-
-def _is_image(entry: zipfile.ZipInfo) -> bool:
-    path = _path_in_zip(entry)
-    hidden = any(p.startswith((".", "__MACOSX")) for p in path.parts if p != "..")
-    # An entry may have no name at all, for which zipfile cannot tell whether it is a folder.
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and not entry.is_dir()
+def frame_of(frame: str, clip: str) -> str:
+    """Return the name of a frame in messages."""
+    return f"Frame {frame!r} of {clip!r}"
 
 
 def natural(name: str) -> list[tuple[int, str]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..errors import InputError
 
 MIB = 2**20
@@ -17,7 +15,7 @@ class Limits:
     """Limits of `open_clip`. The defaults suit one's own machine; a server sets its own."""
 
     file_mib: int = 16_384  # of the file, or of one image of a folder
-    seconds: float = 14_400.0  # from the first frame to the last
+    seconds: float = 14_400.0
     frames: int = 500_000
     pixels: int = 8192 * 8192  # of one frame
     zip_members: int = 200_000  # files in a zip, of any kind
@@ -54,6 +52,6 @@ def check_frames(name: str, frames: int, limits: Limits) -> None:
     check_limit(name, "has", frames, "frames", limits.frames, "give a shorter clip")
 
 
-def check_seconds(name: str, times: np.ndarray, limits: Limits) -> None:
-    """Raise InputError for a clip that lasts too long; times (F,) in seconds."""
-    check_limit(name, "lasts", float(times[-1]), "s", limits.seconds, "cut it")
+def check_seconds(name: str, seconds: float, limits: Limits) -> None:
+    """Raise InputError for a clip that lasts too long."""
+    check_limit(name, "lasts", seconds, "s", limits.seconds, "cut it")

@@ -6,35 +6,46 @@ import os
 from pathlib import Path
 
 from ..errors import InputError
-from .clip import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Clip, shortened
-from .decoding import VideoClip
+from .clip import Clip, shortened
+from .decoder import container_of
+from .decoding import VideoClip, VideoFile
 from .images import ImageClip
 from .limits import MIB, Limits, check_limit
+from .pictures import is_image
+from .zips import open_zip
+
+_HEAD = 1024  # bytes that tell what a file is
 
 
 def open_clip(
     source: str | os.PathLike[str],
     *,
     max_side: int | None = None,
+    start: float = 0,
+    end: float | None = None,
     limits: Limits | None = None,
 ) -> Clip:
-    """Open a video file, a folder or zip of frames, or a single image.
+    """Open a video file, an image, or a folder or zip of images.
 
-    max_side: as for `Clip.resized`, which gives the clip in another size without opening it again.
-    limits: None for the defaults.
+    What a file is, its first bytes tell, not its name. max_side: as for `Clip.resized`. start, end:
+    the part of a video to read, in seconds. limits: None for the defaults.
 
     Raise InputError with one sentence for anything that is not a readable clip within the limits.
     """
     path = Path(source)
+    if start < 0 or (end is not None and end <= start):
+        raise InputError(f"A clip cannot go from {start:g} s to {end} s; give 0 ≤ start < end.")
     try:
-        return _opened(path, limits or Limits()).resized(max_side)
+        clip = _opened(path, limits or Limits(), start, end)
+        if (start or end is not None) and not isinstance(clip, VideoClip):
+            raise InputError(f"{shortened(path.name)!r} is no video; give no start and no end.")
+        return clip.resized(max_side)
     except OSError as error:
         why = error.strerror or "no reason given"
         raise InputError(f"{shortened(path.name)!r} cannot be opened ({why}); check it.") from error
 
 
-def _opened(path: Path, limits: Limits) -> Clip:
-    suffix = path.suffix.lower()
+def _opened(path: Path, limits: Limits, start: float, end: float | None) -> Clip:
     if path.is_dir():
         return ImageClip.from_folder(path, limits)
     if not path.is_file():
@@ -42,14 +53,17 @@ def _opened(path: Path, limits: Limits) -> Clip:
     size = path.stat().st_size
     if size == 0:
         raise InputError(f"{path.name!r} is empty; export the clip again.")
-    if suffix not in (".zip", *IMAGE_SUFFIXES, *VIDEO_SUFFIXES):
-        raise InputError(
-            f"{path.name!r} has an unknown suffix; give "
-            f"{', '.join(s[1:] for s in VIDEO_SUFFIXES)}, an image, or a zip or folder of frames."
-        )
     check_limit(path.name, "has", size / MIB, "MiB", limits.file_mib, "give a shorter clip")
-    if suffix == ".zip":
-        return ImageClip.from_zip(path, limits)
-    if suffix in IMAGE_SUFFIXES:
-        return ImageClip.from_files(path.name, (path.stem,), [path], limits)
-    return VideoClip.open(path, limits)
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return open_zip(path, limits)
+    if is_image(head):
+        return ImageClip.from_file(path, limits)
+    container = container_of(head)
+    if not container:
+        raise InputError(
+            f"{shortened(path.name)!r} is no video, image or zip that can be read; "
+            "it may be damaged. Export it again as mp4."
+        )
+    return VideoClip.open(VideoFile(path, container, limits, start, end))

@@ -1,93 +1,142 @@
-"""The one writer of videos, and when each frame is shown."""
+"""The one writer of videos."""
 
 from __future__ import annotations
 
 import contextlib
-import subprocess
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
-from io import BufferedWriter
 from pathlib import Path
-from typing import cast
+from typing import Any
 
-import imageio_ffmpeg
+import av
 import numpy as np
+from av.error import FFmpegError
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
 from ..files import cannot_write, part_of
-from .clip import IMAGES_FPS
-from .ffmpeg import OWN_GROUP
+from .worker import SOUND_RATE
 
-MAX_FPS = 120.0  # browsers drop frames above this; such clips are written at 60
+_TICKS = 90_000  # a second; every usual frame rate is a whole number of them
+_USUAL_RATE = 30  # frames a second, from which encoders estimate bit rates; times are exact anyway
+_FAST_START = {"movflags": "+faststart"}  # a browser may play before it has loaded the whole file
 
 
-def playback(times: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the frame rate and the order of frames under which each appears at its own time.
+@dataclass(frozen=True)
+class Format:
+    """How a video is encoded."""
 
-    A clip of constant rate is shown frame by frame. A variable rate (screen recordings, gifs) is
-    laid on a constant grid of at most 60 a second, repeating frames, since raw frames piped to an
-    encoder carry no times.
-    """
-    if len(times) < 2 or times[-1] <= 0:
-        return IMAGES_FPS, np.arange(len(times))
-    gaps = np.diff(times)
-    fps = (len(times) - 1) / times[-1]
-    if fps <= MAX_FPS + 1e-6 and np.abs(gaps - 1 / fps).max() < 0.6 / fps:
-        return float(fps), np.arange(len(times))
-    fps = float(min(60.0, 1 / max(gaps.min(), 1e-6)))
-    ticks = np.arange(int(np.ceil(times[-1] * fps - 1e-4)) + 1) / fps
-    return fps, np.searchsorted(times, ticks + 1e-6, side="right") - 1
+    codec: str
+    pixels: str  # FFmpeg's name of the pixel format
+    container: str
+    options: dict[str, str]  # of the codec
+    sound: str | None = None  # codec
+
+
+H264 = Format(  # every browser plays it
+    "libx264", "yuv420p", "mp4", {"crf": "20", "preset": "veryfast"}, sound="aac"
+)
 
 
 class VideoWriter:
-    """Encodes frames as H.264 that every browser plays; a context manager.
+    """Encodes frames, each shown at its own time; a context manager.
 
-    yuv420p needs even sides, so an odd one is padded by repeating its last row or column.
-    The file appears under its name only when all went well; otherwise nothing is left. Raise
-    InputError when it cannot be written.
+    Chroma needs even sides, so an odd one is padded by repeating its last row or column. Colours
+    are BT.709, and tagged so. The file appears under its name only when all went well; otherwise
+    nothing is left. Raise InputError when it cannot be written.
     """
 
-    def __init__(self, path: Path, *, size: tuple[int, int], fps: float):
+    def __init__(
+        self,
+        path: Path,
+        *,
+        size: tuple[int, int],
+        sound: Iterator[np.ndarray] | None = None,
+        format: Format = H264,
+    ):
+        """Describe a video. size: (H, W). sound: pieces (n, 2) int16 at 48 kHz, from second 0."""
         self._path = path
         self._part = part_of(path)
         self._even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
-        self._fps = Fraction(fps).limit_denominator()
+        self._sound = sound if format.sound else None
+        self._format = format
+        self._reformatter = VideoReformatter()
+        self._pts = -1  # of the last frame, in ticks
+        self._samples = 0  # of sound that are written
 
     def __enter__(self) -> VideoWriter:
-        command = [
-            imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "quiet",
-            "-protocol_whitelist", "fd", "-f", "rawvideo", "-pix_fmt", "rgb24",
-            "-s", f"{self._even[1]}x{self._even[0]}", "-r", str(self._fps),
-            "-i", "fd:", "-c:v", "libx264", "-pix_fmt", "yuv420p",
-            "-crf", "20", "-preset", "veryfast", "-movflags", "+faststart",
-            f"file:{self._part.resolve()}",
-        ]  # fmt: skip
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **OWN_GROUP}
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, **quiet)
-        self._input = cast(BufferedWriter, self._process.stdin)
+        with self._failing_in_words():
+            self._container = av.open(
+                str(self._part), "w", format=self._format.container, options=_FAST_START
+            )
+            self._video = self._video_stream()
+            self._audio: Any = None
+            if self._sound:
+                self._audio = self._container.add_stream(self._format.sound, rate=SOUND_RATE)
+                self._audio.layout = "stereo"
         return self
 
-    def write(self, frame: np.ndarray) -> None:
-        """Append a frame (H, W, 3) uint8."""
+    def _video_stream(self) -> Any:
+        stream = self._container.add_stream(
+            self._format.codec, rate=_USUAL_RATE, options=self._format.options
+        )
+        stream.height, stream.width = self._even
+        stream.pix_fmt = self._format.pixels
+        context = stream.codec_context
+        context.time_base = stream.time_base = Fraction(1, _TICKS)
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        return stream
+
+    def write(self, frame: np.ndarray, start: float, end: float) -> None:
+        """Append a frame (H, W, 3 or 4) uint8 that is shown from one second to another."""
         below, right = self._even[0] - frame.shape[0], self._even[1] - frame.shape[1]
         if below or right:
             frame = np.pad(frame, ((0, below), (0, right), (0, 0)), mode="edge")
-        try:
-            self._input.write(np.ascontiguousarray(frame).data)
-        except OSError as error:  # the encoder has ended
-            raise cannot_write(self._path) from error
+        kind = "rgba" if frame.shape[2] == 4 else "rgb24"
+        picture = self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), kind),
+            format=self._format.pixels,
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+        )
+        self._pts = max(round(start * _TICKS), self._pts + 1)
+        picture.pts, picture.time_base = self._pts, Fraction(1, _TICKS)
+        picture.duration = max(round(end * _TICKS) - self._pts, 1)
+        with self._failing_in_words():
+            self._container.mux(self._video.encode(picture))
+            self._write_sound(end)
+
+    def _write_sound(self, end: float) -> None:
+        """Append the sound until a second, so that it lies near its frames in the file."""
+        while self._sound and self._samples < end * SOUND_RATE:
+            piece = next(self._sound, None)
+            if piece is None:
+                self._sound = None
+                return
+            piece = piece[: math.ceil(end * SOUND_RATE) - self._samples]
+            sound = av.AudioFrame.from_ndarray(piece.reshape(1, -1), format="s16", layout="stereo")
+            sound.sample_rate, sound.pts = SOUND_RATE, self._samples
+            sound.time_base = Fraction(1, SOUND_RATE)
+            self._samples += len(piece)
+            self._container.mux(self._audio.encode(sound))
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if kind is None:
-                self._close_input()
-                if self._process.wait() != 0:
-                    raise cannot_write(self._path)
-                self._part.replace(self._path)
+            with self._failing_in_words() if kind is None else contextlib.suppress(Exception):
+                if kind is None:
+                    for stream in filter(None, (self._video, self._audio)):
+                        self._container.mux(stream.encode(None))
+                self._container.close()
+                if kind is None:
+                    self._part.replace(self._path)
         finally:
-            self._process.kill()
-            self._close_input()
-            self._process.wait()
             self._part.unlink(missing_ok=True)
 
-    def _close_input(self) -> None:
-        with contextlib.suppress(OSError):  # the encoder has ended; its status says how
-            self._input.close()
+    @contextlib.contextmanager
+    def _failing_in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, FFmpegError) as error:
+            raise cannot_write(self._path) from error

@@ -1,14 +1,17 @@
 """What several test files need: golden data, tiny models, tiny clips, and plain computations."""
 
 import subprocess
+import zipfile
 from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
+from bavos_core import open_clip
 from bavos_core.attention import AttentionRows
 from bavos_core.clustering import Assignment
 from bavos_core.hierarchy import build_tree
@@ -43,6 +46,24 @@ def tiny_vit(seed: int = 0, **options) -> VisionTransformer:
 def noise_clip(frames: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
     """(frames, *size, 3) uint8 noise."""
     return np.random.default_rng(seed).integers(0, 256, (frames, *size, 3), np.uint8)
+
+
+def read_all(path: Path) -> np.ndarray:
+    return np.stack(list(open_clip(path).read()))
+
+
+def save_pictures(folder: Path, names: list[str], size=(20, 30)) -> None:
+    """Pictures of grey levels 0, 10, 20, … under these names."""
+    folder.mkdir(exist_ok=True)
+    for i, name in enumerate(names):
+        Image.fromarray(np.full((*size, 3), 10 * i, np.uint8)).save(folder / name)
+
+
+def zip_folder(folder: Path, path: Path, inside: str = "") -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, inside + file.name)
+    return path
 
 
 def random_rows(

@@ -150,7 +150,8 @@ def test_frames_that_cannot_be_read_are_among_the_notes(tmp_path) -> None:
     path.write_bytes(data)
     analysis = analyse(path, TINY_SETTINGS)
     assert len(analysis.frames) == len(analysis.analysed) == 5
-    assert "The clip is damaged: 3 of the frames to analyse could not be read." in analysis.notes
+    damage = "The clip is damaged; frames that could not be decoded are missing."
+    assert damage in analysis.notes
 
 
 # ---- the disk -----------------------------------------------------------------------------------
@@ -217,36 +218,16 @@ def test_the_command_line_says_in_one_line_that_the_disk_is_full(noisy_video, tm
     assert list(tmp_path.iterdir()) == [noisy_video]
 
 
-@linux_only
-def test_an_encoder_that_is_killed_leaves_no_half_video(tmp_path) -> None:
-    before = children()
-
-    def write() -> None:
-        frames = noise_clip(30, (240, 320))
-        with VideoWriter(tmp_path / "video.mp4", size=(240, 320), fps=10) as writer:
-            writer.write(frames[0])
-            (encoder,) = children() - before
-            os.kill(encoder, signal.SIGKILL)
-            for frame in frames:
-                writer.write(frame)
-
-    with pytest.raises(InputError) as caught:
-        write()
-    check_message(caught.value, "'video.mp4' could not be written")
-    assert list(tmp_path.iterdir()) == []
-    assert children() == before
-
-
 def test_two_writers_of_one_name_do_not_meet(tmp_path) -> None:
     dark, bright = np.full((10, 48, 64, 3), 20, np.uint8), np.full((10, 48, 64, 3), 230, np.uint8)
     path = tmp_path / "video.mp4"
     with (
-        VideoWriter(path, size=(48, 64), fps=10) as first,
-        VideoWriter(path, size=(48, 64), fps=10) as second,
+        VideoWriter(path, size=(48, 64)) as first,
+        VideoWriter(path, size=(48, 64)) as second,
     ):
-        for a, b in zip(dark, bright, strict=True):
-            first.write(a)
-            second.write(b)
+        for i, (a, b) in enumerate(zip(dark, bright, strict=True)):
+            first.write(a, i / 10, (i + 1) / 10)
+            second.write(b, i / 10, (i + 1) / 10)
     levels = {int(frame.mean()) // 100 for frame in open_clip(path).read()}
     assert len(levels) == 1  # of one of the two, whole
     assert list(tmp_path.iterdir()) == [path]

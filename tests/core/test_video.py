@@ -13,38 +13,28 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bavos_core import InputError, Limits, open_clip
-from bavos_core.video import IMAGES_FPS, ArrayClip, playback, sample_indices
-from bavos_core.video import ffmpeg as ffmpeg_module
+from bavos_core.video import spread
 from bavos_core.video.clip import shrunk
-from bavos_core.video.writing import MAX_FPS
+from bavos_core.video.decoder import Decoder
 
-from .helpers import check_message, encode, ffmpeg, make_video, noise_clip
+from .helpers import (
+    check_message,
+    encode,
+    ffmpeg,
+    make_video,
+    noise_clip,
+    read_all,
+    save_pictures,
+    zip_folder,
+)  # fmt: skip
 
 H264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", 3)
-
-
-def read_all(path: Path) -> np.ndarray:
-    return np.stack(list(open_clip(path).read()))
 
 
 def grey_levels(count: int) -> np.ndarray:
     """Frames (count, 16, 16, 3), each one grey, no two alike."""
     levels = np.linspace(5, 250, count).round().astype(np.uint8)
     return np.broadcast_to(levels[:, None, None, None], (count, 16, 16, 3)).copy()
-
-
-def save_pictures(folder: Path, names: list[str], size=(20, 30)) -> None:
-    """Pictures of grey levels 0, 10, 20, … under these names."""
-    folder.mkdir(exist_ok=True)
-    for i, name in enumerate(names):
-        Image.fromarray(np.full((*size, 3), 10 * i, np.uint8)).save(folder / name)
-
-
-def zip_folder(folder: Path, path: Path, inside: str = "") -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in sorted(folder.iterdir()):
-            archive.write(file, inside + file.name)
-    return path
 
 
 # ---- containers ---------------------------------------------------------------------------------
@@ -201,93 +191,6 @@ def test_a_longest_side_shrinks_video_and_pictures_alike(max_side, tmp_path) -> 
         assert [f.shape for f in clip.read()] == [(*expected, 3)] * 2
 
 
-# ---- pictures -----------------------------------------------------------------------------------
-
-UNORDERED = ["frame10.png", "frame2.png", "frame1.png", "frame20.png"]  # grey 0, 10, 20, 30
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    save_pictures(tmp_path / "walk", UNORDERED)
-    (tmp_path / "walk" / "notes.txt").write_text("not a picture")
-    return tmp_path / "walk"
-
-
-def check_natural_order(path: Path, name: str) -> None:
-    clip = open_clip(path)
-    assert clip.name == name
-    assert clip.frame_names == ("frame1", "frame2", "frame10", "frame20")
-    assert clip.size == (20, 30)
-    np.testing.assert_allclose(clip.times, np.arange(4) / IMAGES_FPS)
-    assert [f[0, 0, 0] for f in clip.read()] == [20, 10, 0, 30]
-    assert [f[0, 0, 0] for f in clip.read([1, 3])] == [10, 30]
-
-
-def test_a_folder_of_frames_is_read_in_natural_order(folder) -> None:
-    check_natural_order(folder, "walk")
-
-
-@pytest.mark.parametrize("inside", ["", "deep/er/"])
-def test_a_zip_of_frames_is_read_in_natural_order(folder, inside, tmp_path) -> None:
-    check_natural_order(zip_folder(folder, tmp_path / "walk.zip", inside), "walk.zip")
-
-
-def test_what_a_mac_leaves_beside_the_frames_is_ignored(folder, tmp_path) -> None:
-    path = zip_folder(folder, tmp_path / "walk.zip")
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("__MACOSX/._frame1.png", "junk")
-        archive.writestr("._frame2.png", "junk")
-    check_natural_order(path, "walk.zip")
-    (folder / "._frame1.png").write_text("junk")
-    check_natural_order(folder, "walk")
-
-
-def test_nothing_is_extracted_from_a_zip(folder, tmp_path) -> None:
-    path = zip_folder(folder, tmp_path / "walk.zip", "/escape/")
-    before = set(tmp_path.parent.rglob("*"))
-    assert len(read_all(path)) == 4
-    assert set(tmp_path.parent.rglob("*")) == before
-
-
-@pytest.mark.parametrize("zipped", [False, True])
-def test_frames_of_different_sizes_raise_an_input_error_that_names_the_frame(zipped, tmp_path):
-    save_pictures(tmp_path / "mixed", ["1.png", "2.png"])
-    Image.new("RGB", (31, 20)).save(tmp_path / "mixed" / "3.png")
-    path = zip_folder(tmp_path / "mixed", tmp_path / "mixed.zip") if zipped else tmp_path / "mixed"
-    with pytest.raises(InputError) as caught:
-        read_all(path)
-    check_message(caught.value, "'3'", "31×20", "30×20")
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp", "tiff"])
-def test_a_single_picture_is_a_clip_of_one_frame(suffix, tmp_path) -> None:
-    picture = np.full((20, 30, 3), (200, 100, 50), np.uint8)
-    Image.fromarray(picture).save(tmp_path / f"one.{suffix}")
-    clip = open_clip(tmp_path / f"one.{suffix}")
-    assert clip.frame_names == ("one",)
-    assert clip.times.tolist() == [0]
-    assert np.abs(read_all(tmp_path / f"one.{suffix}")[0].astype(int) - picture).max() < 8
-
-
-def test_pictures_of_every_mode_become_rgb(tmp_path) -> None:
-    grey = np.tile(np.arange(30, dtype=np.uint8) * 8, (20, 1))
-    Image.fromarray(grey).save(tmp_path / "grey.png")
-    Image.fromarray(grey).convert("RGBA").save(tmp_path / "alpha.png")
-    Image.fromarray(grey).convert("P").save(tmp_path / "palette.png")
-    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "sixteen.png")
-    for name in ("grey", "alpha", "palette", "sixteen"):
-        found = read_all(tmp_path / f"{name}.png")[0]
-        assert np.abs(found.astype(int) - grey[..., None]).max() <= 1, name
-
-
-def test_a_pictures_orientation_is_obeyed(tmp_path) -> None:
-    picture = noise_clip(1, (20, 30))[0]
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise
-    Image.fromarray(picture).save(tmp_path / "turned.png", exif=exif)
-    assert (read_all(tmp_path / "turned.png")[0] == np.rot90(picture, -1)).all()
-
-
 # ---- what is refused ----------------------------------------------------------------------------
 
 
@@ -368,36 +271,6 @@ def test_two_frames_of_one_name_are_refused(tmp_path) -> None:
     check_message(caught.value, "'twice'", "two frames of one name")
 
 
-# ---- arrays -------------------------------------------------------------------------------------
-
-
-def test_an_array_is_a_clip() -> None:
-    frames = noise_clip(5, (6, 8))
-    clip = ArrayClip.of(frames, fps=10)
-    assert clip.size == (6, 8)
-    assert clip.frame_names == ("00000", "00001", "00002", "00003", "00004")
-    np.testing.assert_allclose(clip.times, [0, 0.1, 0.2, 0.3, 0.4])
-    assert (np.stack(list(clip.read())) == frames).all()
-    assert (np.stack(list(clip.read([1, 4]))) == frames[[1, 4]]).all()
-
-
-@pytest.mark.parametrize(
-    "frames",
-    [
-        np.zeros((0, 6, 8, 3), np.uint8),
-        np.zeros((5, 0, 8, 3), np.uint8),
-        np.zeros((5, 6, 8, 4), np.uint8),
-        np.zeros((6, 8, 3), np.uint8),
-        np.zeros((5, 6, 8, 3), np.float32),
-    ],
-    ids=lambda a: f"{a.shape}-{a.dtype}",
-)
-def test_arrays_of_another_shape_or_type_are_refused(frames) -> None:
-    with pytest.raises(InputError) as caught:
-        ArrayClip.of(frames)
-    check_message(caught.value, str(frames.shape), str(frames.dtype))
-
-
 # ---- limits -------------------------------------------------------------------------------------
 
 
@@ -414,11 +287,11 @@ def limited_zip(tmp_path: Path) -> Path:
     ("make", "limit", "enough", "words"),
     [
         (limited_video, "file_mib", 1, "MiB"),
-        (limited_video, "seconds", 0.61, "0.6 s"),
+        (limited_video, "seconds", 0.71, "0.7 s"),
         (limited_video, "frames", 7, "frames"),
         (limited_video, "pixels", 48 * 64, "pixels"),
         (limited_zip, "frames", 7, "7 frames, and the limit here is 6 frames"),
-        (limited_zip, "seconds", 0.25, "s, and the limit here is"),
+        (limited_zip, "seconds", 0.3, "s, and the limit here is"),
         (limited_zip, "pixels", 48 * 64, "64×48"),
         (limited_zip, "zip_members", 7, "7 files, and the limit here is 6 files"),
         (limited_zip, "zip_ratio", 2, "times its size"),
@@ -449,99 +322,55 @@ def test_no_frame_that_is_wanted_is_no_frame(tmp_path) -> None:
     assert list(open_clip(limited_zip(tmp_path)).read([])) == []
 
 
-# ---- which frames, and when ---------------------------------------------------------------------
+# ---- which frames ------------------------------------------------------------------------------
 
 
 @given(st.integers(1, 3000), st.integers(1, 200))
 def test_sampled_frames_are_spread_evenly_from_first_to_last(total, wanted) -> None:
-    chosen = sample_indices(total, wanted)
+    chosen = spread(total, wanted)
     assert len(chosen) == min(total, wanted)
-    assert chosen.dtype == np.int64
-    assert chosen.min() >= 0
-    assert chosen.max() < total
+    assert all(0 <= index < total for index in chosen)
     gaps = np.diff(chosen)
     assert (gaps >= 1).all()
     if wanted > 1:
         assert (chosen[0], chosen[-1]) == (0, total - 1)
-    if len(gaps):
-        assert gaps.max() - gaps.min() <= 1
+        assert (chosen == np.linspace(0, total - 1, len(chosen)).round()).all()
+
+
+@given(st.integers(1, 300), st.integers(1, 40), st.data())
+def test_a_sample_can_include_any_frame(total, wanted, data) -> None:
+    include = data.draw(st.integers(0, total - 1))
+    chosen = spread(total, wanted, include)
+    assert include in chosen
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == min(total, wanted)
+    assert len(set(chosen) - set(spread(total, wanted))) <= 1
 
 
 def test_a_single_sampled_frame_is_the_middle_one() -> None:
-    assert sample_indices(9, 1).tolist() == [4]
-
-
-@given(st.sampled_from([1, 10, 24, 25, 30000 / 1001, 60, 120]), st.integers(2, 200))
-def test_a_constant_rate_is_played_frame_by_frame(fps, frames) -> None:
-    rate, order = playback(np.arange(frames) / fps)
-    assert rate == pytest.approx(fps)
-    assert (order == np.arange(frames)).all()
-
-
-def test_times_rounded_to_milliseconds_still_count_as_constant() -> None:
-    rate, order = playback(np.round(np.arange(90) / 29.97, 3))
-    assert rate == pytest.approx(29.97, rel=1e-3)
-    assert (order == np.arange(90)).all()
-
-
-@given(st.lists(st.integers(2, 80), min_size=2, max_size=40))
-def test_a_variable_rate_shows_every_frame_at_its_own_time(gaps) -> None:
-    times = np.cumsum([0, *gaps]) / 100  # as in gifs; never nearer than a 50th of a second
-    rate, order = playback(times)
-    assert rate <= 60 + 1e-9
-    assert set(order) == set(range(len(times)))  # the last one too
-    assert (np.diff(order) >= 0).all()
-    if len(order) == len(times):  # nearly constant, played frame by frame
-        return
-    for frame, time in enumerate(times):
-        shown = np.flatnonzero(order == frame)[0] / rate
-        assert time - 1e-5 <= shown < time + 1 / rate + 1e-5
-
-
-@pytest.mark.parametrize("fps", [240, 1000])
-def test_a_rate_that_browsers_do_not_show_is_thinned_to_sixty(fps) -> None:
-    assert fps > MAX_FPS
-    rate, order = playback(np.arange(500) / fps)
-    assert rate == 60
-    assert len(order) == pytest.approx(500 / fps * 60, abs=1.5)
-    np.testing.assert_allclose(order / fps, np.arange(len(order)) / 60, atol=1 / fps)
-
-
-@pytest.mark.parametrize("times", [[0.0], [0.0, 0.0]])
-def test_clips_without_duration_are_played_at_the_speed_of_pictures(times) -> None:
-    rate, order = playback(np.array(times))
-    assert rate == IMAGES_FPS
-    assert order.tolist() == list(range(len(times)))
+    assert spread(9, 1) == [4]
 
 
 @pytest.mark.parametrize("side", [None, 20, 32, 64, 1000])
 def test_a_clip_is_opened_once_and_resized_without_the_decoder(side, tmp_path, monkeypatch) -> None:
     path = make_video(tmp_path / "clip.mp4")
     starts: list[Path] = []
-    start = ffmpeg_module.Decoder.__init__
+    start = Decoder.__init__
     monkeypatch.setattr(
-        ffmpeg_module.Decoder,
+        Decoder,
         "__init__",
         lambda self, path, **more: starts.append(path) or start(self, path, **more),
     )
     clip = open_clip(path)
-    assert len(starts) == 2  # times and size
+    assert len(starts) == 1
     small = clip.resized(side)
     assert small.size == shrunk(clip.size, side)
-    assert small.times is clip.times
     assert clip.size == (48, 64)
+    assert len(starts) == 1
+    indices, frames = small.sample(5)  # all of them, in one pass
     assert len(starts) == 2
-    frames = list(small.read())
-    assert len(starts) == 3
     assert {frame.shape for frame in frames} == {(*small.size, 3)}
+    assert indices.tolist() == [0, 1, 2, 3, 4]
+    assert small.times is clip.times
+    assert len(starts) == 2  # the pass has told the times
     np.testing.assert_array_equal(frames, list(open_clip(path, max_side=side).read()))
-
-
-def test_clips_of_images_and_of_arrays_are_resized_alike(folder) -> None:
-    clip = open_clip(folder)
-    array = ArrayClip.of(np.stack(list(clip.read())))
-    for small in (clip.resized(20), array.resized(20)):
-        assert small.size == shrunk(clip.size, 20)
-        assert next(small.read()).shape == (*small.size, 3)
-    np.testing.assert_array_equal(list(clip.resized(20).read()), list(array.resized(20).read()))
-    assert open_clip(folder).size == clip.size

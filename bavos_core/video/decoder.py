@@ -1,0 +1,154 @@
+"""A confined child process that decodes one untrusted file.
+
+It is given one open file and no name, and may open no other file and no connection, whatever the
+file asks for. The container is the one that the file's first bytes say, codecs must be on a list,
+time and memory are bounded, and output goes to a pipe only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, cast
+
+from ..errors import InputError
+from .clip import shortened
+from .limits import MIB, Limits
+
+# Codecs of ordinary clips, by FFmpeg's names. All others are refused, such as those that refer to
+# other files.
+CODECS = (
+    "h264", "hevc", "av1", "libdav1d", "vp8", "libvpx", "vp9", "libvpx-vp9", "vvc", "mpeg4",
+    "mpeg1video", "mpeg2video", "h263", "msmpeg4v1", "msmpeg4", "msmpeg4v3", "msmpeg4v2", "wmv1",
+    "wmv2", "wmv3", "vc1", "flv", "flv1", "theora", "mjpeg", "gif", "png", "apng", "prores",
+    "dnxhd", "cfhd", "ffv1", "huffyuv", "ffvhuff", "utvideo", "rawvideo", "dvvideo", "qtrle",
+    "svq1", "svq3", "cinepak", "v210",
+    # sound
+    "aac", "mp1", "mp2", "mp3", "mp3float", "opus", "libopus", "vorbis", "flac", "alac", "ac3",
+    "eac3", "amrnb", "amr_nb", "amrwb", "amr_wb", "wmav1", "wmav2", "pcm_s16le", "pcm_s16be",
+    "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_f32le", "pcm_u8", "pcm_mulaw", "pcm_alaw",
+    "adpcm_ima_wav", "adpcm_ms", "adpcm_ima_qt",
+)  # fmt: skip
+_WORKER = Path(__file__).with_name("worker.py")
+_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"uuid")
+_STARTS = (  # first bytes of a file, and FFmpeg's name of the container
+    (b"\x1a\x45\xdf\xa3", "matroska"),
+    (b"GIF87a", "gif"),
+    (b"GIF89a", "gif"),
+    (b"FLV\x01", "flv"),
+    (b"OggS", "ogg"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
+    (b"\x00\x00\x01\xba", "mpeg"),
+    (b"\x00\x00\x01\xb3", "mpegvideo"),
+)
+_SYNC, _PACKETS = 0x47, (188, 192)  # of an MPEG transport stream, m2ts with four bytes before each
+
+OWN_GROUP: dict[str, Any]  # Ctrl-C reaches this process alone, which then ends the child
+if sys.platform == "win32":
+    OWN_GROUP = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+else:
+    OWN_GROUP = {"start_new_session": True}
+
+
+def container_of(head: bytes) -> str | None:
+    """Return FFmpeg's name of the container by a file's first bytes, or None if it is unknown."""
+    if head[4:8] in _BOXES:
+        return "mov"
+    for start, container in _STARTS:
+        if head.startswith(start):
+            return container
+    for size in _PACKETS:
+        syncs = head[size - 188 :: size][:3]
+        if len(syncs) == 3 and set(syncs) == {_SYNC}:
+            return "mpegts"
+    return "avi" if head.startswith(b"RIFF") and head[8:12] == b"AVI " else None
+
+
+class Decoder:
+    """A running worker; a context manager. Leaving it ends the process."""
+
+    def __init__(self, path: Path, *, container: str, limits: Limits, request: dict[str, Any]):
+        """Start it. Raise OSError for a file that cannot be opened."""
+        request = {
+            "container": container,
+            "codecs": CODECS,
+            "pixels": limits.pixels,
+            "memory": limits.decode_mib * MIB,
+            "cpu_seconds": limits.decode_seconds,
+            **request,
+        }
+        with path.open("rb") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-S", str(_WORKER), json.dumps(request)],
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                **OWN_GROUP,
+            )
+        self._output = cast(BufferedReader, self._process.stdout)
+        self._seconds_left = float(limits.decode_seconds)
+        self._name = shortened(path.name)
+        self._too_slow = False
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._output.close()
+        self._process.wait()
+
+    def messages(self) -> Iterator[tuple[dict[str, Any], bytearray]]:
+        """Yield the worker's messages and the bytes that come with each.
+
+        Raise InputError when it is killed or takes too long, since what it has sent then says
+        nothing about the file.
+        """
+        while True:
+            with self._watched():
+                line = self._output.readline()
+                message = json.loads(line) if line.endswith(b"\n") else None
+                data = bytearray(message["bytes"] if message else 0)
+                complete = message is not None and self._output.readinto(data) == len(data)
+            if not complete:
+                break
+            yield cast(dict[str, Any], message), data
+        self._check_end()
+
+    def _check_end(self) -> None:
+        with self._watched():
+            status = self._process.wait()
+        if self._too_slow or status == -getattr(signal, "SIGXCPU", 0):
+            raise InputError(f"{self._name!r} takes too long to read; give a shorter clip.")
+        if status != 0:
+            raise InputError(
+                f"The decoder broke off while it read {self._name!r}; try again, or export the "
+                "clip anew as mp4."
+            )
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Charge the time inside to the decoder, and end it when none is left."""
+        start = time.monotonic()
+        watch = threading.Timer(max(self._seconds_left, 0), self._give_up)
+        watch.daemon = True
+        watch.start()
+        try:
+            yield
+        finally:
+            watch.cancel()
+            self._seconds_left -= time.monotonic() - start
+
+    def _give_up(self) -> None:
+        self._too_slow = True
+        self._process.kill()
