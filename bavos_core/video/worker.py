@@ -39,7 +39,7 @@ _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders ig
 
 
 class Refused(Exception):
-    """The file cannot be shown. The argument says why: "nothing", "frames", "codec" with or without a name."""
+    """The file cannot be shown. The argument says why: "nothing", "frames" or "codec NAME"."""
 
 
 class Shown(NamedTuple):
@@ -336,8 +336,9 @@ def sound(film: Film) -> Iterator[bytes]:
             written = place
         elif place < written - _GAP:
             data = data[4 * min(written - place, frame.samples) :]
-        written += len(data) // 4
-        yield data
+        if data:
+            written += len(data) // 4
+            yield data
 
 
 def _audio(film: Film) -> Any:

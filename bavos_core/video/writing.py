@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +11,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.codec.context import Flags
 from av.error import FFmpegError
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
@@ -34,8 +34,10 @@ class Format:
     sound: str | None = None  # codec
 
 
-H264 = Format(  # every browser plays it
-    "libx264", "yuv420p", "mp4", {"crf": "20", "preset": "veryfast"}, sound="aac"
+# Every browser plays it. Without B-frames the last frame in the file is the last one shown, and its
+# length counts.
+H264 = Format(
+    "libx264", "yuv420p", "mp4", {"crf": "20", "preset": "veryfast", "bf": "0"}, sound="aac"
 )
 
 
@@ -85,6 +87,7 @@ class VideoWriter:
         stream.pix_fmt = self._format.pixels
         context = stream.codec_context
         context.time_base = stream.time_base = Fraction(1, _TICKS)
+        context.flags |= Flags.frame_duration  # of the last frame, which no other follows
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         return stream
@@ -114,8 +117,7 @@ class VideoWriter:
             piece = next(self._sound, None)
             if piece is None:
                 self._sound = None
-                return
-            piece = piece[: math.ceil(end * SOUND_RATE) - self._samples]
+                break
             sound = av.AudioFrame.from_ndarray(piece.reshape(1, -1), format="s16", layout="stereo")
             sound.sample_rate, sound.pts = SOUND_RATE, self._samples
             sound.time_base = Fraction(1, SOUND_RATE)

@@ -1,4 +1,4 @@
-"""Inputs from real life that went wrong once, each with its right value (see tests/cases/README.md).
+"""Inputs from real life that went wrong once, with their right values (tests/cases/README.md).
 
 In most of them a frame carries its number in eight bars at its top: bit k is bar k, bright means 1.
 """
