@@ -6,6 +6,7 @@ timm is imported when it is first needed, since that takes seconds.
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,6 @@ from ..errors import InputError
 from . import hub
 from .base import FRAMES_AT_ONCE_ON_CPU, Backbone, Features, to_images
 from .bundled import BUNDLED, TUNED_ON_SALIENCY, bundled_vit
-from .descriptors import Descriptors
 from .timm_vit import TimmViT, check_timm_name
 from .vit import ViTBackbone
 
@@ -30,6 +30,9 @@ AUTO = "auto"  # the paper's backbone where its weights can be had, else the bun
 PAPER = "dino-vits8"
 _PAPER_TIMM = "vit_small_patch8_224.dino"
 _ALIASES = {"builtin": BUNDLED}
+
+# Backbones of bavos_lab without weights, loaded when they are asked for.
+MORE_BACKBONES = {"descriptors": "bavos_lab.descriptors:Descriptors"}
 
 # The reference normalises frames with these (Kinetics statistics), not with DINO's own.
 _KINETICS: Any = {"mean": (0.43216, 0.394666, 0.37645), "std": (0.22803, 0.22145, 0.216989)}
@@ -48,9 +51,10 @@ def _bundled(name: str, weights: FileOrUrl | None, layer: int | None) -> Backbon
     return entry.wrap(bundled_vit(), layer, note=note)
 
 
-def _descriptors(name: str, weights: FileOrUrl | None, _layer: int | None) -> Backbone:
+def _of_lab(name: str, weights: FileOrUrl | None, _layer: int | None) -> Backbone:
     _take_no_weights(name, weights)
-    return Descriptors()
+    backbone: Backbone = pkgutil.resolve_name(MORE_BACKBONES[name])()
+    return backbone
 
 
 def _take_no_weights(name: str, weights: FileOrUrl | None) -> None:
@@ -69,7 +73,7 @@ _BUILDERS: dict[str, Builder] = {
     "dinov3-vits16": TimmViT("vit_small_patch16_dinov3.lvd1689m"),
     # Trained with labels, so its last blocks know classes better than places: an earlier one.
     "vit_tiny_patch16_224": TimmViT("vit_tiny_patch16_224", layer=8, **_HALF),
-    "descriptors": _descriptors,
+    **dict.fromkeys(MORE_BACKBONES, _of_lab),
 }
 
 
