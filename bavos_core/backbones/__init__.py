@@ -100,14 +100,12 @@ def resolve(
     `auto` is DINO ViT-S/8, the paper's, when its weights are given, cached, or sent by a hub that
     answers within three seconds; otherwise bundled-vits14 (tuned on saliency labels), and the
     sentence says why.
-    may_wait: whether to wait for the hub; if not, it is asked in the background, for the next time.
+    may_wait: whether to wait for the hub; if not, the weights are fetched for the next time.
     """
     if name != AUTO:
         return canonical(name), ""
-    if weights or hub.cached_weights(_PAPER_TIMM) or (may_wait and hub.fetch(_PAPER_TIMM)):
+    if weights or hub.fetch(_PAPER_TIMM, wait=may_wait):
         return PAPER, ""
-    if not may_wait:
-        hub.fetch_in_background(_PAPER_TIMM)
     return BUNDLED, unreachable(PAPER)
 
 
