@@ -35,7 +35,7 @@ def test_the_names_are_those_of_the_design_and_auto_is_first() -> None:
 @pytest.fixture(scope="module", params=SMALL)
 def small(request) -> tuple[str, ViTBackbone]:
     """A registered small backbone with random weights."""
-    entry = backbones._BUILDERS[request.param]
+    entry = backbones._TIMM[request.param]
     return request.param, entry.wrap(create(entry.timm_name), None)
 
 

@@ -120,7 +120,7 @@ def test_pictures_are_normalised_by_mean_and_deviation() -> None:
 
 
 def test_the_reference_statistics_are_used_for_dino() -> None:
-    entry = backbones._BUILDERS["dino-vits8"]
+    entry = backbones._TIMM["dino-vits8"]
     assert entry.mean == (0.43216, 0.394666, 0.37645)
     assert entry.std == (0.22803, 0.22145, 0.216989)
 
