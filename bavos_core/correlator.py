@@ -175,12 +175,9 @@ def correlator_from(
 def _read_statistics(
     name: str, tensors: Mapping[str, Tensor], channels: int, *, required: bool
 ) -> tuple[Tensor, Tensor]:
-    missing = [name for name in (_MEAN, _STD) if name not in tensors]
-    if len(missing) == 2 and not required:
+    if not required and _MEAN not in tensors and _STD not in tensors:
         return torch.zeros(channels), torch.ones(channels)
-    if missing:
-        raise InputError(f"{name} is not whole: {missing[0]} is missing; train it again.")
-    mean, std = tensors[_MEAN].float(), tensors[_STD].float()
+    mean, std = (tensors.get(key, torch.empty(0)).float() for key in (_MEAN, _STD))
     if mean.shape != (channels,) or std.shape != (channels,) or not (std > 0).all():
         raise InputError(
             f"{name} is not a trained correlator: {_MEAN} and {_STD} must hold {channels} numbers "

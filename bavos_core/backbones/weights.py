@@ -101,19 +101,16 @@ def load_checked(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -
     """
     wanted = model.state_dict()
     missing = [name for name in wanted if name not in tensors]
-    if missing:
-        raise InputError(
-            f"{source} does not fit: {len(missing)} of {len(wanted)} tensors are missing "
-            f"({_first(missing)}); choose the backbone that it was made for."
-        )
     misshapen = [
         f"{name} is {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
-        if tensors[name].shape != tensor.shape
+        if name in tensors and tensors[name].shape != tensor.shape
     ]
-    if misshapen:
+    if missing or misshapen:
+        what = f"{len(missing)} of {len(wanted)} tensors are missing" if missing else "other shapes"
         raise InputError(
-            f"{source} does not fit: {_first(misshapen)}; choose the backbone that it was made for."
+            f"{source} does not fit: {what} ({_first(missing or misshapen)}); "
+            "choose the backbone that it was made for."
         )
     model.load_state_dict({name: tensors[name].float() for name in wanted})
 

@@ -67,8 +67,8 @@ def test_a_reference_checkpoint_is_read(tmp_path: Path) -> None:
     [
         ("temporal_transformer.0.norm1.weight", "1 of 11 tensors are missing .norm1.weight."),
         ("temporal_transformer.0.mlp.fc2.bias", "1 of 11 tensors are missing .mlp.fc2.bias."),
-        ("features.mean", "not whole: features.mean is missing"),
-        ("features.std", "not whole: features.std is missing"),
+        ("features.mean", "features.mean and features.std must hold 16 numbers"),
+        ("features.std", "features.mean and features.std must hold 16 numbers"),
     ],
 )
 def test_partial_files_are_refused_by_name(written: Path, lost: str, complaint: str) -> None:
