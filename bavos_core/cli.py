@@ -30,7 +30,7 @@ from .export import write_all, write_heatmap
 from .files import check_out_file
 from .options import add_settings, fetch, given_settings
 from .pipeline import analyse
-from .progress import Stage
+from .progress import Progress, Stage
 from .settings import SOURCES, Settings
 from .video import Clip, open_clip
 
@@ -51,15 +51,11 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    with _old_names_noted():
-        return _run([_current_option(argument) for argument in arguments])
-
-
-def _run(arguments: Sequence[str]) -> int:
-    options = build_parser(arguments[0] if arguments else None).parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        with _stopped_once():
+        with _old_names_noted(), _stopped_once():
+            given = [_current_option(argument) for argument in given]
+            options = build_parser(given[0] if given else None).parse_args(given)
             return int(options.run(options))
     except InputError as error:
         print(f"bavos: {' '.join(str(error).split())}", file=sys.stderr)
@@ -132,7 +128,7 @@ def run_segment(options: argparse.Namespace) -> int:
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"{options.out} is a file; give --out a folder.")
     clip = open_clip(options.clip)
-    with _Bar() as bar:
+    with _bar() as bar:
         analysis = _analyse(clip, options, bar)
         segmentation = analysis.segment()
         document = write_all(options.out, analysis, segmentation, clip, progress=bar)
@@ -147,7 +143,7 @@ def run_attend(options: argparse.Namespace) -> int:
     clip = open_clip(options.clip)
     x, y = options.point
     _check_attend(options, clip)
-    with _Bar() as bar:
+    with _bar() as bar:
         analysis = _analyse(clip, options, bar, include_frame=options.clip_frame)
         sample = int(abs(analysis.analysed - options.clip_frame).argmin())
         row = analysis.attend(sample, y, x, head=options.head, source=options.source)
@@ -180,33 +176,29 @@ def _check_attend(options: argparse.Namespace, clip: Clip) -> None:
 
 
 def _analyse(
-    clip: Clip, options: argparse.Namespace, bar: _Bar, *, include_frame: int | None = None
+    clip: Clip, options: argparse.Namespace, bar: Progress, *, include_frame: int | None = None
 ) -> Analysis:
     settings = Settings(**given_settings(options))
     fetch(settings, bar)
     return analyse(clip, settings, include_frame=include_frame, progress=bar)
 
 
-class _Bar:
-    """A `Progress` that is shown as a bar on a terminal, and not at all elsewhere."""
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    """Show progress as a bar on a terminal, and not at all elsewhere."""
+    with tqdm(
+        total=100,
+        bar_format="{desc:<24} {bar} {n:.0f} %",
+        disable=None,  # on when stderr is a terminal
+        leave=False,
+    ) as bar:
 
-    def __enter__(self) -> _Bar:
-        self._bar = tqdm(
-            total=100,
-            bar_format="{desc:<24} {bar} {n:.0f} %",
-            disable=None,  # on when stderr is a terminal
-            leave=False,
-        )
-        return self
+        def show(stage: Stage, share: float) -> None:
+            bar.set_description_str(str(stage), refresh=False)
+            bar.n = 100 * share
+            bar.refresh()
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def __call__(self, stage: Stage, share: float) -> None:
-        """Show that `share` (0 … 1) of a stage is done."""
-        self._bar.set_description_str(str(stage), refresh=False)
-        self._bar.n = 100 * share
-        self._bar.refresh()
+        yield show
 
 
 def _point(text: str) -> tuple[float, float]:

@@ -6,7 +6,7 @@ Parameter names are the reference code's (`temporal_transformer.0.*`), so its fi
 
 from __future__ import annotations
 
-import copy
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,9 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from .backbones.base import on_device
-from .backbones.weights import load_checked, read_metadata, read_tensors, write_tensors
+from .backbones.weights import load_checked, read_metadata, read_tensors
 from .errors import InputError
-from .files import weights_format
 
 HEADS = 8
 FORMAT = "bavos-correlator-1"
@@ -26,7 +25,7 @@ _MEAN, _STD = "features.mean", "features.std"
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention without bias on `qkv`, with access to the attention matrix."""
+    """The layers of multi-head self-attention, without bias on `qkv`."""
 
     def __init__(self, channels: int, heads: int, *, dropout: float, attention_dropout: float):
         super().__init__()
@@ -43,32 +42,12 @@ class Attention(nn.Module):
         queries, keys, values = qkv.unbind(-3)
         return queries.transpose(-3, -2), keys.transpose(-3, -2), values.transpose(-3, -2)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map x (B, L, C) to the output (B, L, C) and attention before dropout (B, H, L, L)."""
-        queries, keys, values = self.split(x)
-        attention = (self.scale * queries @ keys.mT).softmax(-1)
-        out = (self.attention_drop(attention) @ values).transpose(-3, -2).flatten(-2)
-        return self.drop(self.proj(out)), attention
-
-
-class Mlp(nn.Module):
-    """Two linear layers with a GELU between them."""
-
-    def __init__(self, channels: int, hidden: int, *, dropout: float):
-        super().__init__()
-        self.fc1 = nn.Linear(channels, hidden)
-        self.fc2 = nn.Linear(hidden, channels)
-        self.drop = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (..., C) to (..., C)."""
-        return self.drop(self.fc2(self.drop(nn.functional.gelu(self.fc1(x)))))
-
 
 class TemporalCorrelator(nn.Module):
     """Pre-norm block over all patches of all frames: 8 heads, MLP ratio 4 (paper, 3.2).
 
-    Only `norm1` and the query and key parts of `attn.qkv` are used at inference.
+    Only `norm1` and the query and key parts of `attn.qkv` are used at inference, so the whole pass
+    is a matter of the training (`bavos_lab.training.forward`).
     """
 
     def __init__(
@@ -85,13 +64,14 @@ class TemporalCorrelator(nn.Module):
         self.norm1 = nn.LayerNorm(channels, eps=1e-5)
         self.attn = Attention(channels, heads, dropout=dropout, attention_dropout=attention_dropout)
         self.norm2 = nn.LayerNorm(channels, eps=1e-5)
-        self.mlp = Mlp(channels, 4 * channels, dropout=dropout)
-
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Map tokens (B, L, C) to output tokens (B, L, C) and attention (B, H, L, L)."""
-        mixed, attention = self.attn(self.norm1(tokens))
-        tokens = tokens + mixed
-        return tokens + self.mlp(self.norm2(tokens)), attention
+        layers = OrderedDict(
+            fc1=nn.Linear(channels, 4 * channels),
+            gelu=nn.GELU(),
+            drop1=nn.Dropout(dropout),
+            fc2=nn.Linear(4 * channels, channels),
+            drop2=nn.Dropout(dropout),
+        )
+        self.mlp = nn.Sequential(layers)
 
     @torch.no_grad()
     def queries_keys(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,22 +133,11 @@ class TrainedCorrelator:
         block = on_device(self.block, device)
         return replace(self, block=block, mean=self.mean.to(device), std=self.std.to(device))
 
-    def frozen_copy(self, weights: Mapping[str, Tensor] | None = None) -> TrainedCorrelator:
-        """Return a frozen copy, with its own weights or with others of the same shapes."""
-        block = copy.deepcopy(self.block).eval().requires_grad_(False)
-        block.load_state_dict(weights or self.block.state_dict())
-        return replace(self, block=block)
-
 
 def state_of(trained: TrainedCorrelator) -> dict[str, Tensor]:
     """Return all tensors of a trained correlator under the names of its file."""
     tensors = {_BLOCK + name: tensor for name, tensor in trained.block.state_dict().items()}
     return tensors | {_MEAN: trained.mean, _STD: trained.std}
-
-
-def write_correlator(path: Path, trained: TrainedCorrelator) -> None:
-    """Write a correlator, its feature statistics and its metadata to one file, atomically."""
-    write_tensors(path, state_of(trained), trained.metadata)
 
 
 def read_correlator(path: Path) -> TrainedCorrelator:
@@ -178,8 +147,7 @@ def read_correlator(path: Path) -> TrainedCorrelator:
     Raise InputError for absent and damaged files, naming the first tensors that are missing.
     """
     tensors = read_tensors(path, option="--correlator")
-    about = read_metadata(path) if weights_format(path) == "safetensors" else {}
-    return correlator_from(tensors, about, path.name)
+    return correlator_from(tensors, read_metadata(path), path.name)
 
 
 def correlator_from(
@@ -207,12 +175,9 @@ def correlator_from(
 def _read_statistics(
     name: str, tensors: Mapping[str, Tensor], channels: int, *, required: bool
 ) -> tuple[Tensor, Tensor]:
-    missing = [name for name in (_MEAN, _STD) if name not in tensors]
-    if len(missing) == 2 and not required:
+    if not required and _MEAN not in tensors and _STD not in tensors:
         return torch.zeros(channels), torch.ones(channels)
-    if missing:
-        raise InputError(f"{name} is not whole: {missing[0]} is missing; train it again.")
-    mean, std = tensors[_MEAN].float(), tensors[_STD].float()
+    mean, std = (tensors.get(key, torch.empty(0)).float() for key in (_MEAN, _STD))
     if mean.shape != (channels,) or std.shape != (channels,) or not (std > 0).all():
         raise InputError(
             f"{name} is not a trained correlator: {_MEAN} and {_STD} must hold {channels} numbers "

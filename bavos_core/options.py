@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from . import backbones
 from .download import file_or_url, local_file
 from .progress import Progress, Stage
-from .settings import EncoderSettings, Settings
+from .settings import Settings
 
 BACKBONE_HELP = (
     f"{', '.join(map(backbones.describe, backbones.names()))}, or any ViT of timm; auto is "
     f"{backbones.PAPER}, the paper's, if its weights are available, else {backbones.BUNDLED}"
 )
-SomeSettings = TypeVar("SomeSettings", bound=EncoderSettings)
 
 
 def add_settings(parser: argparse._ActionsContainer) -> None:
@@ -48,17 +46,6 @@ def given_settings(options: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of Settings that were given, with their values."""
     names = {field.name for field in fields(Settings)}
     return {name: value for name, value in vars(options).items() if name in names}
-
-
-def with_known_backbone(settings: SomeSettings) -> SomeSettings:
-    """Return settings with `auto` or an alias replaced by the backbone that it stands for.
-
-    Print a note to stderr if it is a substitute.
-    """
-    name, substitute = backbones.resolve(settings.backbone, weights=settings.weights)
-    if substitute:
-        print(f"Note: {substitute}", file=sys.stderr)
-    return replace(settings, backbone=name)
 
 
 def fetch(settings: Settings, progress: Progress) -> None:

@@ -27,7 +27,7 @@ from bavos_core.download import FileOrUrl
 from bavos_core.progress import Progress
 from bavos_core.settings import FRAMES_ON_CUDA, Compute
 from bavos_core.video import Clip
-from bavos_lab.training import Step, adapting
+from bavos_lab.training import Step, adapting, frozen_copy
 
 from .gpu import on_gpu
 from .presets import Preset
@@ -100,7 +100,7 @@ def run_adaptation(
 ) -> Iterator[Step]:
     """Train on the features of one clip; yield each step with a copy of the correlator (CPU)."""
     for step in adapting(tokens, grid, steps=steps, start=start):
-        yield replace(step, correlator=step.correlator.frozen_copy().to(torch.device("cpu")))
+        yield replace(step, correlator=frozen_copy(step.correlator).to(torch.device("cpu")))
 
 
 def _reclustering_seconds(analysis: Analysis, _correlator: object) -> int:

@@ -1,4 +1,4 @@
-"""Backbones: one table from a name to what builds it. To add one, add a line to `_BUILDERS`.
+"""Backbones: the table of their names. To add a ViT of timm, add a line to `_TIMM`.
 
 Weights are looked for in this order: the file or URL that is given, the local cache, the hub.
 timm is imported when it is first needed, since that takes seconds.
@@ -6,7 +6,7 @@ timm is imported when it is first needed, since that takes seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pkgutil
 from typing import Any
 
 import torch
@@ -16,7 +16,6 @@ from ..errors import InputError
 from . import hub
 from .base import FRAMES_AT_ONCE_ON_CPU, Backbone, Features, to_images
 from .bundled import BUNDLED, TUNED_ON_SALIENCY, bundled_vit
-from .descriptors import Descriptors
 from .timm_vit import TimmViT, check_timm_name
 from .vit import ViTBackbone
 
@@ -30,36 +29,17 @@ AUTO = "auto"  # the paper's backbone where its weights can be had, else the bun
 PAPER = "dino-vits8"
 _PAPER_TIMM = "vit_small_patch8_224.dino"
 _ALIASES = {"builtin": BUNDLED}
+_NOT_LABEL_FREE = (
+    f"The bundled backbone is DINOv2 ViT-S/14 {TUNED_ON_SALIENCY}, so this result is not "
+    "label-free; choose a DINO backbone for one that is."
+)
 
 # The reference normalises frames with these (Kinetics statistics), not with DINO's own.
 _KINETICS: Any = {"mean": (0.43216, 0.394666, 0.37645), "std": (0.22803, 0.22145, 0.216989)}
 _HALF: Any = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
-Builder = Callable[[str, FileOrUrl | None, int | None], Backbone]  # of name, weights, layer
-
-
-def _bundled(name: str, weights: FileOrUrl | None, layer: int | None) -> Backbone:
-    _take_no_weights(name, weights)
-    note = (
-        f"The bundled backbone is DINOv2 ViT-S/14 {TUNED_ON_SALIENCY}, so this result is not "
-        "label-free; choose a DINO backbone for one that is."
-    )
-    entry = TimmViT("vit_small_patch14_dinov2", layer=10, source="cross-frame")
-    return entry.wrap(bundled_vit(), layer, note=note)
-
-
-def _descriptors(name: str, weights: FileOrUrl | None, _layer: int | None) -> Backbone:
-    _take_no_weights(name, weights)
-    return Descriptors()
-
-
-def _take_no_weights(name: str, weights: FileOrUrl | None) -> None:
-    if weights:
-        raise InputError(f"The backbone {describe(name)} takes no weights file; name another.")
-
-
-_BUILDERS: dict[str, Builder] = {
-    BUNDLED: _bundled,
+_TIMM = {
+    BUNDLED: TimmViT("vit_small_patch14_dinov2", layer=10, source="cross-frame"),
     PAPER: TimmViT(_PAPER_TIMM, **_KINETICS),
     "dino-vits16": TimmViT("vit_small_patch16_224.dino", **_KINETICS),
     "dino-vitb8": TimmViT("vit_base_patch8_224.dino", **_KINETICS),
@@ -69,13 +49,14 @@ _BUILDERS: dict[str, Builder] = {
     "dinov3-vits16": TimmViT("vit_small_patch16_dinov3.lvd1689m"),
     # Trained with labels, so its last blocks know classes better than places: an earlier one.
     "vit_tiny_patch16_224": TimmViT("vit_tiny_patch16_224", layer=8, **_HALF),
-    "descriptors": _descriptors,
 }
+# Backbones of bavos_lab, loaded when they are asked for.
+MORE_BACKBONES = {"descriptors": "bavos_lab.descriptors:Descriptors"}
 
 
 def names() -> tuple[str, ...]:
     """Return the registered names, `auto` first. Any ViT of timm may be named as well."""
-    return (AUTO, *_BUILDERS)
+    return (AUTO, *_TIMM, *MORE_BACKBONES)
 
 
 def canonical(name: str) -> str:
@@ -96,14 +77,12 @@ def resolve(
     `auto` is DINO ViT-S/8, the paper's, when its weights are given, cached, or sent by a hub that
     answers within three seconds; otherwise bundled-vits14 (tuned on saliency labels), and the
     sentence says why.
-    may_wait: whether to wait for the hub; if not, it is asked in the background, for the next time.
+    may_wait: whether to wait for the hub; if not, the weights are fetched for the next time.
     """
     if name != AUTO:
         return canonical(name), ""
-    if weights or hub.cached_weights(_PAPER_TIMM) or (may_wait and hub.fetch(_PAPER_TIMM)):
+    if weights or hub.fetch(_PAPER_TIMM, wait=may_wait):
         return PAPER, ""
-    if not may_wait:
-        hub.fetch_in_background(_PAPER_TIMM)
     return BUNDLED, unreachable(PAPER)
 
 
@@ -131,7 +110,15 @@ def load(
     BackboneUnavailable when the hub would have to give the weights and cannot be reached.
     """
     name, _ = resolve(name, weights=weights)
-    if name not in _BUILDERS:
-        check_timm_name(name, layer, f"choose one of {', '.join(map(describe, names()))}")
-    build = _BUILDERS.get(name) or TimmViT(name)
-    return build(name, weights, layer).to(device or torch.device("cpu"))
+    if weights and (name == BUNDLED or name in MORE_BACKBONES):
+        raise InputError(f"The backbone {describe(name)} takes no weights file; name another.")
+    backbone: Backbone
+    if name in MORE_BACKBONES:
+        backbone = pkgutil.resolve_name(MORE_BACKBONES[name])()
+    elif name == BUNDLED:
+        backbone = _TIMM[name].wrap(bundled_vit(), layer, note=_NOT_LABEL_FREE)
+    else:
+        if name not in _TIMM:
+            check_timm_name(name, layer, f"choose one of {', '.join(map(describe, names()))}")
+        backbone = _TIMM.get(name, TimmViT(name)).build(name, weights, layer)
+    return backbone.to(device or torch.device("cpu"))

@@ -1,10 +1,10 @@
-"""Weights from the model hub: the local cache, whether the hub answers, and downloads."""
+"""Weights from the model hub: the local cache, and downloads that give up on a silent hub."""
 
 from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -17,7 +17,7 @@ from huggingface_hub import (
 )
 
 ANSWER_SECONDS = 3.0  # within which the hub must answer, name resolution included
-KEEP_SECONDS = 60.0  # for which an answer is kept before the hub is asked again
+KEEP_SECONDS = 60.0  # after a failure, for which the hub is not asked again
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -28,97 +28,70 @@ def cached_weights(timm_name: str) -> Path | None:
     return next((Path(path) for path in found if isinstance(path, str)), None)
 
 
-def has_weights(timm_name: str) -> bool:
-    """Return whether the hub answers for a timm model within three seconds.
-
-    The answer, yes or no, is kept for a minute.
-    """
-    repo = _repository(timm_name)
-    if repo is None or constants.HF_HUB_OFFLINE:
-        return False
-    question = _asked(repo)
-    question.answered.wait(max(0.0, question.deadline - time.monotonic()))
-    return question.yes
-
-
-def fetch(timm_name: str) -> Path | None:
+def fetch(timm_name: str, *, wait: bool = True) -> Path | None:
     """Return the weights of a timm model from the cache or else the hub, or None.
 
-    After a failed download the hub is not asked again for a minute.
+    A hub that does not answer within three seconds is not waited for, and after a failure it is not
+    asked again for a minute.
+    wait: whether to wait for the download; if not, it goes on in the background.
     """
     path, repo = cached_weights(timm_name), _repository(timm_name)
-    if path or repo is None or not has_weights(timm_name):
+    if path or repo is None or constants.HF_HUB_OFFLINE:
         return path
-    for name in _FILES:
-        try:
-            return Path(hf_hub_download(repo, name))
-        except Exception:  # noqa: S112 - every library involved has its own errors
-            continue
-    with _lock:
-        question = _questions[repo]
-        question.yes, question.deadline = False, time.monotonic()
-    return None
+    download = _download(repo)
+    if wait:
+        download.answered.wait(max(0.0, download.deadline - time.monotonic()))
+        if download.answers:
+            download.join()
+    return cached_weights(timm_name)
 
 
-def fetch_in_background(timm_name: str) -> None:
-    """Start to fetch the weights of a timm model, unless they are being fetched already."""
-    with _lock:
-        thread = _fetching.get(timm_name)
-        if thread is None or not thread.is_alive():
-            _fetching[timm_name] = thread = threading.Thread(
-                target=fetch, args=(timm_name,), daemon=True
-            )
-            thread.start()
+class _Download(threading.Thread):
+    """A download of a repository's weights, begun only if the hub answers in time.
+
+    A thread of its own asks, since a silent name server blocks for longer than any HTTP timeout.
+    """
+
+    def __init__(self, repo: str):
+        super().__init__(daemon=True)
+        self.repo = repo
+        self.deadline = time.monotonic() + ANSWER_SECONDS
+        self.answers = False  # whether the hub sent the repository's configuration in time
+        self.answered = threading.Event()  # or failed to
+        self.ended = 0.0  # when, on the monotonic clock
+
+    def run(self) -> None:
+        """Ask for the repository's configuration, then download the first file of weights."""
+        with suppress(Exception):  # every library involved has its own errors; all mean no
+            token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+            httpx.get(
+                hf_hub_url(self.repo, "config.json"),
+                headers={"authorization": f"Bearer {token}"} if token else {},
+                follow_redirects=True,
+                timeout=ANSWER_SECONDS,
+            ).raise_for_status()
+            self.answers = time.monotonic() <= self.deadline
+        self.answered.set()
+        for name in _FILES if self.answers else ():
+            with suppress(Exception):
+                hf_hub_download(self.repo, name)
+                break
+        self.ended = time.monotonic()
 
 
-@dataclass
-class _Question:
-    """A request to the hub: whether it sends a repository's configuration in time."""
-
-    deadline: float  # seconds of the monotonic clock
-    yes: bool = False
-    answered: threading.Event = field(default_factory=threading.Event)
-
-
-_questions: dict[str, _Question] = {}
-_fetching: dict[str, threading.Thread] = {}
+_downloads: dict[str, _Download] = {}
 _lock = threading.Lock()
 
 
-def _asked(repo: str) -> _Question:
-    """Return the last question about a repository, or a new one if that is a minute old.
-
-    It is asked on its own thread, since a silent name server blocks for longer than any HTTP
-    timeout. While that thread is blocked, no second one is started.
-    """
+def _download(repo: str) -> _Download:
+    """Return the download that runs or failed less than a minute ago, or a new one."""
     with _lock:
-        question = _questions.get(repo)
-        now = time.monotonic()
-        old = question and question.answered.is_set() and now > question.deadline + KEEP_SECONDS
-        if question is None or old:
-            question = _questions[repo] = _Question(now + ANSWER_SECONDS)
-            threading.Thread(target=_ask, args=(repo, question), daemon=True).start()
-        return question
-
-
-def _ask(repo: str, question: _Question) -> None:
-    try:
-        with httpx.stream(
-            "GET",
-            hf_hub_url(repo, "config.json"),
-            headers=_headers(),
-            follow_redirects=True,
-            timeout=ANSWER_SECONDS,
-        ) as response:
-            response.raise_for_status()
-            for _ in response.iter_raw():  # a body that arrives too slowly is no answer
-                if time.monotonic() > question.deadline:
-                    return
-        question.yes = time.monotonic() <= question.deadline
-    except Exception:  # noqa: S110 - every library involved has its own errors; all mean no
-        pass
-    finally:
-        question.answered.set()
+        last = _downloads.get(repo)
+        if last and (last.is_alive() or time.monotonic() < last.ended + KEEP_SECONDS):
+            return last
+        _downloads[repo] = _Download(repo)
+        _downloads[repo].start()
+        return _downloads[repo]
 
 
 def is_known(timm_name: str) -> bool:
@@ -130,12 +103,6 @@ def is_known(timm_name: str) -> bool:
     except RuntimeError:
         return False
     return timm.is_model(timm_name.partition(".")[0])
-
-
-def _headers() -> dict[str, str]:
-    """Return the user's token, if any, as a header; the hub library would send a request first."""
-    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
-    return {"authorization": f"Bearer {token}"} if token else {}
 
 
 def _repository(timm_name: str) -> str | None:

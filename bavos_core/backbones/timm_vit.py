@@ -10,18 +10,16 @@ from torch import nn
 
 from ..download import FileOrUrl, local_file
 from ..errors import BackboneUnavailable, InputError
-from ..settings import AttentionSource, Compute
+from ..settings import AttentionSource
 from . import hub
 from .bundled import BUNDLED, TUNED_ON_SALIENCY
 from .vit import ViTBackbone
 from .weights import encoder_tensors, load_checked, read_tensors
 
-_META = Compute(torch.device("meta"), "fp32")
-
 
 @dataclass(frozen=True)
 class TimmViT:
-    """A timm model and how the method uses it. Called, it builds the backbone."""
+    """A timm model and how the method uses it."""
 
     timm_name: str
     layer: int | None = None  # block whose keys are used; None: the last
@@ -29,7 +27,7 @@ class TimmViT:
     std: tuple[float, ...] | None = None
     source: AttentionSource = "key-similarity"  # the attention that does best (docs/results.md)
 
-    def __call__(self, name: str, weights: FileOrUrl | None, layer: int | None) -> ViTBackbone:
+    def build(self, name: str, weights: FileOrUrl | None, layer: int | None) -> ViTBackbone:
         """Return the backbone, frozen, on the CPU. name: as messages call it.
 
         Raise InputError and BackboneUnavailable as `load` does.
@@ -68,7 +66,7 @@ def create(timm_name: str, **options: Any) -> nn.Module:
 def check_timm_name(name: str, layer: int | None, advice: str) -> None:
     """Raise InputError, ending in advice, unless timm has such a ViT and its keys can be read.
 
-    It is tried on torch's meta device, so nothing is downloaded and no weights are allocated.
+    It is built on torch's meta device, so nothing is downloaded and no weights are allocated.
     """
     from timm.models.eva import Eva
     from timm.models.vision_transformer import VisionTransformer
@@ -76,23 +74,15 @@ def check_timm_name(name: str, layer: int | None, advice: str) -> None:
     if not hub.is_known(name):
         raise InputError(f"Unknown backbone {name!r}; {advice}.")
     try:
-        with _META.device:
+        with torch.device("meta"):
             model = create(name)
     except RuntimeError:  # older versions of timm need a device with memory
-        model = create(name).to(_META.device)
+        model = create(name)
     if not isinstance(model, VisionTransformer | Eva):
         raise InputError(f"{name!r} is no Vision Transformer; {advice}.")
-    if not _is_readable(TimmViT(name).wrap(model, layer)):
+    backbone = TimmViT(name).wrap(model, layer)
+    if not hasattr(getattr(model.blocks[backbone.layer], "attn", None), "k_norm"):
         raise InputError(f"The attention of {name!r} has a layout that is not supported; {advice}.")
-
-
-def _is_readable(backbone: ViTBackbone) -> bool:
-    try:
-        side = backbone.patch
-        found = backbone.encode(torch.empty(1, 3, 2 * side, 3 * side, device="meta"), _META)
-    except Exception:  # an unforeseen layout may fail in any way
-        return False
-    return found.queries.shape == found.keys.shape and found.keys.shape[2] == 6
 
 
 def _pretrained(name: str, timm_name: str) -> nn.Module:

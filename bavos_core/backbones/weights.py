@@ -1,20 +1,19 @@
-"""Weights in files: read without running code, checked tensor by tensor, written."""
+"""Weights in files: read without running code, and checked tensor by tensor."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..files import atomic_write, weights_format
-
-_PREFIXES = ("module.", "backbone.", "encoder.")
+from ..files import weights_format
 
 
 class _Skipped:
@@ -74,32 +73,25 @@ def _unwrap(checkpoint: Any, path: Path) -> dict[str, Tensor]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Read the metadata of a safetensors file. Raise InputError if it is absent or damaged."""
+    """Read the metadata of a weights file; only safetensors files have any.
+
+    Raise InputError when the file is absent or damaged.
+    """
     if not path.is_file():
         raise InputError(f"There is no file {path.name!r}; check the path.")
     try:
+        if weights_format(path) != "safetensors":
+            return {}
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path.name} is no readable safetensors file.") from error
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file atomically."""
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_write(path) as part:
-        part.write_bytes(save(whole, metadata=dict(metadata)))  # readable like any other file
+        raise InputError(f"{path.name} is no readable weights file.") from error
 
 
 def encoder_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors under timm's names, without the prefixes that wrappers add."""
-    return {_strip(name): tensor for name, tensor in tensors.items()}
-
-
-def _strip(name: str) -> str:
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
+    prefixes = r"^(module\.)?(backbone\.)?(encoder\.)?"
+    return {re.sub(prefixes, "", name): tensor for name, tensor in tensors.items()}
 
 
 def load_checked(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
@@ -109,19 +101,16 @@ def load_checked(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -
     """
     wanted = model.state_dict()
     missing = [name for name in wanted if name not in tensors]
-    if missing:
-        raise InputError(
-            f"{source} does not fit: {len(missing)} of {len(wanted)} tensors are missing "
-            f"({_first(missing)}); choose the backbone that it was made for."
-        )
     misshapen = [
         f"{name} is {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
-        if tensors[name].shape != tensor.shape
+        if name in tensors and tensors[name].shape != tensor.shape
     ]
-    if misshapen:
+    if missing or misshapen:
+        what = f"{len(missing)} of {len(wanted)} tensors are missing" if missing else "other shapes"
         raise InputError(
-            f"{source} does not fit: {_first(misshapen)}; choose the backbone that it was made for."
+            f"{source} does not fit: {what} ({_first(missing or misshapen)}); "
+            "choose the backbone that it was made for."
         )
     model.load_state_dict({name: tensors[name].float() for name in wanted})
 

@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from bavos_core.errors import InputError
 from bavos_core.files import atomic_write
-from bavos_core.options import add_settings, fetch, given_settings, with_known_backbone
+from bavos_core.options import add_settings, fetch, given_settings
 from bavos_core.settings import Settings, check
+from bavos_lab.options import with_known_backbone
 
 from .datasets import DATASETS, Dataset, Selection
 from .predictions import Pipeline, Predictions, SavedMasks

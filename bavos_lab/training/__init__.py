@@ -1,9 +1,11 @@
 """Training the temporal correlator (paper, section 3.2 and training details)."""
 
-from bavos_core.correlator import TrainedCorrelator, read_correlator, write_correlator
+from bavos_core.correlator import TrainedCorrelator, read_correlator
 
 from .adapt import ADAPT, adapt, adapting
+from .blocks import frozen_copy
 from .data import TrainingData, load_clips
+from .files import write_correlator
 from .settings import TrainSettings
 from .trainer import Step, TrainResult, train
 
@@ -16,6 +18,7 @@ __all__ = [
     "TrainingData",
     "adapt",
     "adapting",
+    "frozen_copy",
     "load_clips",
     "read_correlator",
     "train",

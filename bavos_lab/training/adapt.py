@@ -58,7 +58,7 @@ def adapting(
 ) -> Iterator[Step]:
     """Train as `adapt` does, and yield every step.
 
-    Later steps change `step.correlator`; `step.correlator.frozen_copy()` keeps it. Raise
+    Later steps change `step.correlator`; `frozen_copy(step.correlator)` keeps it. Raise
     InputError as `adapt` does.
     """
     learner, clip = _learner(tokens, grid, steps, settings, start)

@@ -1,15 +1,17 @@
-"""A new correlator block, as training starts from it."""
+"""The correlator blocks that training starts from and returns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from bavos_core.attention import perplexity_scale
-from bavos_core.correlator import TemporalCorrelator
+from bavos_core.correlator import TemporalCorrelator, TrainedCorrelator
 from bavos_core.errors import InputError
 
 from .settings import TrainSettings
@@ -47,6 +49,15 @@ def new_block(
     return block
 
 
+def frozen_copy(
+    trained: TrainedCorrelator, weights: Mapping[str, Tensor] | None = None
+) -> TrainedCorrelator:
+    """Return a frozen copy, with its own weights or with others of the same shapes."""
+    block = copy.deepcopy(trained.block).eval().requires_grad_(False)
+    block.load_state_dict(weights or trained.block.state_dict())
+    return replace(trained, block=block)
+
+
 def keys_gain(windows: Sequence[Tensor], heads: int) -> float:
     """Return the gain at which a new block's rows are as sharp as those of key similarity.
 
@@ -65,6 +76,6 @@ def _start_near_identity(block: TemporalCorrelator, gain: float) -> None:
     queries, keys, _ = block.attn.qkv.weight.chunk(3)  # (C, C) each
     for part in (queries, keys):
         part.normal_(std=_NOISE).diagonal().add_(gain**0.5)
-    for layer in (block.attn.proj, block.mlp.fc2):
-        layer.weight.mul_(_SMALL)
-        layer.bias.zero_()
+    for layer in ("attn.proj", "mlp.fc2"):
+        block.get_parameter(f"{layer}.weight").mul_(_SMALL)
+        block.get_parameter(f"{layer}.bias").zero_()

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bavos_core.backbones.weights import read_metadata, read_tensors, write_tensors
+from bavos_core.backbones.weights import read_metadata, read_tensors
 from bavos_core.correlator import TemporalCorrelator, TrainedCorrelator
 from bavos_core.errors import InputError
 
 from .blocks import new_block
 from .data import TrainingData
+from .files import write_tensors
 from .learner import Best, Learner, StepLosses
 from .settings import TrainSettings
 

@@ -19,8 +19,9 @@ from tqdm import tqdm
 
 from bavos_core.download import file_or_url, local_file
 from bavos_core.errors import Cancelled, InputError
-from bavos_core.options import BACKBONE_HELP, size, with_known_backbone
+from bavos_core.options import BACKBONE_HELP, size
 from bavos_core.settings import Compute
+from bavos_lab.options import with_known_backbone
 
 from .checkpoint import checkpoint_path, checkpoint_settings
 from .data import TrainingData, load_clips

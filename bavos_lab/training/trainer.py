@@ -17,13 +17,14 @@ from torch import Tensor
 
 from bavos_core import __version__
 from bavos_core.compat import current, renamed
-from bavos_core.correlator import TrainedCorrelator, write_correlator
+from bavos_core.correlator import TrainedCorrelator
 from bavos_core.errors import Cancelled
 from bavos_lab.revision import git_revision
 
-from .blocks import keys_gain, new_block
+from .blocks import frozen_copy, keys_gain, new_block
 from .checkpoint import checkpoint_path, load_checkpoint, save_checkpoint
 from .data import TrainingClip, TrainingData, load_clips, statistics
+from .files import write_correlator
 from .learner import ALONE, Learner, learning_rate
 from .log import append_to_log, check_out, log_path, start_log
 from .measure import Measure, held_out_windows, measure
@@ -140,7 +141,7 @@ def new_learner(
     """Return a learner before its first step, on a new correlator or on a copy of `start`."""
     if start is None:
         start = _fresh(clips, settings)
-    learner = Learner(start.frozen_copy(), settings)
+    learner = Learner(frozen_copy(start), settings)
     shared = [parameter.detach() for parameter in learner.block.parameters()]
     workers.agree([*shared, learner.correlator.mean, learner.correlator.std])
     return learner
@@ -197,7 +198,7 @@ def result_of(learner: Learner, windows: Sequence[Tensor] = ()) -> TrainResult:
     score = best.score if best else None
     if best is None and windows:
         score = measure(learner.correlator, windows).score
-    correlator = learner.correlator.frozen_copy(best.weights if best else None)
+    correlator = frozen_copy(learner.correlator, best.weights if best else None)
     return TrainResult(
         correlator=correlator.to(torch.device("cpu")),
         steps=learner.step,

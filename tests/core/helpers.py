@@ -10,10 +10,12 @@ import torch
 from numpy.typing import ArrayLike
 from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
 
 from bavos_core import open_clip
 from bavos_core.attention import AttentionRows
 from bavos_core.clustering import Assignment
+from bavos_core.correlator import TemporalCorrelator
 from bavos_core.hierarchy import build_tree
 from bavos_core.tree import ClusterTree
 
@@ -215,3 +217,28 @@ def check_message(error: BaseException, *parts: str) -> None:
 
 def _float(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(values.astype(np.float32))
+
+
+def whole_pass(block: TemporalCorrelator, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """The whole block on tokens (B, L, C): its output, and attention before dropout."""
+    attn = block.attn
+    queries, keys, values = attn.split(block.norm1(tokens))
+    attention = (block.scale * queries @ keys.mT).softmax(-1)  # (B, H, L, L)
+    mixed = (attn.attention_drop(attention) @ values).transpose(-3, -2).flatten(-2)
+    tokens = tokens + attn.drop(attn.proj(mixed))
+    return tokens + block.mlp(block.norm2(tokens)), attention
+
+
+def random_images(frames: int, height: int, width: int, seed: int = 0) -> Tensor:
+    """(frames, 3, height, width) in 0 … 1."""
+    return torch.tensor(np.random.default_rng(seed).random((frames, 3, height, width))).float()
+
+
+def watched_qkv(model: torch.nn.Module, layer: int, batch: Tensor) -> Tensor:
+    """What timm's own forward pass computes in the `qkv` layer of one block."""
+    seen: list[Tensor] = []
+    hook = model.blocks[layer].attn.qkv.register_forward_hook(lambda *a: seen.append(a[2]))
+    with torch.inference_mode():
+        model.forward_features(batch)
+    hook.remove()
+    return seen[0]

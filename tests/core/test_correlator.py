@@ -6,6 +6,8 @@ from torch import nn
 
 from bavos_core.correlator import TemporalCorrelator, untrained
 
+from .helpers import whole_pass
+
 
 @pytest.fixture(scope="module")
 def block() -> TemporalCorrelator:
@@ -39,7 +41,7 @@ def as_pytorchs_own(block: TemporalCorrelator) -> nn.TransformerEncoderLayer:
 @torch.no_grad()
 def test_the_output_is_that_of_pytorchs_own_layer(block, tokens) -> None:
     torch.testing.assert_close(
-        block(tokens)[0], as_pytorchs_own(block)(tokens), rtol=1e-4, atol=1e-5
+        whole_pass(block, tokens)[0], as_pytorchs_own(block)(tokens), rtol=1e-4, atol=1e-5
     )
 
 
@@ -48,7 +50,7 @@ def test_the_attention_is_that_of_pytorchs_own_layer(block, tokens) -> None:
     layer = as_pytorchs_own(block)
     x = layer.norm1(tokens)
     _, expected = layer.self_attn(x, x, x, average_attn_weights=False)
-    torch.testing.assert_close(block(tokens)[1], expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(whole_pass(block, tokens)[1], expected, rtol=1e-4, atol=1e-6)
 
 
 @torch.no_grad()
@@ -56,11 +58,11 @@ def test_queries_and_keys_give_the_attention_of_a_full_pass(block, tokens) -> No
     queries, keys = block.queries_keys(tokens)
     assert queries.shape == keys.shape == (2, 8, 30, 6)
     attention = (queries @ keys.mT * block.scale).softmax(-1)
-    torch.testing.assert_close(attention, block(tokens)[1])
+    torch.testing.assert_close(attention, whole_pass(block, tokens)[1])
 
 
 def test_attention_rows_sum_to_one(block, tokens) -> None:
-    torch.testing.assert_close(block(tokens)[1].sum(-1), torch.ones(2, 8, 30))
+    torch.testing.assert_close(whole_pass(block, tokens)[1].sum(-1), torch.ones(2, 8, 30))
 
 
 def test_the_papers_block_has_the_papers_number_of_parameters_and_names() -> None:
@@ -88,9 +90,9 @@ def test_an_untrained_block_leaves_the_callers_random_numbers_alone() -> None:
 
 def test_dropout_works_in_training_only(tokens) -> None:
     block = untrained(48, seed=3)
-    assert torch.equal(block(tokens)[0], block(tokens)[0])
+    assert torch.equal(whole_pass(block, tokens)[0], whole_pass(block, tokens)[0])
     block.train()
-    assert not torch.equal(block(tokens)[0], block(tokens)[0])
+    assert not torch.equal(whole_pass(block, tokens)[0], whole_pass(block, tokens)[0])
 
 
 def test_channels_that_do_not_split_into_heads_raise_a_value_error() -> None:

@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bavos_core.backbones.weights import read_metadata
-from bavos_core.correlator import TrainedCorrelator, read_correlator, write_correlator
+from bavos_core.correlator import TrainedCorrelator, read_correlator
 from bavos_core.errors import InputError
+from bavos_lab.training.files import write_correlator
 from tests.lab.training.helpers import assert_same, lively_block, weights_of
 
 NAMES = {
@@ -66,8 +67,8 @@ def test_a_reference_checkpoint_is_read(tmp_path: Path) -> None:
     [
         ("temporal_transformer.0.norm1.weight", "1 of 11 tensors are missing .norm1.weight."),
         ("temporal_transformer.0.mlp.fc2.bias", "1 of 11 tensors are missing .mlp.fc2.bias."),
-        ("features.mean", "not whole: features.mean is missing"),
-        ("features.std", "not whole: features.std is missing"),
+        ("features.mean", "features.mean and features.std must hold 16 numbers"),
+        ("features.std", "features.mean and features.std must hold 16 numbers"),
     ],
 )
 def test_partial_files_are_refused_by_name(written: Path, lost: str, complaint: str) -> None:

@@ -27,9 +27,9 @@ from bavos_core import (
     open_clip,
 )
 from bavos_core.backbones import Features, ViTBackbone
-from bavos_core.backbones.descriptors import Descriptors
 from bavos_core.settings import Compute
 from bavos_core.video import ArrayClip, VideoWriter
+from bavos_lab.descriptors import Descriptors
 
 from .bad_files import FASTSTART, H264
 from .helpers import TINY, check_message, encode, noise_clip, tiny_vit

@@ -7,7 +7,7 @@ import torch
 
 from bavos_core.correlator import TrainedCorrelator
 from bavos_core.errors import Cancelled, InputError
-from bavos_lab.training import ADAPT, Step, adapt, adapting
+from bavos_lab.training import ADAPT, Step, adapt, adapting, frozen_copy
 from bavos_lab.training.data import CachedClip
 from bavos_lab.training.trainer import learn, new_learner
 
@@ -55,7 +55,7 @@ def test_stopping_keeps_what_was_learned(tokens: torch.Tensor) -> None:
 
 
 def test_steps_can_be_taken_one_by_one_and_looked_at(tokens: torch.Tensor) -> None:
-    kept = [step.correlator.frozen_copy() for step in adapting(tokens, GRID, settings=SETTINGS)]
+    kept = [frozen_copy(step.correlator) for step in adapting(tokens, GRID, settings=SETTINGS)]
     assert len(kept) == 6
     assert not torch.equal(kept[0].block.attn.qkv.weight, kept[1].block.attn.qkv.weight)
     whole = adapt(tokens, GRID, settings=SETTINGS)

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from core.helpers import whole_pass
 
 from bavos_core.correlator import TrainedCorrelator
 from bavos_core.errors import InputError
 from bavos_core.settings import Settings
 from bavos_core.sources import project_keys
-from bavos_lab.training.blocks import keys_gain, new_block
+from bavos_lab.training.blocks import frozen_copy, keys_gain, new_block
 from bavos_lab.training.data import CachedClip
 from bavos_lab.training.trainer import new_learner
 
@@ -30,7 +31,9 @@ def test_near_the_identity_every_head_compares_its_own_slice() -> None:
 def test_near_the_identity_little_is_added_to_the_input() -> None:
     tokens = random_tokens(1, 40, channels=32)
     added = {
-        init: (new_block(32, replace(TINY, init=init)).eval()(tokens)[0] - tokens).norm()
+        init: (
+            whole_pass(new_block(32, replace(TINY, init=init)).eval(), tokens)[0] - tokens
+        ).norm()
         for init in ("identity", "random")
     }
     assert added["identity"] < 0.2 * added["random"]
@@ -52,7 +55,7 @@ def test_gain_multiplies_the_first_logits() -> None:
 def test_without_a_gain_rows_start_as_wide_as_those_of_keys(heads: int) -> None:
     clip = CachedClip("clip", (6, 10), (3 * random_tokens(8, 60, channels=32)).half())
     settings = replace(TINY, heads=heads, gain=None, standardise="common")
-    trained = new_learner([clip], settings).correlator.frozen_copy()
+    trained = frozen_copy(new_learner([clip], settings).correlator)
     tokens = clip.tokens(range(4))
     queries, keys = trained.queries_keys(tokens)
     ours = mean_perplexity(queries, keys, trained.scale)
@@ -63,7 +66,7 @@ def test_without_a_gain_rows_start_as_wide_as_those_of_keys(heads: int) -> None:
 def test_with_one_head_a_fresh_block_attends_as_keys_do() -> None:
     clip = CachedClip("clip", (6, 10), (3 * random_tokens(4, 60, channels=64)).half())
     settings = replace(TINY, heads=1, gain=None, standardise="common")
-    trained = new_learner([clip], settings).correlator.frozen_copy()
+    trained = frozen_copy(new_learner([clip], settings).correlator)
     tokens = clip.tokens(range(4))
     queries, keys = trained.queries_keys(tokens)
     ours = trained.scale * (queries.flatten(0, 2) @ keys.flatten(0, 2).mT)
@@ -99,7 +102,7 @@ def test_the_seed_decides_and_nothing_else_changes() -> None:
 def test_settings_reach_the_block() -> None:
     block = new_block(24, replace(TINY, heads=3, dropout=0.3, attention_dropout=0.4))
     assert block.attn.heads == 3
-    assert block.attn.drop.p == block.mlp.drop.p == 0.3
+    assert block.attn.drop.p == block.mlp.drop1.p == 0.3
     assert block.attn.attention_drop.p == 0.4
 
 
@@ -122,11 +125,13 @@ def test_features_are_standardised_on_the_way_in() -> None:
 
 def test_a_frozen_copy_stays_as_it_is() -> None:
     trained = TrainedCorrelator(lively_block(16), torch.zeros(16), torch.ones(16))
-    copy = trained.frozen_copy()
+    copy = frozen_copy(trained)
     before = weights_of(copy.block)
     with torch.no_grad():
         trained.block.attn.qkv.weight.zero_()
     assert torch.equal(copy.block.attn.qkv.weight, before["attn.qkv.weight"])
     assert not copy.block.training
     assert not any(p.requires_grad for p in copy.block.parameters())
-    assert torch.equal(trained.frozen_copy(before).block.attn.qkv.weight, before["attn.qkv.weight"])
+    assert torch.equal(
+        frozen_copy(trained, before).block.attn.qkv.weight, before["attn.qkv.weight"]
+    )

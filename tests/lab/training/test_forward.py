@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from core.helpers import whole_pass
 from torch import Tensor
 
 from bavos_core.correlator import TemporalCorrelator
@@ -36,7 +37,7 @@ def full_losses(
 ) -> Losses:
     """As the reference does it: the whole attention, every output token."""
     frames, patches = tokens.shape[:2]
-    outputs, attention = block(tokens.flatten(0, 1).unsqueeze(0))
+    outputs, attention = whole_pass(block, tokens.flatten(0, 1).unsqueeze(0))
     attention = attention[0].mean(0)
     places = anchor_places(anchors, frames, patches)
     rows = normalised(attention[places].detach())
@@ -89,7 +90,7 @@ def test_only_what_is_needed_is_formed() -> None:
     assert len(mined) == len(torch.cat([motion.positives, motion.negatives], 1).unique()) < 300
     outputs, own, _ = outputs_of(block, projected, places, semantic)
     assert len(outputs) < 300
-    whole = block(tokens.flatten(0, 1).unsqueeze(0))[0][0]
+    whole = whole_pass(block, tokens.flatten(0, 1).unsqueeze(0))[0][0]
     torch.testing.assert_close(outputs[own], whole[places], rtol=1e-4, atol=1e-5)
 
 
@@ -106,7 +107,7 @@ def test_mining_before_dropout_sees_clean_attention() -> None:
     places = anchor_places(torch.tensor([3, 8]), 3, 30)
     projected = Projected.of(block, tokens)
     dropped, clean = anchor_rows(block, projected, places)
-    whole = block(tokens.flatten(0, 1).unsqueeze(0))[1][0].mean(0)  # before dropout
+    whole = whole_pass(block, tokens.flatten(0, 1).unsqueeze(0))[1][0].mean(0)  # before dropout
     torch.testing.assert_close(clean, whole[places])
     assert not torch.equal(dropped, clean)
     torch.testing.assert_close(dropped.sum(1), torch.ones(6))

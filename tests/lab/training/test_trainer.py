@@ -12,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bavos_core.backbones.weights import read_metadata, write_tensors
+from bavos_core.backbones.weights import read_metadata
 from bavos_core.errors import Cancelled, InputError
 from bavos_lab.training import TrainResult, read_correlator, train
 from bavos_lab.training.checkpoint import checkpoint_path
 from bavos_lab.training.data import TrainingData
+from bavos_lab.training.files import write_tensors
 from bavos_lab.training.log import LOG_COLUMNS, log_path, start_log
 from bavos_lab.training.trainer import Step
 
@@ -268,7 +269,7 @@ def test_files_that_are_no_checkpoint_are_refused(
         resume_with(tmp_path / "none.safetensors", data, tmp_path)
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(checkpoint_path(unbroken[0]).read_bytes()[:5000])
-    with pytest.raises(InputError, match="no readable safetensors file"):
+    with pytest.raises(InputError, match="no readable weights file"):
         resume_with(broken, data, tmp_path)
 
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..settings import AttentionSource, Compute
-from .base import Features
+from bavos_core.backbones.base import Features
+from bavos_core.settings import AttentionSource, Compute
 
 _ORIENTATIONS = 8
 _TEXTURE_SIGMAS = (0.7, 1.4, 2.8, 5.6)  # pixels
