@@ -4,19 +4,10 @@ import functools
 
 import numpy as np
 
-from bavos_core.clustering import (
-    assign,
-    find_clusters,
-)
-from bavos_core.distances import (
-    Windows,
-)
+from bavos_core.clustering import assign, find_clusters
+from bavos_core.distances import Windows
 
-from .helpers import (
-    float64_rows,
-    plain_kl,
-    random_case,
-)
+from .helpers import float64_rows, plain_kl, random_case
 
 TOO_CLOSE = 1e-4  # float32 and float64 may disagree on which side of τ such a distance lies
 

@@ -13,14 +13,7 @@ from bavos_core.settings import Compute
 from bavos_core.sources import attention_rows, choose_source
 from bavos_core.video import ArrayClip
 
-from .helpers import (
-    TINY,
-    assert_sound,
-    check_message,
-    encode,
-    noise_clip,
-    tiny_vit,
-)
+from .helpers import TINY, assert_sound, check_message, encode, noise_clip, tiny_vit
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 7])

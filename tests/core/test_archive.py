@@ -12,9 +12,7 @@ import torch
 from bavos_core import Analysis, InputError
 from bavos_core.edits import Edit
 
-from .helpers import (
-    check_message,
-)
+from .helpers import check_message
 
 
 @pytest.mark.parametrize("kind", ["square_analysis", "exact_analysis", "learned_analysis"])

@@ -7,23 +7,11 @@ import torch
 from bavos_core import attention as attention_module
 from bavos_core import clustering
 from bavos_core import distances as distances_module
-from bavos_core.clustering import (
-    Assignment,
-    assign,
-    find_clusters,
-)
-from bavos_core.distances import (
-    Windows,
-)
+from bavos_core.clustering import Assignment, assign, find_clusters
+from bavos_core.distances import Windows
 from bavos_core.progress import Stage
 
-from .helpers import (
-    float64_rows,
-    plain_kl,
-    random_case,
-    random_rows,
-    rows_of,
-)
+from .helpers import float64_rows, plain_kl, random_case, random_rows, rows_of
 from .oracle import check_against_the_oracle, decided
 
 # ---- assignment ---------------------------------------------------------------------------------

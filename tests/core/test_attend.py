@@ -6,13 +6,7 @@ import pytest
 from bavos_core import Analysis, InputError, Settings, analyse
 from bavos_core.correlator import TemporalCorrelator, untrained
 
-from .helpers import (
-    TINY,
-    check_message,
-    noise_clip,
-    plain_attention,
-    plain_unit,
-)
+from .helpers import TINY, check_message, noise_clip, plain_attention, plain_unit
 
 SOURCES = ("framewise", "cross-frame", "untrained", "correlator", "key-similarity")
 

@@ -6,23 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from bavos_core.clustering import (
-    Clusters,
-    assign,
-    find_clusters,
-    merge_globally,
-)
-from bavos_core.distances import (
-    Windows,
-)
+from bavos_core.clustering import Clusters, assign, find_clusters, merge_globally
+from bavos_core.distances import Windows
 
-from .helpers import (
-    plain_kl,
-    random_case,
-    random_rows,
-    refines,
-    rows_of,
-)
+from .helpers import plain_kl, random_case, random_rows, refines, rows_of
 
 ENDLESS = 1e6  # a τ above every distance
 

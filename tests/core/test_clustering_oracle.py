@@ -4,19 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from bavos_core.clustering import (
-    assign,
-    find_clusters,
-)
-from bavos_core.distances import (
-    Windows,
-)
+from bavos_core.clustering import assign, find_clusters
+from bavos_core.distances import Windows
 
-from .helpers import (
-    float64_rows,
-    random_case,
-    rows_of,
-)
+from .helpers import float64_rows, random_case, rows_of
 from .oracle import Oracle, check_against_the_oracle, decided, members
 
 

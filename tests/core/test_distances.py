@@ -18,14 +18,7 @@ from bavos_core.distances import (
     symmetric_kl,
 )
 
-from .helpers import (
-    clear_tau,
-    float64_rows,
-    log_rows,
-    plain_kl,
-    random_rows,
-    rows_of,
-)
+from .helpers import clear_tau, float64_rows, log_rows, plain_kl, random_rows, rows_of
 
 # ---- distances ----------------------------------------------------------------------------------
 

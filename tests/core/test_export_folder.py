@@ -10,15 +10,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
-from bavos_core import (
-    Analysis,
-    Cancelled,
-    Edit,
-    InputError,
-    Settings,
-    analyse,
-    export,
-)
+from bavos_core import Analysis, Cancelled, Edit, InputError, Settings, analyse, export
 from bavos_core.progress import Progress, Stage
 from bavos_core.tree import ClusterTree
 from bavos_core.video import ArrayClip

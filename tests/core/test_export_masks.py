@@ -14,13 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from pycocotools import mask as coco
 
-from bavos_core import (
-    Analysis,
-    Segmentation,
-    Settings,
-    analyse,
-    export,
-)
+from bavos_core import Analysis, Segmentation, Settings, analyse, export
 from bavos_core.export.masks import mask_annotations, png_values
 from bavos_core.render import davis_palette, object_colour
 from bavos_core.video import ArrayClip

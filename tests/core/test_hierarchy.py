@@ -9,21 +9,10 @@ import torch
 from bavos_core import Settings, hierarchy
 from bavos_core.clustering import assign, find_clusters
 from bavos_core.distances import Windows
-from bavos_core.hierarchy import (
-    LEAF_TAU,
-    build_hierarchy,
-)
+from bavos_core.hierarchy import LEAF_TAU, build_hierarchy
 from bavos_core.tree import ClusterTree
 
-from .helpers import (
-    SEEDS,
-    node_row,
-    plain_kl,
-    random_case,
-    random_rows,
-    refines,
-    rows_of,
-)
+from .helpers import SEEDS, node_row, plain_kl, random_case, random_rows, refines, rows_of
 
 
 def exact_growth(seed: int) -> tuple[hierarchy.Hierarchy, torch.Tensor, torch.Tensor, float]:

@@ -7,19 +7,9 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.spatial.distance import pdist, squareform
 
-from bavos_core.hierarchy import (
-    average_linkage,
-)
+from bavos_core.hierarchy import average_linkage
 
-from .helpers import (
-    SEEDS,
-    leaves_below,
-    plain_kl,
-    random_leaves,
-    same_partition,
-    seeds,
-    tree_of,
-)
+from .helpers import SEEDS, leaves_below, plain_kl, random_leaves, same_partition, seeds, tree_of
 
 
 def joined_at(merges: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bavos_core import render
-from bavos_core.render.colour_maps import COLOUR_MAPS, colour_map
+from bavos_core.render.heatmap import COLOUR_MAPS, colour_map
 
 from .helpers import noise_clip
 

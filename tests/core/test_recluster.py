@@ -8,11 +8,7 @@ from bavos_core import InputError, backbones, recluster
 from bavos_core.correlator import TrainedCorrelator, read_correlator, untrained
 from bavos_core.settings import Compute
 
-from .helpers import (
-    assert_sound,
-    check_message,
-    same_share,
-)
+from .helpers import assert_sound, check_message, same_share
 
 
 def test_another_block_finds_what_an_analysis_with_it_finds(

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from bavos_core.hierarchy import (
-    build_tree,
-)
+from bavos_core.hierarchy import build_tree
 from bavos_core.tree import ClusterTree
 
 from .helpers import (

@@ -6,19 +6,10 @@ from itertools import pairwise
 import numpy as np
 from hypothesis import given, settings
 
-from bavos_core.hierarchy import (
-    build_tree,
-    with_instances,
-)
+from bavos_core.hierarchy import build_tree, with_instances
 from bavos_core.tree import ClusterTree
 
-from .helpers import (
-    assignment_of,
-    random_leaves,
-    same_partition,
-    seeds,
-    tree_of,
-)
+from .helpers import assignment_of, random_leaves, same_partition, seeds, tree_of
 
 
 @dataclass(frozen=True)
