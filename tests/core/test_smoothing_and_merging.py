@@ -10,10 +10,7 @@ from bavos_core import clustering
 from bavos_core.clustering import centroids_of, greedy_merge, like_groups, merge_window, smooth
 from bavos_core.distances import LogRows, self_distances
 
-from .helpers import clear_tau, log_rows, plain_kl, prototype_rows
-
-seeds = st.integers(0, 2**32 - 1)
-
+from .helpers import clear_tau, log_rows, plain_kl, prototype_rows, seeds
 
 # ---- smoothing ----------------------------------------------------------------------------------
 
