@@ -96,17 +96,14 @@ class Analysis:
         count = int(leaf_cluster.max()) + 1
         labels = leaf_cluster[self.nearest[..., 0]]
         soft = soft_membership(self.nearest, self.distance, leaf_cluster, count)
-        scenery = background(labels, count, self.saliency, self._ballot(height))
+        tops = (self.tree.tops(times * height) for times in BALLOT)
+        ballot = [np.unique(top, return_inverse=True)[1][self.nearest[..., 0]] for top in tops]
+        scenery = background(labels, count, self.saliency, ballot)
         thin = seams(labels, scenery)
         cut = Segmentation(height, leaf_cluster, labels, soft, scenery, thin, cut=count)
         for edit in self.edits:
             cut = self._apply(edit, cut)
         return cut
-
-    def _ballot(self, height: float) -> list[np.ndarray]:
-        """Return the labels (T, h, w) of the cuts that vote on the roles of a cut at a height."""
-        tops = (self.tree.tops(times * height) for times in BALLOT)
-        return [np.unique(top, return_inverse=True)[1][self.nearest[..., 0]] for top in tops]
 
     def edited(self, *edits: Edit) -> Analysis:
         """Return the same analysis with more edits; `segment` applies all of them in order."""

@@ -3,20 +3,10 @@
 T frames, N patches a frame, M = K·N entries a row, n rows of a window, L clusters.
 Every row is a probability distribution over the patches of the key frames. The paper merges rows
 greedily in raster order: first inside windows of three frames, then all windows' centroids until
-their number stops falling. `find_clusters` does exactly that; what differs from the reference code
-is how much work it takes:
-
-- logs are taken once, and a self-distance needs one cross term instead of two;
-- with one head the logs of rows are inner products, so that a self-distance needs no product of
-  rows with logs at all (`HeadRows`); with bfloat16 few directions stand for the logs (`Sketch`);
-- similar rows are smoothed together, using only rows that are near one of them;
-- after smoothing, distances are taken from the few rows that become seeds, which a merge on a few
-  columns predicts.
-
-In float32 the result is the reference's. With bfloat16, the averages of step 1a are formed in
-bfloat16, and the distances before it and the final assignment are those of a sketch. Everything
-that decides which smoothed rows and centroids merge stays in float32: the greedy order turns
-differences of 1e-3 in a distance into other clusters.
+their number stops falling. `find_clusters` does exactly that with less work than the reference
+code; ARCHITECTURE.md says how. In float32 the result is the reference's. With bfloat16, the
+averages of step 1a are formed in bfloat16, and the distances before it and the final assignment are
+those of a sketch; whatever decides which smoothed rows and centroids merge stays in float32.
 """
 
 from __future__ import annotations

@@ -205,20 +205,20 @@ def symmetric_kl(a: LogRows | HeadRows, b: LogRows) -> Tensor:
 
 def self_distances(rows: LogRows | HeadRows) -> Tensor:
     """Return the symmetric KL of all pairs of one set, (n, n) float32, by one product."""
-    cross = rows.log_dot(rows.p)
-    return torch.cat([_of_block(rows.own, cross, block) for block in _blocks(len(cross))])
+    return torch.cat(list(_by_blocks(rows)))
 
 
 def near_pairs(rows: LogRows | HeadRows, tau: float) -> Tensor:
     """Return which pairs of one set lie within τ of each other: (n, n) bool."""
     if isinstance(rows, HeadRows):
         return rows.near(tau)
-    cross = rows.log_dot(rows.p)
-    return torch.cat([_of_block(rows.own, cross, block) <= tau for block in _blocks(len(cross))])
+    return torch.cat([distances <= tau for distances in _by_blocks(rows)])
 
 
-def _of_block(own: Tensor, cross: Tensor, block: slice) -> Tensor:
-    return (own[block, None] - cross[block]).sub_(cross[:, block].T).add_(own)
+def _by_blocks(rows: LogRows | HeadRows) -> Iterator[Tensor]:
+    cross, own = rows.log_dot(rows.p), rows.own
+    for block in _blocks(len(cross)):
+        yield (own[block, None] - cross[block]).sub_(cross[:, block].T).add_(own)
 
 
 def _blocks(count: int) -> Iterator[slice]:

@@ -18,7 +18,7 @@ from .clustering import Assignment, assign, find_clusters, merge_globally
 from .distances import KEPT_BYTES, LogRows, Windows, self_distances
 from .progress import Progress, part_of, silent
 from .settings import Settings
-from .tree import ClusterTree, as_stored, row_weights
+from .tree import ClusterTree, row_weights
 
 LEAF_TAU = 0.25  # finest clusters of the hierarchy, symmetric KL
 MAX_LEAVES = 2048  # bounds the linkage; only clips that are all noise come near
@@ -76,8 +76,8 @@ def build_tree(assignment: Assignment, *, linked: Tensor | None = None) -> Clust
     distances = self_distances(LogRows.of(means if linked is None else linked)).double()
     distances = (distances + distances.T).div_(2).clamp_min_(0)  # rounding is not symmetric
     merges = average_linkage(distances.cpu().numpy(), counts.sum(1))
-    rows = as_stored((means * means.shape[1]).cpu().numpy())
-    return ClusterTree(merges, counts.astype(np.int32), rows)
+    rows = (means * means.shape[1]).clamp_max(torch.finfo(torch.float16).max).half()
+    return ClusterTree(merges, counts.astype(np.int32), rows.cpu().numpy())
 
 
 @dataclass(frozen=True)

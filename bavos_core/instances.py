@@ -51,14 +51,10 @@ class _Pieces:
         areas = np.bincount(labels.ravel()).astype(float)
         areas[0] = 0
         numbers = np.flatnonzero(areas >= max(_SMALL * areas.max(), least))
-        places = ndimage.center_of_mass(inside, labels, numbers)
+        places = np.reshape(ndimage.center_of_mass(inside, labels, numbers), (-1, 2))
         means = [looks[labels == number].mean(0) for number in numbers]
         return cls(
-            labels,
-            numbers,
-            np.reshape(places, (-1, 2)),
-            areas[numbers],
-            np.reshape(means, (-1, looks.shape[-1])),
+            labels, numbers, places, areas[numbers], np.reshape(means, (-1, looks.shape[-1]))
         )
 
 
@@ -70,11 +66,6 @@ class _Tracks:
     areas: np.ndarray  # (T, K)
     looks: np.ndarray  # (K, d)
     pieces: dict[int, list[int]]  # of frames that show all apart: the label of each one's piece
-
-    @property
-    def radii(self) -> np.ndarray:
-        """Radii of discs of the same areas (T, K)."""
-        return np.sqrt(self.areas / np.pi)
 
 
 def patch_looks(frames: np.ndarray, tokens: Tensor, grid: tuple[int, int]) -> Looks:
@@ -210,7 +201,8 @@ def _divide(pieces: _Pieces, tracks: _Tracks, t: int, looks: np.ndarray) -> np.n
     found = np.full(pieces.labels.shape, -1)
     rows, columns = np.nonzero(pieces.labels)
     offsets = np.stack([rows, columns], -1)[:, None] - tracks.places[t]  # (n, K, 2)
-    away = (offsets**2).sum(-1) / tracks.radii[t] ** 2
+    radii = np.sqrt(tracks.areas[t] / np.pi)  # of discs of the same areas
+    away = (offsets**2).sum(-1) / radii**2
     unlike = ((looks[rows, columns][:, None] - tracks.looks) ** 2).sum(-1)
     cost = away + _ALIKE * unlike  # (n, K)
     piece = pieces.labels[rows, columns]

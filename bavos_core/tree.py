@@ -60,8 +60,7 @@ class ClusterTree:
         label = self.slots()
         first_split = 2 * self.leaves - clusters  # from this node on, nodes are cut in two
         for node in range(min(first_split, 2 * self.leaves - 1) - 1, self.leaves - 1, -1):
-            children = self.merges[node - self.leaves, :2].astype(int)
-            label[children] = label[node]
+            label[self.children(node)] = label[node]
         return label[: self.leaves]
 
     def tops(self, tau: float) -> np.ndarray:
@@ -97,10 +96,10 @@ class ClusterTree:
         """Return the number of every node (2L-1,) int64 by the rule of `cut_into`; the root: 0."""
         slots = np.zeros(2 * self.leaves - 1, np.int64)
         weight = np.concatenate([self.sizes, self.merges[:, 3]])
-        for i in range(self.leaves - 2, -1, -1):
-            larger, smaller = sorted(self.merges[i, :2].astype(int), key=lambda c: -weight[c])
-            slots[larger] = slots[self.leaves + i]
-            slots[smaller] = self.leaves - 1 - i
+        for node in range(2 * self.leaves - 2, self.leaves - 1, -1):
+            larger, smaller = sorted(self.children(node), key=lambda child: -weight[child])
+            slots[larger] = slots[node]
+            slots[smaller] = 2 * self.leaves - 1 - node
         return slots
 
     @property
@@ -129,7 +128,7 @@ class ClusterTree:
             if node < self.leaves:
                 found.append(node)
             else:
-                open_nodes.extend(self.merges[node - self.leaves, :2].astype(int).tolist())
+                open_nodes += self.children(node)
         return np.sort(found)
 
     def first_parts(self, leaves: np.ndarray) -> np.ndarray:
@@ -143,10 +142,15 @@ class ClusterTree:
         inside = np.append(self.node_clusters(chosen) >= 0, False)  # there is no node -1
         tops = np.flatnonzero(inside[:-1] & ~inside[self.parents()]).tolist()
         if len(tops) == 1 and tops[0] >= self.leaves:
-            tops = self.merges[tops[0] - self.leaves, :2].astype(int).tolist()
+            tops = self.children(tops[0])
         for part, node in enumerate(tops):
-            chosen[self.leaves_of(int(node))] = part
+            chosen[self.leaves_of(node)] = part
         return chosen
+
+    def children(self, node: int) -> list[int]:
+        """Return the two children of a node that is no leaf."""
+        children: list[int] = self.merges[node - self.leaves, :2].astype(int).tolist()
+        return children
 
     def parents(self) -> np.ndarray:
         """Return the parent of every node (2L-1,) int64; -1 for the root."""
@@ -159,9 +163,3 @@ class ClusterTree:
 def row_weights(sizes: np.ndarray) -> np.ndarray:
     """Return sizes (L,) as weights of a mean; none is 0, for a leaf may have lost its patches."""
     return np.maximum(sizes.astype(float), 1e-9)
-
-
-def as_stored(rows: np.ndarray) -> np.ndarray:
-    """Return rows in units of 1/M as float16, which ends at 65504."""
-    stored: np.ndarray = np.minimum(rows, np.finfo(np.float16).max).astype(np.float16)
-    return stored

@@ -2,11 +2,10 @@
 
 from .bundle import write_all
 from .documents import hierarchy_document, summary, write_hierarchy, write_labels
-from .masks import MAX_PNG_CLUSTERS, FrameMask, all_masks, analysed_mask, mask_png
+from .masks import FrameMask, all_masks, analysed_mask, mask_png
 from .videos import OPACITY, write_frames, write_heatmap, write_overlay
 
 __all__ = [
-    "MAX_PNG_CLUSTERS",
     "OPACITY",
     "FrameMask",
     "all_masks",

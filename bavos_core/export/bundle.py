@@ -15,7 +15,6 @@ import numpy as np
 
 from .. import render
 from ..analysis import Analysis
-from ..errors import InputError
 from ..files import cannot_write
 from ..progress import Progress, silent
 from ..segmentation import Segmentation
@@ -51,7 +50,7 @@ def _staged(out: Path) -> Iterator[Path]:
     """
     new = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
-        _make_folder(out)
+        out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".bavos-", dir=out) as stage:
             yield Path(stage)
             for item in Path(stage).iterdir():
@@ -66,13 +65,6 @@ def _staged(out: Path) -> Iterator[Path]:
         if isinstance(error, OSError):
             raise cannot_write(out, error) from error
         raise
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {folder} cannot be written to; choose another.") from error
 
 
 def _fill(

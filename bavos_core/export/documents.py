@@ -15,9 +15,8 @@ import numpy as np
 
 from .. import render
 from ..analysis import Analysis
-from ..files import atomic_write
 from ..segmentation import Segmentation
-from .masks import MAX_PNG_CLUSTERS, png_values
+from .masks import png_values
 
 
 def masks_document(
@@ -44,20 +43,19 @@ def masks_document(
 
 def write_labels(path: Path, analysis: Analysis, segmentation: Segmentation) -> None:
     """Write patch labels and what they refer to, as NPZ."""
-    with atomic_write(path) as part, part.open("wb") as file:
-        np.savez_compressed(
-            file,
-            labels=segmentation.labels.astype(np.int32),  # (T, h, w)
-            analysed=analysis.analysed,  # (T,) frame numbers
-            times=analysis.times,  # (F,) seconds
-            background=segmentation.background,  # (C,) the roles
-            names=np.array([segmentation.name(i) for i in range(segmentation.clusters)]),  # (C,)
-            tau=segmentation.tau,
-            size=np.array(analysis.size),
-            levels=analysis.levels,  # (R, T, h, w) the paper's process: window merge, then rounds
-            leaf_labels=analysis.nearest[..., 0],  # (T, h, w) leaf of every patch
-            leaf_rows=analysis.tree.rows,  # (L, K·h·w) mean attention, in units of 1/(K·h·w)
-        )
+    np.savez_compressed(
+        path,
+        labels=segmentation.labels.astype(np.int32),  # (T, h, w)
+        analysed=analysis.analysed,  # (T,) frame numbers
+        times=analysis.times,  # (F,) seconds
+        background=segmentation.background,  # (C,) the roles
+        names=np.array([segmentation.name(i) for i in range(segmentation.clusters)]),  # (C,)
+        tau=segmentation.tau,
+        size=np.array(analysis.size),
+        levels=analysis.levels,  # (R, T, h, w) the paper's process: window merge, then rounds
+        leaf_labels=analysis.nearest[..., 0],  # (T, h, w) leaf of every patch
+        leaf_rows=analysis.tree.rows,  # (L, K·h·w) mean attention, in units of 1/(K·h·w)
+    )
 
 
 def hierarchy_document(analysis: Analysis, segmentation: Segmentation) -> dict[str, Any]:
@@ -112,13 +110,12 @@ def _attention_per_key_frame(analysis: Analysis) -> np.ndarray:
 
 def write_hierarchy(folder: Path, analysis: Analysis, segmentation: Segmentation) -> None:
     """Write hierarchy.json and hierarchy.svg."""
-    with atomic_write(folder / "hierarchy.json") as part:
-        part.write_text(json.dumps(hierarchy_document(analysis, segmentation)))
-    with atomic_write(folder / "hierarchy.svg") as part:
-        svg = render.hierarchy_svg(
-            analysis.tree, segmentation.tau, segmentation.leaf_cluster, segmentation.background
-        )
-        part.write_text(svg, encoding="utf-8")
+    document = json.dumps(hierarchy_document(analysis, segmentation))
+    (folder / "hierarchy.json").write_text(document)
+    svg = render.hierarchy_svg(
+        analysis.tree, segmentation.tau, segmentation.leaf_cluster, segmentation.background
+    )
+    (folder / "hierarchy.svg").write_text(svg, encoding="utf-8")
 
 
 def summary(
@@ -126,6 +123,11 @@ def summary(
 ) -> dict[str, Any]:
     """Return settings, seconds of every stage, and figures of a result."""
     seconds = {**analysis.timings, **extra_seconds}
+    warnings = list(analysis.notes)
+    if (extra := segmentation.clusters - render.MAX_PARTS) > 0:
+        warnings.append(
+            f"{extra} clusters do not fit into 8-bit masks; they are in masks.json only."
+        )
     return {
         "clip": analysis.clip_name,
         "size": list(analysis.size),
@@ -141,16 +143,9 @@ def summary(
         "frames_per_second": round(len(analysis.analysed) / max(sum(seconds.values()), 1e-9), 2),
         "peak_memory_mib": analysis.peak_memory_mib,
         "settings": analysis.settings.to_dict(),
-        "warnings": [*analysis.notes, *_overflow(segmentation)],
+        "warnings": warnings,
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in ("torch", "timm", "numpy")},
         },
     }
-
-
-def _overflow(segmentation: Segmentation) -> list[str]:
-    extra = segmentation.clusters - MAX_PNG_CLUSTERS
-    if extra <= 0:
-        return []
-    return [f"{extra} clusters do not fit into 8-bit masks; they are in masks.json only."]

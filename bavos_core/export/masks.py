@@ -25,8 +25,6 @@ from ..refinement import nearest_pixels, refined_membership, refined_pixels
 from ..segmentation import Segmentation
 from ..video import ArrayClip, Clip, Timeline
 
-MAX_PNG_CLUSTERS = 255  # value 0 is background
-
 
 @dataclass(frozen=True)
 class FrameMask:
@@ -118,7 +116,7 @@ def blend(values: Tensor, analysis: Analysis, clip_frame: int) -> Tensor:
 def png_values(segmentation: Segmentation) -> np.ndarray:
     """Return the PNG value of each cluster (C,) uint8: 0 for background, else its number + 1."""
     values = np.arange(1, segmentation.clusters + 1)
-    values[segmentation.background | (values > MAX_PNG_CLUSTERS)] = 0
+    values[segmentation.background | (values > render.MAX_PARTS)] = 0
     return values.astype(np.uint8)
 
 

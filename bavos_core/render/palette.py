@@ -9,15 +9,12 @@ BACKGROUND_GREY = (150, 150, 150)  # background clusters, when they are shown
 
 # Eight hues that people with colour-blindness tell apart (Okabe and Ito 2008, without black), then
 # lighter and darker relatives.
-OBJECT_COLOURS = np.array(
-    [
-        (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
-        (0, 114, 178), (213, 94, 0), (204, 121, 167), (148, 103, 189),
-        (255, 187, 120), (174, 225, 255), (120, 220, 180), (255, 245, 157),
-        (90, 140, 255), (255, 127, 80), (255, 182, 218), (197, 176, 213),
-        (166, 86, 40), (23, 190, 207), (127, 188, 65), (188, 128, 20),
-    ],
-    np.uint8,
+OBJECT_COLOURS = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66),
+    (0, 114, 178), (213, 94, 0), (204, 121, 167), (148, 103, 189),
+    (255, 187, 120), (174, 225, 255), (120, 220, 180), (255, 245, 157),
+    (90, 140, 255), (255, 127, 80), (255, 182, 218), (197, 176, 213),
+    (166, 86, 40), (23, 190, 207), (127, 188, 65), (188, 128, 20),
 )  # fmt: skip
 
 
@@ -29,13 +26,11 @@ def davis_palette() -> np.ndarray:
     index = np.arange(256)
     palette = np.zeros((256, 3), np.uint8)
     for bit in range(8):
-        for channel in range(3):
-            taken = (index >> (3 * bit + channel)) & 1 if 3 * bit + channel < 8 else 0 * index
-            palette[:, channel] |= (taken << (7 - bit)).astype(np.uint8)
+        place, channel = divmod(bit, 3)
+        palette[:, channel] |= (((index >> bit) & 1) << (7 - place)).astype(np.uint8)
     return palette
 
 
 def object_colour(cluster: int) -> tuple[int, int, int]:
     """Return the colour of a cluster on screen, RGB 0 … 255; the same at any granularity."""
-    red, green, blue = OBJECT_COLOURS[cluster % len(OBJECT_COLOURS)]
-    return int(red), int(green), int(blue)
+    return OBJECT_COLOURS[cluster % len(OBJECT_COLOURS)]

@@ -41,13 +41,13 @@ class TreeLayout:
         while stack:
             node = stack.pop()
             if node in inner:
-                stack.extend(_children(tree, node)[::-1])
+                stack.extend(tree.children(node)[::-1])
             else:
                 parts.append(node)
         place, level = np.zeros((2, 2 * tree.leaves - 1))
         place[parts] = np.arange(len(parts))
         for node in inner:
-            place[node] = place[_children(tree, node)].mean()
+            place[node] = place[tree.children(node)].mean()
             level[node] = tree.heights[node - tree.leaves]
         floor, top = height - 26, max(level[-1], tau) ** 0.5 * 1.05
         x = _MARGIN + (place + 0.5) / len(parts) * (width - _MARGIN - 12)
@@ -119,7 +119,7 @@ def _branches(
         if tree.instances[merge]:
             dots = ' stroke-dasharray="0.1 4" stroke-linecap="round"'
             joined = "told apart as instances"
-        for child in _children(tree, node):
+        for child in tree.children(node):
             colour = _branch_colour(int(cluster[child]), background)
             lines.append(
                 f'<path data-node="{child}" d="M{x[child]:.1f} {y[child]:.1f}'
@@ -139,8 +139,3 @@ def _branch_colour(cluster: int, background: np.ndarray) -> str:
 def _inner(tree: ClusterTree, parts: int) -> range:
     """Return the nodes above the cut into so many parts."""
     return range(2 * tree.leaves - min(parts, tree.leaves), 2 * tree.leaves - 1)
-
-
-def _children(tree: ClusterTree, node: int) -> list[int]:
-    children: list[int] = tree.merges[node - tree.leaves, :2].astype(int).tolist()
-    return children

@@ -21,8 +21,9 @@ from bavos_core import backbones
 from bavos_core.analysis import Analysis
 from bavos_core.backbones import Backbone
 from bavos_core.errors import InputError
-from bavos_core.export import MAX_PNG_CLUSTERS, all_masks, mask_png, summary
+from bavos_core.export import all_masks, mask_png, summary
 from bavos_core.pipeline import analyse
+from bavos_core.render import MAX_PARTS
 from bavos_core.segmentation import Segmentation
 from bavos_core.settings import Compute, Settings
 from bavos_core.video import Clip
@@ -124,7 +125,7 @@ def write_proposals(
     Clusters that 8 bits cannot number are left out, and the summary says how many.
     """
     values = np.arange(1, segmentation.clusters + 1)
-    values[values > MAX_PNG_CLUSTERS] = 0
+    values[values > MAX_PARTS] = 0
     start = time.perf_counter()
     for mask in all_masks(analysis, segmentation, clip):
         png = mask_png(mask, values.astype(np.uint8))

@@ -6,21 +6,27 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
+import pytest
 import torch
+from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 from PIL import Image
+from sklearn.metrics import adjusted_rand_score
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from bavos_core import open_clip
+from bavos_core import Analysis, open_clip
 from bavos_core.attention import AttentionRows
 from bavos_core.clustering import Assignment
 from bavos_core.correlator import TemporalCorrelator
+from bavos_core.distances import LogRows
 from bavos_core.hierarchy import build_tree
 from bavos_core.tree import ClusterTree
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 TINY = {"backbone": "descriptors", "size": (48, 64), "device": "cpu"}  # 6×8 patches of 8 pixels
+SEEDS = range(12)
+seeds = st.integers(0, 2**32 - 1)
 
 
 def golden(name: str) -> dict[str, np.ndarray]:
@@ -213,6 +219,70 @@ def check_message(error: BaseException, *parts: str) -> None:
     assert len(message) < 250
     for part in parts:
         assert part in message
+
+
+def assert_sound(analysis: Analysis) -> None:
+    """No NaN anywhere, and masks for every frame that was analysed."""
+    cut = analysis.segment()
+    frames = len(analysis.analysed)
+    assert cut.labels.shape == (frames, *analysis.grid)
+    assert set(np.unique(cut.labels)) <= set(range(cut.clusters))
+    assert cut.soft.shape == (frames, cut.clusters, *analysis.grid)
+    assert cut.soft.isfinite().all()
+    assert np.isfinite(analysis.tree.merges).all()
+    for source in analysis.sources():
+        heat = analysis.attend(frames - 1, *(side / 2 for side in analysis.size), source=source)
+        assert heat.shape == (frames, *analysis.grid)
+        assert np.isfinite(heat).all()
+        assert heat.sum() == pytest.approx(1, abs=1e-4)
+
+
+def same_share(first: np.ndarray, second: np.ndarray) -> float:
+    """Adjusted Rand index of two labellings."""
+    return adjusted_rand_score(first.ravel(), second.ravel())
+
+
+def plain_unit(analysis: Analysis) -> np.ndarray:
+    tokens = analysis.tokens.numpy().astype(np.float64)
+    centred = tokens - tokens.mean((0, 1))
+    return (centred / np.linalg.norm(centred, axis=-1, keepdims=True))[:, None]
+
+
+def random_leaves(seed: int, *, largest: int = 9) -> tuple[np.ndarray, np.ndarray]:
+    """Mean rows (L, 10) float32 and sizes (L,) from 1 to `largest`."""
+    rng = np.random.default_rng(seed)
+    leaves = int(rng.integers(2, 25))
+    rows = rng.dirichlet(np.full(10, 0.7), leaves) + 1e-3
+    rows /= rows.sum(1, keepdims=True)
+    return rows.astype(np.float32), rng.integers(1, largest + 1, leaves)
+
+
+def leaves_below(merges: np.ndarray) -> list[set[int]]:
+    """The leaves below every node."""
+    below = [{leaf} for leaf in range(len(merges) + 1)]
+    for first, second, *_ in merges:
+        below.append(below[int(first)] | below[int(second)])
+    return below
+
+
+def clear_tau(distances: np.ndarray, share: float) -> float:
+    """A τ under about this share of the distances, as far as can be from any of them."""
+    ordered = np.sort(distances[np.triu_indices(len(distances), 1)])
+    place = int(share * (len(ordered) - 1))
+    around = ordered[max(0, place - 10) : place + 10]
+    widest = np.diff(around).argmax() if len(around) > 1 else 0
+    return float(np.mean(around[widest : widest + 2])) if len(around) > 1 else 1.0
+
+
+def log_rows(rows: np.ndarray) -> LogRows:
+    return LogRows.of(torch.tensor(rows).float())
+
+
+def decode(path: Path) -> np.ndarray:
+    """A video, read with nothing of ours: (F, H, W, 3) uint8."""
+    stream = imageio_ffmpeg.read_frames(str(path), output_params=["-fps_mode", "passthrough"])
+    width, height = next(stream)["size"]
+    return np.stack([np.frombuffer(f, np.uint8).reshape(height, width, 3) for f in stream])
 
 
 def _float(values: np.ndarray) -> torch.Tensor:

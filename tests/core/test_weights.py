@@ -12,11 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bavos_core import InputError
-from bavos_core.backbones.weights import (
-    encoder_tensors,
-    load_checked,
-    read_tensors,
-)
+from bavos_core.backbones.weights import encoder_tensors, load_checked, read_tensors
 from bavos_core.correlator import TemporalCorrelator, read_correlator, untrained
 
 from .helpers import check_message, tiny_vit, whole_pass

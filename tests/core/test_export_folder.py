@@ -1,34 +1,17 @@
-"""Files that leave Bavos, read back with other people's programs."""
+"""The whole folder of results, and writes that stop."""
 
 import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
-import torch
-from hypothesis import example, given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from pycocotools import mask as coco
 
-from bavos_core import (
-    Analysis,
-    Cancelled,
-    Edit,
-    InputError,
-    Segmentation,
-    Settings,
-    analyse,
-    export,
-)
-from bavos_core.export.masks import mask_annotations, png_values
+from bavos_core import Analysis, Cancelled, Edit, InputError, Settings, analyse, export
 from bavos_core.progress import Progress, Stage
-from bavos_core.render import davis_palette, object_colour
 from bavos_core.tree import ClusterTree
 from bavos_core.video import ArrayClip
 
@@ -38,22 +21,6 @@ FILES = {
     "overlay.mp4", "masks", "masks.json", "labels.npz",
     "hierarchy.json", "hierarchy.svg", "summary.json",
 }  # fmt: skip
-SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12)
-LABELS = SHAPES.flatmap(lambda shape: arrays(np.int64, shape, elements=st.integers(0, 3)))
-CHESS = np.indices((7, 8)).sum(0) % 2
-
-
-@pytest.fixture(scope="module")
-def clip(square_clip: np.ndarray) -> ArrayClip:
-    """Seven frames of 48×64."""
-    return ArrayClip.of(square_clip)
-
-
-@pytest.fixture(scope="module", params=["refined", "nearest", "exact"])
-def sampled(request: pytest.FixtureRequest, clip: ArrayClip) -> Analysis:
-    """Three of its frames analysed, 0, 3 and 6, in each of the ways to make masks."""
-    ways = {"refined": {}, "nearest": {"refine": False}, "exact": {"exact": True}}
-    return analyse(clip, Settings(**TINY, frames=3, **ways[request.param]))
 
 
 @pytest.fixture(scope="module")
@@ -63,213 +30,6 @@ def several_keys(clip: ArrayClip) -> Analysis:
     assert analysis.analysed.tolist() == [0, 2, 3, 4, 6]
     assert analysis.key_frames.tolist() == [0, 3]
     return analysis
-
-
-def decode(path: Path) -> np.ndarray:
-    """A video, read with nothing of ours: (F, H, W, 3) uint8."""
-    stream = imageio_ffmpeg.read_frames(str(path), output_params=["-fps_mode", "passthrough"])
-    width, height = next(stream)["size"]
-    return np.stack([np.frombuffer(f, np.uint8).reshape(height, width, 3) for f in stream])
-
-
-def mask_of(labels: np.ndarray) -> export.FrameMask:
-    """Masks of one frame whose pixels have these labels (H, W)."""
-    soft = torch.eye(int(labels.max()) + 1)[torch.from_numpy(labels)].permute(2, 0, 1)
-    mask = export.FrameMask(5, np.zeros((*labels.shape, 3), np.uint8), soft, refined=False)
-    np.testing.assert_array_equal(mask.labels, labels)
-    return mask
-
-
-def segmentation_of(background: list[bool]) -> Segmentation:
-    """A cut of which only the clusters matter."""
-    labels = np.arange(len(background))
-    soft = torch.eye(len(background))[None, ..., None]
-    thin = np.zeros(len(background), bool)
-    return Segmentation(1.0, labels, labels[None, :, None], soft, np.array(background), thin)
-
-
-# ---- run-length codes --------------------------------------------------------------------------
-
-
-@given(LABELS)
-@example(CHESS)
-@example(np.zeros((3, 5), np.int64))
-def test_annotations_decode_to_the_pixels_of_every_cluster(labels: np.ndarray) -> None:
-    found = mask_annotations(mask_of(labels), "00005")
-    assert [annotation["cluster"] for annotation in found] == np.unique(labels).tolist()
-    for annotation in found:
-        inside = labels == annotation["cluster"]
-        np.testing.assert_array_equal(coco.decode(annotation["segmentation"]), inside)
-        assert annotation["area"] == inside.sum()
-        rows, columns = np.nonzero(inside)
-        left, top, wide, high = annotation["bbox"]
-        assert (left, left + wide - 1) == (columns.min(), columns.max())
-        assert top <= rows.min()
-        assert top + high - 1 >= rows.max()
-
-
-def test_annotations_are_plain_json_that_names_their_frame() -> None:
-    (annotation, *_) = mask_annotations(mask_of(CHESS), "frame-5")
-    assert json.loads(json.dumps(annotation)) == annotation
-    assert (annotation["frame"], annotation["file_name"]) == (5, "frame-5")
-
-
-# ---- palette PNGs ------------------------------------------------------------------------------
-
-
-def test_png_values_are_0_for_background_and_else_the_number_plus_1() -> None:
-    values = png_values(segmentation_of([True, False, True, False]))
-    assert values.dtype == np.uint8
-    assert values.tolist() == [0, 2, 0, 4]
-
-
-def test_clusters_beyond_255_have_no_png_value_and_a_warning_says_so(square_analysis) -> None:
-    many = segmentation_of([False] * 300)
-    values = png_values(many)
-    assert values[:255].tolist() == list(range(1, 256))
-    assert not values[255:].any()
-    warnings = export.summary(square_analysis, many, {})["warnings"]
-    assert any("45 clusters" in warning for warning in warnings)
-
-
-def test_a_mask_png_is_8_bit_with_davis_palette_and_the_values_of_its_clusters() -> None:
-    values = np.array([0, 2, 7], np.uint8)
-    labels = np.random.default_rng(0).integers(0, 3, (9, 11))
-    with Image.open(BytesIO(export.mask_png(mask_of(labels), values))) as picture:
-        assert (picture.format, picture.mode) == ("PNG", "P")
-        assert picture.getpalette() == davis_palette().ravel().tolist()
-        np.testing.assert_array_equal(np.asarray(picture), values[labels])
-
-
-# ---- masks of all frames -----------------------------------------------------------------------
-
-
-def test_every_frame_of_the_clip_has_a_mask_in_order(sampled, clip) -> None:
-    masks = list(export.all_masks(sampled, sampled.segment(), clip))
-    assert [mask.clip_frame for mask in masks] == list(range(7))
-    for mask, frame in zip(masks, clip.frames, strict=True):
-        np.testing.assert_array_equal(mask.frame, frame)
-        assert mask.labels.shape == (48, 64)
-
-
-def test_without_the_clip_the_analysed_frames_have_masks(sampled) -> None:
-    masks = list(export.all_masks(sampled, sampled.segment(), None))
-    assert [mask.clip_frame for mask in masks] == [0, 3, 6]
-
-
-def test_masks_at_analysed_frames_are_those_of_the_analysed_frames(sampled, clip) -> None:
-    cut = sampled.segment()
-    masks = list(export.all_masks(sampled, cut, clip))
-    for sample_index, clip_frame in enumerate(sampled.analysed):
-        expected = export.analysed_mask(sampled, cut, sample_index)
-        assert expected.clip_frame == clip_frame
-        np.testing.assert_array_equal(masks[clip_frame].labels, expected.labels)
-
-
-def test_refined_membership_between_analysed_frames_is_blended_by_time(clip) -> None:
-    analysis = analyse(clip, Settings(**TINY, frames=3))
-    cut = analysis.segment()
-    masks = list(export.all_masks(analysis, cut, clip))
-    for index, (before, after, share) in {1: (0, 1, 1 / 3), 5: (1, 2, 2 / 3)}.items():
-        expected = (1 - share) * cut.membership[before] + share * cut.membership[after]
-        torch.testing.assert_close(masks[index].soft, expected)
-
-
-def test_uneven_times_decide_the_blend_and_not_the_frame_numbers(square_clip) -> None:
-    times = np.array([0, 0.9, 1.0, 2.0, 3.0, 4.0, 5.0])
-    clip = replace(ArrayClip.of(square_clip), times=times)
-    analysis = analyse(clip, Settings(**TINY, frames=3))
-    cut = analysis.segment()
-    masks = list(export.all_masks(analysis, cut, clip))
-    expected = 0.55 * cut.membership[0] + 0.45 * cut.membership[1]
-    torch.testing.assert_close(masks[1].soft, expected)
-
-
-def test_frames_before_the_first_and_after_the_last_analysed_one_follow_it(clip) -> None:
-    analysis = analyse(clip, Settings(**TINY, frames=1))
-    assert analysis.analysed.tolist() == [3]
-    cut = analysis.segment()
-    for mask in export.all_masks(analysis, cut, clip):
-        torch.testing.assert_close(mask.soft, cut.membership[0])
-
-
-def test_exact_masks_are_the_patch_labels_blown_up(exact_analysis, clip) -> None:
-    cut = exact_analysis.segment()
-    for mask in export.all_masks(exact_analysis, cut, clip):
-        np.testing.assert_array_equal(
-            mask.labels, np.kron(cut.labels[mask.clip_frame], np.ones((8, 8)))
-        )
-
-
-def test_exact_masks_between_analysed_frames_are_those_of_the_nearest(clip) -> None:
-    analysis = analyse(clip, Settings(**TINY, frames=3, exact=True))
-    cut = analysis.segment()
-    nearest = [0, 0, 1, 1, 1, 2, 2]
-    for mask in export.all_masks(analysis, cut, clip):
-        expected = np.kron(cut.labels[nearest[mask.clip_frame]], np.ones((8, 8)))
-        np.testing.assert_array_equal(mask.labels, expected)
-
-
-def test_exact_masks_and_colours_agree_on_every_pixel(exact_analysis) -> None:
-    cut = exact_analysis.segment()
-    colours = np.array([object_colour(i) for i in range(cut.clusters)], np.float32)
-    mask = export.analysed_mask(exact_analysis, cut, 2)
-    found = mask.painted(colours, np.ones(cut.clusters, np.float32))
-    inner = np.zeros((8, 8), bool)
-    inner[1:-1, 1:-1] = True  # outlines are drawn on the rim of a patch
-    inside = np.kron(np.ones((6, 8), bool), inner)
-    np.testing.assert_array_equal(found[inside], colours[mask.labels[inside]])
-
-
-# ---- videos ------------------------------------------------------------------------------------
-
-
-def test_the_overlay_has_as_many_frames_as_the_clip_and_its_size(sampled, clip, tmp_path) -> None:
-    export.write_overlay(tmp_path / "overlay.mp4", sampled, sampled.segment(), clip)
-    assert decode(tmp_path / "overlay.mp4").shape == (7, 48, 64, 3)
-    export.write_overlay(tmp_path / "analysed.mp4", sampled, sampled.segment(), None)
-    assert decode(tmp_path / "analysed.mp4").shape == (3, 48, 64, 3)
-
-
-def test_an_overlay_without_opacity_shows_the_clip_itself(square_analysis, clip, tmp_path) -> None:
-    cut = square_analysis.segment()
-    for name, opacity in (("plain.mp4", 0.0), ("painted.mp4", 0.9)):
-        export.write_overlay(tmp_path / name, square_analysis, cut, clip, opacity=opacity)
-    plain, painted = decode(tmp_path / "plain.mp4"), decode(tmp_path / "painted.mp4")
-    assert abs(plain.astype(int) - clip.frames).mean() < 16  # H.264 blurs noise
-    assert abs(painted.astype(int) - plain).max() > 60
-
-
-def test_the_overlay_is_painted_in_the_style_asked_for(square_analysis, clip, tmp_path) -> None:
-    cut, changed = square_analysis.segment(), {}
-    for style in ("fills", "outlines"):
-        path = tmp_path / f"{style}.mp4"
-        export.write_overlay(path, square_analysis, cut, clip, opacity=0.9, style=style)
-        changed[style] = (abs(decode(path).astype(int) - clip.frames).max(-1) > 60).mean()
-    assert changed["fills"] > 0.02
-    assert changed["outlines"] < changed["fills"] / 3
-
-
-def test_the_overlay_of_uneven_times_lasts_as_long_as_the_clip(square_clip, tmp_path) -> None:
-    times = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.5])
-    clip = replace(ArrayClip.of(square_clip), times=times)
-    analysis = analyse(clip, Settings(**TINY, frames=2))
-    export.write_overlay(tmp_path / "overlay.mp4", analysis, analysis.segment(), clip)
-    _, seconds = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "overlay.mp4"))
-    assert seconds == pytest.approx(1.5, abs=0.2)
-
-
-def test_the_heatmap_video_has_the_clips_frames_and_one_ring(sampled, clip, tmp_path) -> None:
-    row = sampled.attend(1, 30.0, 20.0)
-    for name, query in (("ring.mp4", (1, 30.0, 20.0)), ("plain.mp4", None)):
-        export.write_heatmap(tmp_path / name, sampled, row, clip, query=query)
-    ring, plain = decode(tmp_path / "ring.mp4"), decode(tmp_path / "plain.mp4")
-    assert ring.shape == plain.shape == (7, 48, 64, 3)
-    around = np.s_[:, 24:37, 14:27]
-    change = abs(ring.astype(int) - plain)[around].max((1, 2, 3))
-    assert change.argmax() == 3  # analysed frame 1 is frame 3 of the clip
-    assert change[3] > 80
-    assert change[0] < 40
 
 
 # ---- the whole folder --------------------------------------------------------------------------
