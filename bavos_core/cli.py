@@ -88,7 +88,7 @@ def _stopped_once() -> Iterator[None]:
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of all commands, with the options of `command` if it is a lab command."""
-    parser = _Parser(prog="bavos", description="Objects of a video from attention, without labels.")
+    parser = _Parser(prog="bavos", description="Segment and track objects by a ViT's attention.")
     parser.add_argument("--version", action="version", version=f"bavos {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 

@@ -28,7 +28,7 @@ def add_settings(parser: argparse._ActionsContainer) -> None:
     add("--backbone", metavar="NAME", help=f"{BACKBONE_HELP} (default: {default.backbone})")
     add("--weights", type=file_or_url, metavar="FILE|URL", help="weights of the backbone")
     add("--layer", type=int, metavar="L", help="block whose keys are used, from 0")
-    add("--correlator", metavar="FILE|URL|cross-frame|keys|untrained",
+    add("--correlator", metavar="FILE|URL|cross-frame|key-similarity|untrained",
         help="attention to cluster, or a trained correlator")  # fmt: skip
     add("--tau", type=float, help=f"granularity ({default.tau})")
     add("--exact", action="store_true", help="follow the paper's procedure exactly")

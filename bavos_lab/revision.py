@@ -1,4 +1,4 @@
-"""Which commit the code is of."""
+"""The commit of this source tree."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def cut_as_json(result: Result, cut: Segmentation) -> dict[str, Any]:
 
 
 def _instances(tree: ClusterTree, cut: Segmentation) -> list[list[int]]:
-    """Return groups of clusters that attend alike and were separated as instances."""
+    """Return groups of clusters with similar attention that were separated as instances."""
     joins = np.append(np.zeros(tree.leaves, bool), tree.instances)
     parents = tree.parents()
     above = joins & (tree.node_clusters(cut.leaf_cluster) < 0)  # the cut

@@ -104,10 +104,7 @@ class Files:
         with self._store.room(result) as folder, result.writing:
             path = folder / f"levels-{position}.mp4"
             if not path.exists():
-                tiles = images.level_pictures(result.analysis, position)
-                times = Timeline.regular(len(tiles), fps=1)
-                pictures = (picture for picture, _ in tiles)
-                export.write_frames(path, times.timed(pictures), size=result.analysis.size)
+                _write_levels(path, result.analysis, position)
             return self._outgoing(path)
 
     def downloads(
@@ -118,12 +115,8 @@ class Files:
         with self._store.room(result) as room:
             folder = room / f"download-{_digest(*_content(cut), described.encode())}"
             if not folder.exists():
-                with tempfile.TemporaryDirectory(dir=room) as place:
-                    clip = self._clips.open(room / result.clip)
-                    part = _write_downloads(Path(place), result.analysis, clip, cut, progress)
-                    with result.writing:
-                        if not folder.exists():  # another request may have written the same files
-                            part.replace(folder)
+                clip = self._clips.open(room / result.clip)
+                _write_downloads(folder, result, clip, cut, progress)
             files = sorted(path for path in folder.iterdir() if path.is_file())
             files.sort(key=lambda path: path.name != "bavos.zip")
             return [self._outgoing(path) for path in files]
@@ -139,18 +132,29 @@ def overlay_path(folder: Path, cut: Segmentation, look: ObjectsLook) -> Path:
     return folder / f"objects-{_digest(*_content(cut), shown.encode())}.mp4"
 
 
+def _write_levels(path: Path, analysis: Analysis, position: int) -> None:
+    """Write a video of one frame at every level of the hierarchy, a second each."""
+    pictures = [picture for picture, _ in images.level_pictures(analysis, position)]
+    times = Timeline.regular(len(pictures), fps=1)
+    export.write_frames(path, times.timed(pictures), size=analysis.size)
+
+
 def _write_downloads(
-    place: Path, analysis: Analysis, clip: Clip, cut: Segmentation, progress: Progress
-) -> Path:
-    """Write all files into a new folder inside an empty one and return it."""
-    folder = place / "files"
-    export.write_all(folder, analysis, cut, clip, progress=progress)
-    if analysis.correlator:
-        write_correlator(folder / "correlator.safetensors", analysis.correlator)
-    everything = shutil.make_archive(str(place / "bavos"), "zip", folder)
-    shutil.make_archive(str(folder / "masks"), "zip", folder, "masks")
-    Path(everything).replace(folder / "bavos.zip")
-    return folder
+    folder: Path, result: Result, clip: Clip, cut: Segmentation, progress: Progress
+) -> None:
+    """Write all files of a cut; the folder appears when they are complete."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+        place = Path(name)
+        part = place / "files"
+        export.write_all(part, result.analysis, cut, clip, progress=progress)
+        if result.analysis.correlator:
+            write_correlator(part / "correlator.safetensors", result.analysis.correlator)
+        everything = shutil.make_archive(str(place / "bavos"), "zip", part)
+        shutil.make_archive(str(part / "masks"), "zip", part, "masks")
+        Path(everything).replace(part / "bavos.zip")
+        with result.writing:
+            if not folder.exists():  # another request may have written the same files
+                part.replace(folder)
 
 
 def _content(cut: Segmentation) -> Iterator[bytes]:

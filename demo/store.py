@@ -174,7 +174,7 @@ class Store:
                 self.drop(key)
 
     def sweep(self) -> None:
-        """Delete everything that is older than the promised time."""
+        """Delete everything that is older than `keep_seconds`."""
         _sweep_cache(self.cache, time.time() - self._keep_seconds, self._lasting)
         oldest = time.monotonic() - self._keep_seconds
         with self._lock:

@@ -37,10 +37,10 @@ BACKBONE = (
 )
 PRESET = "Quality"
 PRESET_INFO = "Frames × patches per frame, and the time that a run takes on this server"
-HEAT = "Where the marked patch attends, in this frame"
-HEAD = "Head (each attention head responds to something else)"
+HEAT = "Attention of the marked patch in this frame"
+HEAD = "Head (each attention head compares different features)"
 HEAT_STYLE = "Heatmap style"
-WEIGH = "Click this picture to read the weight of a patch."
+WEIGH = "Click this heatmap to read the attention weight of a patch."
 TIME = "Time (analysed frame; arrow keys step)"
 GRANULARITY = "Granularity (number of clusters)"
 BACKGROUND = "Colour the background too"
@@ -53,28 +53,28 @@ GRID = "Patch grid"
 SOURCE_LABEL = "Source of attention"
 SOURCE = (
     "Frame-wise: the backbone's own attention within each frame (paper, Fig. 1b). Cross-frame: the "
-    "same across all frames. Untrained and trained correlator: Fig. 1c, d. Training-free keys: "
-    "similarity of the backbone's keys."
+    "same across all frames. Untrained and trained correlator: Fig. 1c, d. Key similarity: that of "
+    "the backbone's keys, without training."
 )
 SOURCES = {
     "framewise": "Frame-wise",
     "cross-frame": "Cross-frame",
     "untrained": "Untrained correlator",
     "correlator": "Trained correlator",
-    "key-similarity": "Training-free keys",
+    "key-similarity": "Key similarity",
 }
 ADAPT = (
-    "Train the correlator on this clip alone, without labels, and watch what it learns to attend "
-    "to. The clip is then segmented again with it; Undo restores the previous result."
+    "Train the correlator on this clip alone, without labels, and watch its attention change. "
+    "The clip is then segmented again with it; Undo restores the previous result."
 )
 ADAPTED = "The correlator was adapted to this clip."
-ADAPTING_SEEN = "What the correlator attends to from the clicked patch, or from the centre"
+ADAPTING_SEEN = "Attention of the clicked patch, or of the centre, during training"
 STEPS = "Training steps"
 SIDE_BY_SIDE = "Side by side: click a picture to select its frame or head"
 COMPARE = {"Over time": "time", "All sources": "sources", "All heads": "heads"}
 MEAN_HEAD = "Mean of all"
 CLUSTERS = (
-    "Patches that attend alike form a cluster. It is suggested as an object if it is compact, "
+    "Patches with similar attention form a cluster. It is suggested as an object if it is compact, "
     "closer to the centre than the rest, and attended to by the network's [CLS] token."
 )
 OBJECTS = (
@@ -89,7 +89,7 @@ CODE = "Code that reproduces this result"
 TREE = (
     "Each branch is a part of the scene, from the finest parts at the bottom to the whole scene at "
     "the top. Drag the dashed line to choose the granularity; click a branch to see its patches "
-    "over time. Dotted branches separate objects that attend alike by their position."
+    "over time. Dotted branches separate objects that have similar attention, by their position."
 )
 LEVELS = "From the finest parts to the whole scene"
 
@@ -137,7 +137,7 @@ def _preset(name: str, pace: Pace, settings: DemoSettings) -> str:
 def limits(settings: DemoSettings) -> str:
     """Return the limits of an upload."""
     return (
-        f"Video (mp4, mov, webm, gif, avi), picture, or zip of frames; at most "
+        f"Video (mp4, mov, webm, mkv, gif, avi), picture, or zip of frames; at most "
         f"{settings.max_upload_mib} MiB, {_minutes(settings.max_seconds)}, "
         f"{settings.max_clip_frames:,} frames, {settings.max_megapixels} megapixels each."
     )

@@ -78,7 +78,7 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
 
 def table(rows: list[Row]) -> str:
     """Return the means over sequences and sets of frames."""
-    heads = ["backbone", "has seen", *(f"τ {tau:g}" for tau in TAUS), "τ 1, each set of frames",
+    heads = ["backbone", "trained on", *(f"τ {tau:g}" for tau in TAUS), "τ 1, each set of frames",
              "clusters at τ 1"]  # fmt: skip
     lines = []
     for (name, seen), own in groups(rows, "backbone", "has_seen"):

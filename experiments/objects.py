@@ -157,7 +157,16 @@ def table(rows: list[Row]) -> str:
         [*key, *(f"{mean(own, name):.3f}" for name in scores), f"{mean(own, 'objects'):.1f}"]
         for key, own in groups(rows, "backbone", "has_seen", "set", "rule")
     ]
-    heads = ["backbone", "has seen", "set", "rule", "foreground J", "one to one", "any", "objects"]
+    heads = [
+        "backbone",
+        "trained on",
+        "set",
+        "rule",
+        "foreground J",
+        "one to one",
+        "any",
+        "objects",
+    ]
     return markdown(heads, lines, words=4)
 
 

@@ -1,4 +1,4 @@
-"""Wherever users read the name of the bundled backbone, they read that it has seen labels."""
+"""Wherever users read the name of the bundled backbone, they read that it was tuned on labels."""
 
 import argparse
 import ast

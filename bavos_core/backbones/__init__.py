@@ -89,8 +89,8 @@ def resolve(
 def unreachable(name: str) -> str:
     """Return the sentence that says that the bundled backbone took the place of another."""
     return (
-        f"The weights of {name} are not on this machine and have not come from the model hub, so "
-        f"{describe(BUNDLED)} was used."
+        f"The weights of {name} are not on this machine and could not be downloaded from the model "
+        f"hub, so {describe(BUNDLED)} was used."
     )
 
 

@@ -147,7 +147,7 @@ class VideoFile:
                 again = again or "again" in message
                 if not again and message.get("times"):
                     times += message["times"]
-                    self._check(times, float(message.get("end", times[-1])))
+                    self._check(times, message.get("end") or times[-1])
                 if progress and times and self.seconds:
                     progress(min(1.0, (times[-1] - times[0]) / self.seconds))
                 if "frame" in message:

@@ -1,4 +1,4 @@
-"""Time and memory of the clustering beside a naive version: `bavos benchmark`."""
+"""Time and memory of the clustering compared with a naive version: `bavos benchmark`."""
 
 from .report import as_table, write_document
 from .runs import CASES, METHODS, Case, Run, measure, run_benchmark

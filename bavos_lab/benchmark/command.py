@@ -27,8 +27,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=10.0,
         help="runs that would take longer are skipped (%(default)s)",
     )
-    parser.add_argument("--frames", type=int, nargs="+", metavar="T", help="12, 24, 70")
-    parser.add_argument("--grids", type=size, nargs="+", metavar="HxW", help="24x48, 40x60")
+    parser.add_argument("--frames", type=int, nargs="+", metavar="T", help="12, 24, 70 (all)")
+    parser.add_argument("--grids", type=size, nargs="+", metavar="HxW", help="24x48, 40x60 (both)")
     parser.add_argument("--methods", nargs="+", type=_method, choices=METHODS, default=METHODS)
     parser.set_defaults(run=run_benchmark)
 

@@ -1,4 +1,4 @@
-"""The machine that figures were made on."""
+"""A description of the machine, kept with the figures."""
 
 from __future__ import annotations
 

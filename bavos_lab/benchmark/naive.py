@@ -1,4 +1,4 @@
-"""The clustering in the manner of the reference code, to compare the benchmark's methods with.
+"""The clustering structured as the reference code: the baseline of the benchmark.
 
 Attention of all heads at once, computed twice; distance matrices from two products and fresh logs;
 a merge loop over all rows. Written from the paper's steps, for comparison only.

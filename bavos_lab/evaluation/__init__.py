@@ -1,4 +1,4 @@
-"""Evaluate masks on the benchmarks of the field, under named protocols.
+"""Evaluate masks on the standard benchmarks, under named protocols.
 
 >>> from bavos_lab.evaluation import DATASETS, Run, SavedMasks, evaluate
 >>> sequences = DATASETS["davis-2016"].sequences(root)

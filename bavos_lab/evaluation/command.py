@@ -31,25 +31,25 @@ _WORST = 8
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `evaluate` to its parser."""
     parser.description = (
-        "Measure saved masks, or masks that the pipeline finds, on a benchmark. In DIR "
-        "appear results.md, totals.csv, sequences.csv, the scores of every frame (sequences/), "
+        "Evaluate saved masks, or the masks of the pipeline, on a benchmark. Into DIR it "
+        "writes results.md, totals.csv, sequences.csv, the scores of every frame (sequences/), "
         "the worst sequences as pictures (gallery/) and the pipeline's masks (masks/). "
-        "Run the same command again to go on, or several times at once to share the work."
+        "Run the same command again to resume, or several times at once to share the work."
     )
     parser.add_argument("dataset", metavar="DATASET", choices=tuple(DATASETS),
                         help=", ".join(DATASETS))  # fmt: skip
     parser.add_argument("--root", type=Path, required=True, metavar="DIR",
-                        help="where the dataset was unpacked")  # fmt: skip
+                        help="folder of the unpacked dataset")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--protocol", nargs="+", choices=PROTOCOLS, default=PROTOCOLS,
-                        help="default: all, each in rows of its own")  # fmt: skip
+                        help="protocols to score (default: all)")  # fmt: skip
     parser.add_argument("--split", metavar="NAME",
                         help="DAVIS: val, train or all; FBMS-59: Testset or Trainingset; others: "
                         "folder of the split")  # fmt: skip
     parser.add_argument("--sequences", nargs="+", default=(), metavar="NAME",
                         help="only these, in this order")  # fmt: skip
     parser.add_argument("--subset", type=_range, metavar="FIRST:END",
-                        help="positions of sequences (ytvis-2019: 600:900)")  # fmt: skip
+                        help="positions of sequences (ytvis-2019 default: 600:900)")  # fmt: skip
     parser.add_argument("--gallery", type=int, default=_WORST, metavar="N",
                         help="worst sequences to show (%(default)s)")  # fmt: skip
     parser.add_argument("--predictions", type=Path, metavar="DIR",

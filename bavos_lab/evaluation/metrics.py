@@ -44,7 +44,7 @@ def best_cluster_j(labels: np.ndarray, truth: np.ndarray) -> float:
     """Return J of the one cluster of a video that covers its object best, 0 … 1.
 
     labels (T, h, w) int from 0: clusters of patches. truth (T, H, W) bool: pixels of the object.
-    Patches are blown up by nearest neighbour. Not an official protocol.
+    Patch labels are scaled up by nearest neighbour. Not an official protocol.
     """
     clusters = int(labels.max()) + 1
     scores = np.zeros((clusters, len(truth)))
@@ -149,8 +149,8 @@ def boundary_pixels(mask: np.ndarray) -> np.ndarray:
 def dilated(line: np.ndarray, radius: int) -> np.ndarray:
     """Mark pixels (H, W) within a Euclidean distance of a set pixel, bool.
 
-    A disk is a pile of rows, so the picture is widened along rows, from the disk's narrowest row to
-    its widest, and or-ed at each row's offset: tens of times as fast as SciPy's dilation.
+    A disk is a stack of rows: dilate the image along rows, by the width of each of them, and OR the
+    results at the offsets of the rows. This is tens of times as fast as SciPy's dilation.
     """
     rows = np.flatnonzero(line.any(1))
     near = np.zeros_like(line)

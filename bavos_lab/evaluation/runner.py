@@ -68,7 +68,7 @@ def evaluate(run: Run, *, on_sequence: OnSequence | None = None) -> list[dict[st
     """Score the sequences that have no scores yet; return the scores of all, in order.
 
     Several processes may share the work: each takes free sequences, then waits for the others and
-    takes over from a process that died. Finished scores stay when this is stopped.
+    takes over from a process that died. Finished scores are kept when a process is stopped.
     Raise InputError for a folder of another run, and for truth and masks that cannot be used.
     """
     _begin(run)

@@ -140,5 +140,5 @@ def _opened(path: Path) -> Image.Image:
     except FileNotFoundError as error:
         raise InputError(f"There is no mask {path}; complete the folder.") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"The mask {path} cannot be read; fetch or unpack it again.") from error
+        raise InputError(f"The mask {path} cannot be read; download or unpack it again.") from error
     return image

@@ -34,7 +34,7 @@ def read_ytvis(root: Path, split: str | None) -> list[VideoSequence]:
     except InputError:
         raise
     except (ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{path} is damaged or of another kind; fetch it again.") from error
+        raise InputError(f"{path} is damaged or has another format; download it again.") from error
 
 
 def _sequence(folder: Path, video: dict[str, Any], objects: list[dict[str, Any]]) -> VideoSequence:
@@ -72,7 +72,9 @@ def decode_rle(code: dict[str, Any]) -> np.ndarray:
     runs = _uncompressed(counts) if isinstance(counts, str) else counts
     height, width = code["size"]
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    check(flat.size == height * width, "a run-length code does not fill its mask; fetch it again")
+    check(
+        flat.size == height * width, "a run-length code does not fill its mask; get the file again"
+    )
     return flat.reshape(width, height).T
 
 

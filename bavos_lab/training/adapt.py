@@ -88,7 +88,7 @@ def _check(
         )
     if len(tokens) < settings.frames:
         raise InputError(
-            f"{len(tokens)} frames were analysed and a sample takes {settings.frames}; "
+            f"{len(tokens)} frames were analysed and a sample needs {settings.frames}; "
             "analyse more frames or a longer clip."
         )
     if start is not None and start.channels != tokens.shape[2]:

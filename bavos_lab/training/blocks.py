@@ -33,8 +33,8 @@ def new_block(
     """
     if channels % settings.heads:
         raise InputError(
-            f"The features have {channels} channels, which {settings.heads} heads cannot share "
-            "evenly; give another number of heads."
+            f"The features have {channels} channels, which cannot be divided among "
+            f"{settings.heads} heads; give another number of heads."
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -61,8 +61,8 @@ def frozen_copy(
 def keys_gain(windows: Sequence[Tensor], heads: int) -> float:
     """Return the gain at which a new block's rows are as sharp as those of key similarity.
 
-    windows: standardised features (T, N, C), at least one; the mean over them. Few channels a head
-    give flat rows without it, and flat rows one cluster for everything.
+    windows: standardised features (T, N, C), at least one; the mean over them. Without it, few
+    channels per head give flat rows, and flat rows give a single cluster.
     """
     gains = []
     for tokens in windows:

@@ -78,7 +78,7 @@ def _metadata(path: Path) -> dict[str, str]:
     metadata = read_metadata(path)
     if metadata.get("format") != FORMAT:
         raise InputError(
-            f"{path.name} is no checkpoint; give the one that training left beside its result."
+            f"{path.name} is not a checkpoint; give the one that training wrote beside its result."
         )
     return metadata
 
@@ -117,7 +117,7 @@ def _check_whole(
     lost = [k for k, v in wanted.items() if k not in tensors or tensors[k].shape != v.shape]
     if lost:
         raise InputError(
-            f"{checkpoint} is not whole, {', '.join(lost[:3])} being missing or misshapen; "
+            f"{checkpoint} is damaged (missing or of the wrong shape: {', '.join(lost[:3])}); "
             "resume from another checkpoint."
         )
 

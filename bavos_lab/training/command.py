@@ -36,7 +36,7 @@ _MIB = 2**20
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `train` to its parser."""
     parser.description = (
-        "Train the temporal correlator on unlabelled clips. Beside FILE appear a log (.csv) and, "
+        "Train the temporal correlator on unlabelled clips. A log (.csv) and, "
         "every N steps and on Ctrl-C, a checkpoint (.checkpoint.safetensors)."
     )
     parser.add_argument("clips", type=Path, metavar="CLIPS_DIR",
@@ -79,16 +79,16 @@ def _add_features(parser: argparse.ArgumentParser) -> None:
     options.add("layer", "block whose keys are used, from 0", type=int, metavar="L")
     options.add("size", "pixels fed to the backbone, or auto for the clip's own shape",
                 type=_size, metavar="HxW")  # fmt: skip
-    options.add("standardise", "bring each channel to variance 1, or all by one common factor",
+    options.add("standardise", "scale each channel to variance 1, or all by one common factor",
                 choices=("channel", "common"))  # fmt: skip
-    options.add("cache_mib", "memory that features may take", type=int, metavar="MIB")
+    options.add("cache_mib", "memory limit for features", type=int, metavar="MIB")
     options.add("device", "where to compute", choices=("auto", "cpu", "cuda"))
 
 
 def _add_samples(parser: argparse.ArgumentParser) -> None:
     options = _Options(parser, "samples")
     options.add("frames", "frames of a sample", type=int, metavar="T")
-    options.add("gap", "frames from one frame of a sample to the next", type=int, metavar="N")
+    options.add("gap", "distance between the frames of a sample", type=int, metavar="N")
     options.add("clip_frames", "frames of each clip that are used", type=int, metavar="N")
     options.add("columns", "width of a random crop in patches, 0 for whole frames",
                 type=_columns, metavar="N")  # fmt: skip
@@ -112,7 +112,7 @@ def _add_block(parser: argparse.ArgumentParser) -> None:
     options.add("dropout", "dropout of the residual branches", type=float, metavar="P")
     options.add("attention_dropout", "dropout of attention; the paper's is 0.4",
                 type=float, metavar="P")  # fmt: skip
-    options.add("anchors", "patches of a sample that are compared", type=int, metavar="N")
+    options.add("anchors", "anchor patches per frame", type=int, metavar="N")
     options.add("weighting", "losses that are weighted by entropy", choices=("motion", "both"))
     options.add("mine_before_dropout", "choose positives before attention dropout",
                 action="store_true")  # fmt: skip
@@ -121,9 +121,9 @@ def _add_block(parser: argparse.ArgumentParser) -> None:
 def _add_optimiser(parser: argparse.ArgumentParser) -> None:
     options = _Options(parser, "optimiser and checkpoints")
     options.add("steps", "steps of the run", type=int, metavar="N")
-    options.add("batch", "samples a step in each process", type=int, metavar="N")
-    options.add("lr", "learning rate at the start of the cosine", type=float, metavar="X")
-    options.add("final_lr", "final share of it", type=float, metavar="X")
+    options.add("batch", "samples per step in each process", type=int, metavar="N")
+    options.add("lr", "initial learning rate of the cosine schedule", type=float, metavar="X")
+    options.add("final_lr", "final learning rate as a fraction of --lr", type=float, metavar="X")
     options.add("weight_decay", "weight decay of matrices", type=float, metavar="X")
     options.add("seed", "random seed", type=int, metavar="N")
     options.add(

@@ -216,7 +216,7 @@ def load_clips(
 
 def _open_all(folder: Path, settings: TrainSettings) -> tuple[list[Clip], list[str]]:
     if not folder.is_dir():
-        raise InputError(f"{folder.name!r} is no folder; give a folder that holds clips.")
+        raise InputError(f"{folder.name!r} is not a folder; give a folder that holds clips.")
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     found = [e for e in entries if e.is_dir() or e.suffix.lower() in (*VIDEO_SUFFIXES, ".zip")]
     if not found:
@@ -261,8 +261,7 @@ def _length(clip: Clip, settings: TrainSettings) -> int:
 def _check_length(frames: int, settings: TrainSettings) -> None:
     if frames < settings.frames:
         raise InputError(
-            f"it has {frames} of the {settings.frames} frames that a sample takes; "
-            "give a longer clip."
+            f"it has {frames} frames and a sample needs {settings.frames}; give a longer clip."
         )
 
 

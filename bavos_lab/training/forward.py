@@ -1,12 +1,12 @@
 """The part of the correlator's output that the losses need.
 
 T frames, N patches a frame, L = T·N, C channels, H heads of d channels, A = T·n anchors.
-The reference forms the attention of all L patches and sorts all of it, then uses a part: the
-anchors' rows, in which positives and negatives are found; the rows of those found for the motion
-loss; the output tokens of those found for the semantic loss. Only these are formed here, the tokens
-by a fused product that holds no attention. Without attention dropout the losses and gradients are
-those of the full computation. With it they are in distribution: rows and tokens draw their dropout
-apart, while the reference cuts both from one matrix.
+The reference computes and sorts the attention of all L patches, but uses only a part of it: the
+anchors' rows, in which positives and negatives are found; the rows of these patches, for the motion
+loss; their output tokens, for the semantic loss. Only these parts are computed here, the tokens by
+fused attention, which stores no attention matrix. Without attention dropout the losses and
+gradients equal those of the full computation. With it they only have the same distribution: rows
+and tokens are dropped out independently, while the reference takes both from one matrix.
 """
 
 from __future__ import annotations

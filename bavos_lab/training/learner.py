@@ -1,4 +1,4 @@
-"""A correlator while it learns, and the training step (paper, training details).
+"""A correlator in training, and the training step (paper, training details).
 
 T frames, N patches a frame, C channels.
 """

@@ -19,7 +19,7 @@ def check_out(out: Path) -> None:
     if out.suffix != ".safetensors" or out.is_dir():
         raise InputError(f"{out.name!r} must be a file name that ends in .safetensors.")
     if not out.absolute().parent.is_dir():
-        raise InputError(f"There is no folder {out.absolute().parent}; make it first.")
+        raise InputError(f"There is no folder {out.absolute().parent}; create it first.")
 
 
 def log_path(out: Path) -> Path:

@@ -129,7 +129,7 @@ def motion_loss(rows: Tensor, anchors: Tensor, pairs: Pairs, weights: Tensor) ->
 
     rows (U, L) of the mined patches, into which pairs are indices; anchors (A, L) rows of the
     anchors, which get no gradient; weights (A,) → scalar ≥ 0. Rows need not sum to 1, since
-    attention dropout may have thinned them.
+    attention dropout may have set entries to 0.
     """
     evidence = normalised(anchors).detach() @ (normalised(rows) + _EPS).log().T  # (A, U)
     positive = evidence.gather(1, pairs.positives)

@@ -1,4 +1,4 @@
-"""A label-free measure of a correlator, since the losses go on falling when quality does not rise.
+"""A label-free measure of a correlator, since the losses keep falling after quality stops rising.
 
 A correlator is good if its attention yields a plausible number of clusters that follow their
 content from frame to frame, and does so for several τ: blurred rows collapse into one cluster as

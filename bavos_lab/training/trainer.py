@@ -148,7 +148,7 @@ def new_learner(
 
 
 def _fresh(clips: Sequence[TrainingClip], settings: TrainSettings) -> TrainedCorrelator:
-    """Return a new correlator, as sharp as the settings want it."""
+    """Return a new correlator whose rows are as sharp as the settings ask for."""
     mean, std = statistics(clips, settings.standardise)
     fresh = TrainedCorrelator(new_block(len(mean), settings), mean, std)
     if settings.init == "random" or settings.gain is not None:

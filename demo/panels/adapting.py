@@ -1,4 +1,4 @@
-"""Training the correlator on the clip: steps, losses, attention meanwhile, and undo."""
+"""Training the correlator on the clip: steps, losses, attention during training, and undo."""
 
 from __future__ import annotations
 

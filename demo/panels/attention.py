@@ -127,7 +127,7 @@ def _lay_out_look() -> tuple[gr.Dropdown, gr.Checkbox, gr.Slider, gr.Slider]:
             grid = gr.Checkbox(False, label=strings.GRID, elem_id="grid")
         opacity = gr.Slider(0, 1, value=0.65, step=0.05, label="Opacity", elem_id="heat-opacity")
         percentile = gr.Slider(
-            90, 100, value=99.9, step=0.1, label="Hottest colour at percentile",
+            90, 100, value=99.9, step=0.1, label="Top of the colour scale (percentile)",
             elem_id="percentile",
         )  # fmt: skip
     return colours, grid, opacity, percentile
@@ -207,7 +207,7 @@ class AttentionEvents:
         return {"fn": self.compare, "inputs": inputs, "outputs": [a.tiles], **QUICK}
 
     def click(self, values: Values, event: gr.SelectData) -> Values:
-        """Take the centre of the clicked pixel, after the earlier points if they are kept."""
+        """Add the centre of the clicked pixel; drop earlier points unless they are kept."""
         v, a = self.page.viewer, self.page.attention
         x, y = event.index
         kept = values[v.queries][-MOST_QUERIES + 1 :] if values[a.keep] else ()

@@ -1,4 +1,4 @@
-"""The list of objects, and what a person changes there."""
+"""The list of objects and its edits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Upload, examples and settings; the videos; the start and cancelling of a run."""
+"""Upload, examples and settings; the videos; starting and cancelling a run."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ import pytest
 
 from bavos_core import InputError, Limits, cli, open_clip
 
-from .bad_files import CASES, NAMES, Case, text
+from .bad_files import CASES, NAMES, Case
 from .helpers import check_message, make_video
+from .odd_files import text
 
 LIMITS = Limits(
     file_mib=1, seconds=600, frames=500, pixels=4_000_000, zip_members=50, zip_ratio=200,

@@ -117,6 +117,8 @@ def server(served: Service) -> Iterator[str]:
     """The page, served from this process; its address."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(served.store.cache))
+        # The server notices at the next heartbeat that a visitor has left: 15 seconds by default.
+        patch.setattr("gradio.utils.get_heartbeat_rate", lambda: 0.5, raising=False)
         page = build(served)
         _, address, _ = page.launch(
             server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options(SERVED)

@@ -16,7 +16,8 @@ from demo.service import Service
 from demo.settings import DemoSettings
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from core.bad_files import CASES, NAMES, text
+from core.bad_files import CASES, NAMES
+from core.odd_files import text
 
 UPLOADS = [name for name in CASES if "." in name]  # a folder cannot be uploaded
 # The client cannot read a link that leads nowhere either, and waits for ever for a pipe.

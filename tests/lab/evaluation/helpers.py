@@ -108,3 +108,11 @@ def write_ytvis(root: Path, maps: list[np.ndarray], encode, *, compact: bool = F
     path = root / ("train/instances.json" if compact else "train.json")
     path.write_text(json.dumps(document))
     return root
+
+
+def runs_of(mask: np.ndarray) -> dict:
+    """COCO's uncompressed code, as YouTube-VIS has it."""
+    flat = mask.T.ravel().astype(int)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flat, [1 - flat[-1]]])))
+    counts = np.diff(np.concatenate([[0], edges]))
+    return {"size": list(mask.shape), "counts": counts.tolist()}

@@ -1,4 +1,4 @@
-"""Every layout on disk, what is missing from it, and what is damaged."""
+"""Every layout of a dataset on disk."""
 
 import json
 from pathlib import Path
@@ -19,6 +19,7 @@ from bavos_lab.evaluation.ytvis import decode_rle
 from .helpers import (
     grid,
     moving,
+    runs_of,
     write_colours,
     write_davis,
     write_grey,
@@ -40,14 +41,6 @@ def check(sequence: VideoSequence, maps: list[np.ndarray], frames: list[int]) ->
             assert (found == (maps[t] == expected)).all()
     clip = sequence.clip()
     assert clip.frame_names == sequence.frame_names and len(list(clip.read())) == len(maps)
-
-
-def runs_of(mask: np.ndarray) -> dict:
-    """COCO's uncompressed code, as YouTube-VIS has it."""
-    flat = mask.T.ravel().astype(int)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flat, [1 - flat[-1]]])))
-    counts = np.diff(np.concatenate([[0], edges]))
-    return {"size": list(mask.shape), "counts": counts.tolist()}
 
 
 def test_davis_2016_scores_neither_end(tmp_path: Path) -> None:
@@ -268,96 +261,3 @@ def test_masks_of_16_bits_keep_their_numbers(tmp_path: Path) -> None:
     labels = np.array([[0, 300], [70, 300]], np.uint16)
     Image.fromarray(labels).save(tmp_path / "deep.png")
     assert (read_labels(tmp_path / "deep.png")[0] == labels).all()
-
-
-# ---- what is missing or damaged -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", DATASETS)
-def test_a_missing_dataset_says_where_it_was_expected_and_where_it_is(
-    name: str, tmp_path: Path
-) -> None:
-    with pytest.raises(InputError) as error:
-        DATASETS[name].sequences(tmp_path / "nowhere")
-    assert str(tmp_path / "nowhere") in str(error.value)
-    assert DATASETS[name].origin in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("davis-2016", "ImageSets/480p/val.txt"),
-        ("davis-2017", "ImageSets/2017/val.txt"),
-        ("segtrack-v2", "GroundTruth"),
-        ("fbms-59", "Testset"),
-        ("ytvis-2019", "train.json"),
-        ("folder", "masks"),
-    ],
-)
-def test_an_empty_folder_says_which_path_was_expected(
-    name: str, expected: str, tmp_path: Path
-) -> None:
-    with pytest.raises(InputError) as error:
-        DATASETS[name].sequences(tmp_path)
-    assert str(tmp_path / expected) in str(error.value)
-    assert DATASETS[name].origin in str(error.value)
-
-
-def test_movi_without_videos_is_empty(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="No sequence of MOVi-E is left"):
-        DATASETS["movi-e"].sequences(tmp_path)
-
-
-@pytest.mark.parametrize("part", ["JPEGImages/480p/a", "Annotations/480p/a"])
-def test_a_sequence_without_its_folder_says_which(tmp_path: Path, part: str) -> None:
-    write_davis(tmp_path)
-    (tmp_path / part).rename(tmp_path / "away")
-    with pytest.raises(InputError) as error:
-        DATASETS["davis-2016"].sequences(tmp_path)
-    assert str(tmp_path / part) in str(error.value)
-
-
-def test_masks_that_belong_to_no_frame_are_noticed(tmp_path: Path) -> None:
-    write_davis(tmp_path)
-    for path in (tmp_path / "Annotations" / "480p" / "a").iterdir():
-        path.rename(path.with_name(f"x{path.name}"))
-    with pytest.raises(InputError, match="No frame of the sequence 'a' has a mask of its name"):
-        DATASETS["davis-2016"].sequences(tmp_path)
-
-
-def test_a_sequence_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    write_ytvis(tmp_path, moving(1), runs_of)
-    with pytest.raises(InputError, match="There is no sequence 'x'"):
-        DATASETS["ytvis-2021"].sequences(tmp_path, Selection(sequences=("x",)))
-
-
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n half"])
-def test_a_damaged_mask_is_named(tmp_path: Path, content: bytes) -> None:
-    write_davis(tmp_path)
-    path = tmp_path / "Annotations" / "480p" / "a" / "00002.png"
-    path.write_bytes(content)
-    (sequence,) = DATASETS["davis-2016"].sequences(tmp_path)
-    with pytest.raises(InputError) as error:
-        sequence.truth()
-    assert str(path) in str(error.value)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"videos": [{"id": 1}], "annotations": []}'])
-def test_a_damaged_json_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "train.json").write_text(text)
-    with pytest.raises(InputError, match=r"train\.json is damaged"):
-        DATASETS["ytvis-2019"].sequences(tmp_path)
-
-
-def test_masks_for_another_number_of_frames_are_noticed(tmp_path: Path) -> None:
-    write_ytvis(tmp_path, moving(2), runs_of)
-    document = json.loads((tmp_path / "train.json").read_text())
-    document["annotations"][0]["segmentations"].pop()
-    (tmp_path / "train.json").write_text(json.dumps(document))
-    with pytest.raises(InputError, match="v0 has masks for another number of frames"):
-        DATASETS["ytvis-2021"].sequences(tmp_path)
-
-
-def test_a_run_length_code_that_does_not_fill_its_mask_is_noticed() -> None:
-    with pytest.raises(InputError, match="does not fill its mask"):
-        decode_rle({"size": [2, 2], "counts": [1, 2]})

@@ -92,8 +92,8 @@ def test_it_works_inside_inference_mode_features() -> None:
     [
         ((5, 59, 16), "not .frames, patches, channels. on a grid of 6×10"),
         ((5, 60), "not .frames, patches, channels."),
-        ((2, 60, 16), "2 frames were analysed and a sample takes 3"),
-        ((5, 60, 12), "12 channels, which 8 heads cannot share"),
+        ((2, 60, 16), "2 frames were analysed and a sample needs 3"),
+        ((5, 60, 12), "12 channels, which cannot be divided among 8 heads"),
     ],
 )
 def test_features_that_do_not_fit(shape: tuple[int, ...], complaint: str) -> None:

@@ -107,7 +107,7 @@ def test_settings_reach_the_block() -> None:
 
 
 def test_heads_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(InputError, match="10 channels, which 8 heads cannot share"):
+    with pytest.raises(InputError, match="10 channels, which cannot be divided among 8 heads"):
         new_block(10, TINY)
 
 

@@ -181,7 +181,7 @@ def test_bad_input_is_told_before_the_costly_part(folder: Path, tmp_path: Path) 
         run_train(
             parsed(folder, "--out", tmp_path / "b.safetensors", "--resume", "none.safetensors")
         )
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         run_train(parsed(tmp_path / "none", "--out", tmp_path / "b.safetensors", *SHORT))
     with pytest.raises(InputError, match="Steps is 0"):
         run_train(parsed(folder, "--out", tmp_path / "b.safetensors", "--steps", "0"))

@@ -86,7 +86,7 @@ def test_unreadable_and_short_clips_are_left_out_with_a_note(tmp_path: Path) -> 
     assert [clip.name for clip in found.clips] == ["good"]
     notes = {note.split(" ")[0]: note for note in found.notes}
     assert notes.keys() == {"short", "nothing", "broken.mp4", "mixed"}
-    assert "2 of the 3 frames" in notes["short"]
+    assert "2 frames and a sample needs 3" in notes["short"]
     assert "make all frames one size" in notes["mixed"]
 
 
@@ -102,7 +102,7 @@ def test_a_cut_off_video_counts_what_it_still_holds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("none", "is no folder"),
+        ("none", "is not a folder"),
         ("empty", "holds no clips"),
         ("pictures", "holds pictures, not clips"),
         ("broken", "No clip of 'broken' can be trained on. x.mp4 is left out"),

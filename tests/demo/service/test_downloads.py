@@ -1,0 +1,165 @@
+"""The files of a result, and the code that reproduces it."""
+
+import ast
+import json
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bavos_core import InputError
+from demo import recipe
+from demo.api import checked_edits
+from demo.edits import Edits
+
+from .helpers import FILES, ignore, sentence
+
+
+def test_files_are_all_there_at_the_clips_own_size(service, result, decode) -> None:
+    paths = service.downloads(result.id, 4, Edits(), ignore)
+    assert {path.name for path in paths} == FILES
+    overlay = next(path for path in paths if path.name == "overlay.mp4")
+    assert decode(overlay).shape == (4, 96, 128, 3)
+
+
+def test_files_can_be_asked_for_twice(service, result) -> None:
+    first = {
+        path.name: path.read_bytes() for path in service.downloads(result.id, 6, Edits(), ignore)
+    }
+    again = service.downloads(result.id, 6, Edits(), ignore)
+    assert {path.name for path in again} == set(first)
+    for name in ("masks.json", "hierarchy.json"):
+        path = next(path for path in again if path.name == name)
+        assert path.read_bytes() == first[name]
+
+
+def test_progress_of_the_files_rises_to_the_end(service, result) -> None:
+    shares: list[float] = []
+    service.downloads(result.id, 7, Edits(), lambda stage, share: shares.append(share))
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+
+
+def test_files_of_an_unknown_result_are_bad_input(service) -> None:
+    with pytest.raises(InputError) as caught:
+        service.downloads("unknown", 4, Edits(), ignore)
+    sentence(caught)
+
+
+def test_one_zip_holds_everything_else(service, result) -> None:
+    paths = service.downloads(result.id, 4, Edits(), ignore)
+    assert paths[0].name == "bavos.zip"
+    with zipfile.ZipFile(paths[0]) as archive:
+        held = {name for name in archive.namelist() if not name.endswith("/")}
+    pictures_held = {name for name in held if name.startswith("masks/")}
+    assert len(pictures_held) == 4
+    assert held - pictures_held == {path.name for path in paths} - {"bavos.zip", "masks.zip"}
+
+
+def of(paths: list[Path], name: str) -> Any:
+    """What one of the JSON files says."""
+    return json.loads(next(path for path in paths if path.name == name).read_text())
+
+
+def area(masks: dict, cluster: int) -> int:
+    """Pixels of a cluster in all frames of masks.json."""
+    return sum(a["area"] for a in masks["annotations"] if a["cluster"] == cluster)
+
+
+def mask_values(paths: list[Path]) -> set[int]:
+    """The values in all pictures of masks.zip."""
+    with zipfile.ZipFile(next(path for path in paths if path.name == "masks.zip")) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".png")]
+        pictures = [np.asarray(Image.open(BytesIO(archive.read(name)))) for name in names]
+    return set(np.unique(pictures).tolist())
+
+
+def test_names_roles_and_merges_go_into_all_files(service, result) -> None:
+    cut = service.cut(result.id, 12)[1]
+    (thing,) = cut.objects
+    first, second, third = (i for i in range(4) if i != thing)
+    edits = Edits().rename(cut, second, "Red <b>box</b>").merge(cut, first, second)
+    edits = edits.take_for(cut, second, "object").take_for(cut, thing, "background")
+    edits = edits.hide(cut, second)
+    found = service.downloads(result.id, 12, edits, ignore)
+    masks, hierarchy = of(found, "masks.json"), of(found, "hierarchy.json")
+    assert masks["clusters"][second]["name"] == "Red <b>box</b>"
+    assert masks["clusters"][third]["name"] == f"Background {third + 1}"
+    assert [masks["clusters"][i]["background"] for i in (thing, second)] == [True, False]
+    held = {annotation["cluster"] for annotation in masks["annotations"]}
+    assert second in held  # what is hidden on the page is not lost
+    assert first not in held
+    assert hierarchy["roles"][str(second)] == "object"
+    assert hierarchy["roles"][str(thing)] == hierarchy["roles"][str(third)] == "background"
+    for names in (of(found, "summary.json")["names"], hierarchy["names"]):
+        assert names[str(second)] == "Red <b>box</b>"
+        assert names[str(third)] == f"Background {third + 1}"
+        assert str(first) not in names
+    assert mask_values(found) == {0, second + 1}
+    with np.load(next(path for path in found if path.name == "labels.npz")) as labels:
+        assert labels["names"][second] == "Red <b>box</b>"
+        assert labels["background"].tolist() == [i != second for i in range(12)]
+    plain = of(service.downloads(result.id, 12, Edits(), ignore), "masks.json")
+    assert area(masks, second) >= 0.9 * (area(plain, first) + area(plain, second))
+
+
+def test_the_parts_of_a_split_go_into_all_files(service, result) -> None:
+    cut = service.cut(result.id, 8)[1]
+    (thing,) = cut.objects
+    edits = Edits().split(cut, thing)
+    divided = service.cut(result.id, 8, edits)[1]
+    found = service.downloads(result.id, 8, edits, ignore)
+    masks, hierarchy = of(found, "masks.json"), of(found, "hierarchy.json")
+    parts = [thing, *range(8, divided.clusters)]
+    assert len(parts) > 1
+    assert hierarchy["splits"] == {str(thing): parts}
+    assert mask_values(found) == {0, *(part + 1 for part in parts)}
+    assert all(area(masks, part) > 0 for part in parts)
+    plain = of(service.downloads(result.id, 8, Edits(), ignore), "masks.json")
+    together = sum(area(masks, part) for part in parts)
+    assert together == pytest.approx(area(plain, thing), rel=0.1)
+
+
+def test_files_differ_by_names_too(service, result) -> None:
+    cut = service.cut(result.id, 5)[1]
+    for name in ("Ball", "Box"):
+        found = service.downloads(result.id, 5, Edits().rename(cut, 1, name), ignore)
+        assert of(found, "masks.json")["clusters"][1]["name"] == name
+
+
+def test_the_code_gives_exactly_this_result(service, result, small_clip) -> None:
+    cut = service.cut(result.id, 8)[1]
+    edits = Edits().split(cut, cut.objects[0])
+    cut = service.cut(result.id, 8, edits)[1]
+    edits = edits.rename(cut, 8, 'It\'s "half"').take_for(cut, 0, "object").merge(cut, 3, 8)
+    cut = service.cut(result.id, 8, edits)[1]
+    code = recipe.code(result, cut, edits, "")
+    names: dict[str, Any] = {}
+    python = code.split("# Python\n")[1].split("# This server")[0]
+    exec(python.replace("CLIP", str(small_clip)), names)
+    np.testing.assert_array_equal(names["cut"].labels, cut.labels)
+    np.testing.assert_array_equal(names["cut"].background, cut.background)
+    assert names["cut"].names == cut.names == {8: 'It\'s "half"'}
+    sent = code.split('summary["result"], 8, ')[1].split(", api_name")[0]
+    assert checked_edits(ast.literal_eval(sent)).edits == edits.edits
+
+
+def test_the_summary_is_the_same_before_and_after_the_overlay_is_painted(
+    service, result, small_clip
+) -> None:
+    assert result.painting_seconds > 0
+    with service.store.put(result.analysis, small_clip, ()) as unpainted:
+        assert unpainted.painting_seconds == 0
+    found = [of(service.downloads(it.id, 4, Edits()), "summary.json") for it in (result, unpainted)]
+    for summary in found:
+        seconds = summary["seconds"]
+        assert set(seconds) == {*result.analysis.timings, "masks", "encode"}
+        assert {stage: seconds[stage] for stage in result.analysis.timings} == {
+            stage: round(value, 3) for stage, value in result.analysis.timings.items()
+        }
+        rate = summary["frames_analysed"] / sum(seconds.values())
+        assert summary["frames_per_second"] == pytest.approx(rate, rel=0.05)

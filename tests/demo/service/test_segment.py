@@ -1,0 +1,203 @@
+"""Segmenting clips, results that are kept, examples, and cancelling."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bavos_core import Cancelled, InputError
+from bavos_core.progress import Stage
+from bavos_core.video.decoder import Decoder
+from demo.api import checked_source
+from demo.edits import Edits
+from demo.presets import PRESETS, Preset, usual_preset
+from demo.service import Service
+from demo.settings import DemoSettings
+
+from .helpers import FEW, ignore, sentence
+
+OPENING = 2  # decoders: one for its times, one for its size
+STAGES = ["decode", "features", "attention and clustering", "instances", "masks and video"]
+
+
+# ---- segment ------------------------------------------------------------------------------------
+
+
+def test_progress_rises_to_the_end_and_names_what_is_done(service, small_clip) -> None:
+    heard: list[tuple[float, str]] = []
+    service.segment(str(small_clip), "descriptors", FEW, lambda *news: heard.append(news))
+    shares = [share for share, _ in heard]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+    assert list(dict.fromkeys(stage for _, stage in heard)) == STAGES
+
+
+@pytest.mark.parametrize("stop_at", STAGES)
+def test_a_job_that_is_stopped_keeps_nothing(tiny_analysis, small_clip, stop_at) -> None:
+    service = Service(DemoSettings(backbone="descriptors"))
+
+    def stop(share: float, stage: str) -> None:
+        if stage == stop_at:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        service.segment(str(small_clip), "descriptors", FEW, stop)
+    assert not service.store._results
+    assert not [path for path in service.store.root.iterdir() if path.is_dir()]
+    service.store.close()
+
+
+def test_an_overlay_that_is_stopped_leaves_no_half_made_video(service, result) -> None:
+    def stop(stage: Stage, share: float) -> None:
+        raise Cancelled
+
+    with service.store.room(result) as folder:
+        before = set(folder.iterdir())
+        with pytest.raises(Cancelled):
+            service.files.overlay(result, result.analysis.segment(n_clusters=2), progress=stop)
+        assert set(folder.iterdir()) == before
+
+
+def test_the_bundled_backbone_replaces_one_out_of_reach_with_a_notice(service, small_clip) -> None:
+    found, _ = service.segment(str(small_clip), "dino-vits16", FEW, ignore)
+    assert found.analysis.settings.backbone == "bundled-vits14"
+    assert any("dino-vits16" in notice for notice in found.notices)
+    assert any("tuned on saliency labels" in notice for notice in found.notices)
+
+
+def test_an_unknown_backbone_is_bad_input_and_not_replaced(service, small_clip) -> None:
+    with pytest.raises(InputError) as caught:
+        service.segment(str(small_clip), "no-such-net", FEW, ignore)
+    assert "no-such-net" in sentence(caught)
+
+
+def test_a_clip_is_opened_once_from_upload_to_overlay(small_clip, monkeypatch) -> None:
+    """Two decoders open it, one reads it for each of preview, analysis and overlay."""
+    decoders: list[Path] = []
+
+    def decoder(path: Path, **options: Any) -> Decoder:
+        decoders.append(path)
+        return Decoder(path, **options)
+
+    monkeypatch.setattr("bavos_core.video.decoding.Decoder", decoder)
+    service = Service(DemoSettings(backbone="descriptors", max_frames=3, preview_side=64))
+    service.files.preview(str(small_clip))
+    service.segment(str(small_clip), "descriptors", FEW, ignore)
+    assert len(decoders) == OPENING + 3
+    service.close()
+
+
+# ---- cuts that are kept -------------------------------------------------------------------------
+
+
+def test_a_cut_is_found_once_and_few_are_kept(service, result) -> None:
+    cut = service.cut(result.id, 8)[1]
+    edits = Edits().split(cut, 0)
+    assert service.cut(result.id, 8, edits)[1] is service.cut(result.id, 8, edits.hide(cut, 1))[1]
+    assert service.cut(result.id, 8)[1] is cut
+    for clusters in range(2, 20):
+        service.cut(result.id, clusters)
+    assert service.cut(result.id, 8)[1] is not cut
+
+
+def test_a_kept_cut_is_given_to_no_other_visitor(small_clip) -> None:
+    visitor = "one"
+    service = Service(DemoSettings(backbone="descriptors", max_frames=3), whose=lambda: visitor)
+    result, _ = service.segment(str(small_clip), "descriptors", FEW, ignore)
+    service.cut(result.id, 8)
+    visitor = "other"
+    with pytest.raises(InputError):
+        service.cut(result.id, 8)
+    service.close()
+
+
+# ---- examples and cancelling --------------------------------------------------------------------
+
+
+def test_an_example_is_analysed_once_for_everybody(with_example, small_clip, tmp_path) -> None:
+    copy = tmp_path / "uploaded.mp4"
+    copy.write_bytes(small_clip.read_bytes())
+    first, overlay = with_example.segment(str(small_clip), "descriptors", FEW, ignore)
+    again, other = with_example.segment(str(copy), "descriptors", FEW, ignore)
+    assert again.analysis is first.analysis
+    assert again.id != first.id
+    assert other.read_bytes() == overlay.read_bytes()
+    finer, _ = with_example.segment(str(copy), "descriptors", Preset(2, 300), ignore)
+    assert finer.analysis is not first.analysis
+
+
+def test_an_example_outlives_the_clips_of_others(with_example, small_clip, tmp_path) -> None:
+    first, _ = with_example.segment(str(small_clip), "descriptors", FEW, ignore)
+    for i in range(100):
+        with with_example.store.preview_folder(tmp_path / f"{i}.mp4"):
+            pass
+    again, overlay = with_example.segment(str(small_clip), "descriptors", FEW, ignore)
+    assert again.analysis is first.analysis
+    assert overlay.is_file()
+
+
+def test_warming_up_analyses_the_examples_and_keeps_no_result(with_example, small_clip) -> None:
+    with_example.warm_up("descriptors")
+    assert not with_example.store._results
+    assert with_example.pace.seconds(FEW) is not None
+    first, _ = with_example.segment(str(small_clip), "descriptors", PRESETS[usual_preset()], ignore)
+    again, _ = with_example.segment(str(small_clip), "descriptors", PRESETS[usual_preset()], ignore)
+    assert first.analysis is again.analysis  # both of what was analysed before anybody asked
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [DemoSettings(backbone="no-such-net"), DemoSettings(backbone="descriptors", max_patches=10)],
+)
+def test_warming_up_with_settings_that_cannot_be_used_leaves_it_to_visitors_to_be_told(
+    settings, small_clip
+) -> None:
+    service = Service(settings, examples=[small_clip])
+    service.warm_up(settings.backbone)  # raises nothing: a thread would write a traceback
+    with pytest.raises(InputError):
+        service.segment(str(small_clip), settings.backbone, PRESETS[usual_preset()], ignore)
+    service.close()
+
+
+def test_two_previews_of_one_clip_at_once_are_both_whole(with_example, small_clip, decode) -> None:
+    found: list[Path] = []
+    threads = [
+        threading.Thread(
+            target=lambda: found.append(with_example.files.preview(str(small_clip))[0])
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 1
+    assert decode(found[0]).shape == (4, 96, 128, 3)
+    assert list(found[0].parent.iterdir()) == [found[0]]
+
+
+def test_cancelling_reaches_the_run_of_that_session_only(service) -> None:
+    with service.runs.cancellable("one") as mine, service.runs.cancellable("other") as theirs:
+        service.runs.cancel("one")
+        with pytest.raises(Cancelled):
+            mine.raising(ignore)(0.5, "features")
+        theirs.raising(ignore)(0.5, "features")
+    service.runs.cancel("one")  # nothing runs any more
+    with service.runs.cancellable("one") as later:
+        later.raising(ignore)(0.5, "features")
+
+
+# ---- names --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("old", "name"), [("keys", "key-similarity"), ("learned", "correlator")])
+def test_old_names_of_sources_go_on_working(old, name) -> None:
+    with pytest.warns(FutureWarning, match=name):
+        assert checked_source(old) == name
+
+
+def test_the_page_fills_exactly_the_components_that_it_declares(page_of, service, result) -> None:
+    page = page_of(service)
+    assert set(page.show(result, Path("overlay.mp4"))) == set(page.result_outputs)
+    assert set(page.reset(result.id)) == set(page.reset_outputs)

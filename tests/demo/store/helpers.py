@@ -1,0 +1,28 @@
+"""Types and constants that the tests of the store share."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from demo.store import Result
+
+SENTENCE = "This result no longer exists; press Segment again."
+
+
+class Kept(NamedTuple):
+    """A result and where its files lie, or lay."""
+
+    result: Result
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.result.id
+
+
+class Asking:
+    """Who asks a store: one visitor after another."""
+
+    who = "Ann"
+
+    def __call__(self) -> str:
+        return self.who
