@@ -14,6 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bavos_io.limits import Limits
+    from bavos_io.opening import open_clip
+
     from .analysis import Analysis
     from .edits import Edit
     from .errors import BackboneUnavailable, Cancelled, InputError
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from .segmentation import Segmentation
     from .settings import Settings
     from .tree import ClusterTree
-    from .video import Limits, open_clip
 
 __version__ = "0.2.0"
 
@@ -31,21 +33,22 @@ __all__ = [
 ]  # fmt: skip
 
 _MODULES = {
-    "analysis": ("Analysis",),
-    "edits": ("Edit",),
-    "errors": ("BackboneUnavailable", "Cancelled", "InputError"),
-    "pipeline": ("analyse", "recluster"),
-    "segmentation": ("Segmentation",),
-    "settings": ("Settings",),
-    "tree": ("ClusterTree",),
-    "video": ("Limits", "open_clip"),
+    ".analysis": ("Analysis",),
+    ".edits": ("Edit",),
+    ".errors": ("BackboneUnavailable", "Cancelled", "InputError"),
+    ".pipeline": ("analyse", "recluster"),
+    ".segmentation": ("Segmentation",),
+    ".settings": ("Settings",),
+    ".tree": ("ClusterTree",),
+    "bavos_io.limits": ("Limits",),
+    "bavos_io.opening": ("open_clip",),
 }
 
 
 def __getattr__(name: str) -> Any:
     for module, names in _MODULES.items():
         if name in names:
-            return getattr(import_module(f".{module}", __name__), name)
+            return getattr(import_module(module, __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

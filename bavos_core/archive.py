@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from bavos_io.files import atomic_write
+
 from .analysis import Analysis
 from .correlator import correlator_from, state_of
 from .edits import Edit
 from .errors import InputError
-from .files import atomic_write
 from .settings import Settings
 from .tree import ClusterTree
 

@@ -21,18 +21,20 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from bavos_io.clip import Clip
+from bavos_io.files import check_out_file
+from bavos_io.opening import open_clip
+
 from . import __version__
 from .analysis import Analysis
 from .compat import OPTIONS as OLD_OPTIONS
 from .compat import OldNameWarning, current, current_source
 from .errors import InputError
 from .export import write_all, write_heatmap
-from .files import check_out_file
 from .options import add_settings, fetch, given_settings
 from .pipeline import analyse
 from .progress import Progress, Stage
 from .settings import SOURCES, Settings
-from .video import Clip, open_clip
 
 # Commands of bavos_lab, loaded when they are asked for: module, help.
 MORE_COMMANDS = {

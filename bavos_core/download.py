@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock
 
 from .errors import InputError
-from .files import weights_format
+from .weights_format import weights_format
 
 FileOrUrl = Path | str  # a Path would collapse the two slashes of a URL
 

@@ -1,14 +1,8 @@
-"""The error for input that cannot be used, and the signal to cancel."""
+"""Errors that users see, and the signal to cancel."""
 
 from __future__ import annotations
 
-
-class InputError(ValueError):
-    """Input that cannot be used.
-
-    The message tells the user in one or two sentences what was wrong and what to do. The page shows
-    it as a notice; the command line prints it and exits with status 2.
-    """
+from bavos_io.errors import InputError as InputError
 
 
 class BackboneUnavailable(InputError):

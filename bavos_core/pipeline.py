@@ -16,6 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bavos_io.clip import ArrayClip, Clip
+from bavos_io.opening import open_clip
+
 from . import backbones
 from .analysis import Analysis
 from .backbones import FRAMES_AT_ONCE_ON_CPU, Backbone, Features
@@ -28,7 +31,6 @@ from .roles import background
 from .settings import FRAMES_ON_CPU, FRAMES_ON_CUDA, AttentionSource, Compute, Settings, grid_size
 from .sources import attention_rows, check_channels, choose_source
 from .tree import ClusterTree
-from .video import ArrayClip, Clip, open_clip
 
 _SHORT = "The GPU did not have enough memory, so"
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bavos_core import InputError, open_clip
-from bavos_core.video import Clip
+from bavos_io.clip import Clip
 
 from .settings import DemoSettings
 

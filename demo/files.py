@@ -13,9 +13,9 @@ from gradio.processing_utils import save_file_to_cache
 from PIL import Image
 
 from bavos_core import Analysis, Segmentation, export
-from bavos_core.files import atomic_write
 from bavos_core.progress import Progress, silent
-from bavos_core.video import Clip, Timeline
+from bavos_io.clip import Clip, Timeline
+from bavos_io.files import atomic_write
 from bavos_lab.training import write_correlator
 
 from . import images

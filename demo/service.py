@@ -14,7 +14,7 @@ import numpy as np
 from bavos_core import Cancelled, Edit, InputError, Segmentation
 from bavos_core.correlator import TrainedCorrelator
 from bavos_core.progress import Progress, silent
-from bavos_core.video import Clip
+from bavos_io.clip import Clip
 from bavos_lab.training import Step
 
 from . import compute, images, strings

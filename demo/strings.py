@@ -9,7 +9,7 @@ import numpy as np
 
 from bavos_core import Analysis, Segmentation, backbones
 from bavos_core.settings import AttentionSource
-from bavos_core.video import Clip
+from bavos_io.clip import Clip
 from bavos_lab.training import Step
 
 from .presets import PRESETS, Pace, usual_preset

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bavos_core import Analysis, Settings
-from bavos_core.video import Clip
+from bavos_io.clip import Clip
 from bavos_lab.evaluation import DATASETS, PROTOCOLS, Pipeline, Run, Selection, evaluate
 from bavos_lab.evaluation.command import write_report
 from bavos_lab.evaluation.report import sequence_rows, total_rows

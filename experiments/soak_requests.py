@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from gradio_client import Client, handle_file
 
-from bavos_core.video import VideoWriter
+from bavos_io.writing import VideoWriter
 
 FRAMES, PATCHES = 4, 100
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..files import weights_format
+from ..weights_format import weights_format
 
 
 class _Skipped:

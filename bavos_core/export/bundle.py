@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from bavos_io.clip import Clip
+from bavos_io.files import cannot_write
+
 from .. import render
 from ..analysis import Analysis
-from ..files import cannot_write
 from ..progress import Progress, silent
 from ..segmentation import Segmentation
-from ..video import Clip
 from .documents import masks_document, summary, write_hierarchy, write_labels
 from .masks import all_masks, mask_annotations, mask_png, png_values
 from .videos import OPACITY, write_over_clip

@@ -19,11 +19,12 @@ from pycocotools import mask as coco  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.nn import functional as F
 
+from bavos_io.clip import ArrayClip, Clip, Timeline
+
 from .. import render
 from ..analysis import Analysis
 from ..refinement import nearest_pixels, refined_membership, refined_pixels
 from ..segmentation import Segmentation
-from ..video import ArrayClip, Clip, Timeline
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bavos_io.clip import Clip, TimedFrame, Timeline
+from bavos_io.writing import VideoWriter
+
 from .. import render
 from ..analysis import Analysis
 from ..progress import Progress, Stage, silent
 from ..segmentation import Segmentation
-from ..video import Clip, TimedFrame, Timeline, VideoWriter
 from .masks import all_masks, analysed_clip, blend, numbered_frames
 
 OPACITY = 0.55  # of painted objects

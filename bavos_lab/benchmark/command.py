@@ -8,9 +8,9 @@ from pathlib import Path
 
 from bavos_core.compat import current
 from bavos_core.errors import InputError
-from bavos_core.files import check_out_file
 from bavos_core.options import size
 from bavos_core.settings import Compute, Settings
+from bavos_io.files import check_out_file
 
 from .report import as_table, write_document
 from .runs import CASES, METHODS, Case, Run

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bavos_core.files import atomic_write
+from bavos_io.files import atomic_write
 
 from .runs import METHODS, Case
 

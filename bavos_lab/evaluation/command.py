@@ -14,9 +14,9 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from bavos_core.errors import InputError
-from bavos_core.files import atomic_write
 from bavos_core.options import add_settings, fetch, given_settings
 from bavos_core.settings import Settings, check
+from bavos_io.files import atomic_write
 from bavos_lab.options import with_known_backbone
 
 from .datasets import DATASETS, Dataset, Selection

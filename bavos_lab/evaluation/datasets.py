@@ -14,7 +14,8 @@ from pathlib import Path
 
 from bavos_core.errors import InputError
 from bavos_core.settings import check
-from bavos_core.video import IMAGE_SUFFIXES, natural
+from bavos_io.clip import IMAGE_SUFFIXES
+from bavos_io.images import natural
 
 from .sequences import (
     Annotation,

@@ -26,7 +26,7 @@ from bavos_core.pipeline import analyse
 from bavos_core.render import MAX_PARTS
 from bavos_core.segmentation import Segmentation
 from bavos_core.settings import Compute, Settings
-from bavos_core.video import Clip
+from bavos_io.clip import Clip
 
 from .sequences import Truth, VideoSequence, read_labels
 

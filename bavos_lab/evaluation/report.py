@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from bavos_core import render
 from bavos_core.backbones import describe
-from bavos_core.files import atomic_write
+from bavos_io.files import atomic_write
 
 from .predictions import read_predictions
 from .protocols import MAX_PROPOSALS, object_masks

@@ -23,8 +23,8 @@ from filelock import FileLock, Timeout
 
 from bavos_core import __version__
 from bavos_core.errors import InputError
-from bavos_core.files import atomic_write
 from bavos_core.settings import check
+from bavos_io.files import atomic_write
 
 from .metrics import statistics
 from .predictions import Predictions, pipeline_seconds, read_predictions

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from bavos_core.errors import InputError
-from bavos_core.video import ImageClip
+from bavos_io.images import ImageClip
 
 VOID = 255  # in palette files: pixels that are not scored
 

@@ -25,7 +25,8 @@ from bavos_core.backbones import Backbone
 from bavos_core.compat import renamed
 from bavos_core.errors import InputError
 from bavos_core.settings import Compute, grid_size
-from bavos_core.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Clip, open_clip
+from bavos_io.clip import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Clip
+from bavos_io.opening import open_clip
 
 from .settings import Standardise, TrainSettings
 

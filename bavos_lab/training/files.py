@@ -9,7 +9,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from bavos_core.correlator import TrainedCorrelator, state_of
-from bavos_core.files import atomic_write
+from bavos_io.files import atomic_write
 
 
 def write_correlator(path: Path, trained: TrainedCorrelator) -> None:

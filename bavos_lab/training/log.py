@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bavos_core.errors import InputError
-from bavos_core.files import atomic_write
+from bavos_io.files import atomic_write
 
 LOG_COLUMNS = (
     "step", "semantic", "motion", "lr", "seconds", "measure", "clusters", "stability",

@@ -11,7 +11,7 @@ import gradio as gr
 import numpy as np
 
 from bavos_core import backbones, open_clip
-from bavos_core.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from bavos_io.clip import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 from .. import strings
 from ..examples import EXAMPLES, example_path

@@ -8,7 +8,7 @@ import torch
 
 from bavos_core import Analysis, Settings, analyse
 from bavos_core.correlator import untrained
-from bavos_core.video import ArrayClip
+from bavos_io.clip import ArrayClip
 
 from .helpers import TINY, noise_clip
 

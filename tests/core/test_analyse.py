@@ -11,7 +11,7 @@ from bavos_core.correlator import untrained
 from bavos_core.pipeline import read_sample
 from bavos_core.settings import Compute
 from bavos_core.sources import attention_rows, choose_source
-from bavos_core.video import ArrayClip
+from bavos_io.clip import ArrayClip
 
 from .helpers import TINY, assert_sound, check_message, encode, noise_clip, tiny_vit
 

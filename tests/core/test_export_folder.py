@@ -13,7 +13,7 @@ from pycocotools import mask as coco
 from bavos_core import Analysis, Cancelled, Edit, InputError, Settings, analyse, export
 from bavos_core.progress import Progress, Stage
 from bavos_core.tree import ClusterTree
-from bavos_core.video import ArrayClip
+from bavos_io.clip import ArrayClip
 
 from .helpers import TINY, noise_clip
 

@@ -17,7 +17,7 @@ from pycocotools import mask as coco
 from bavos_core import Analysis, Segmentation, Settings, analyse, export
 from bavos_core.export.masks import mask_annotations, png_values
 from bavos_core.render import davis_palette, object_colour
-from bavos_core.video import ArrayClip
+from bavos_io.clip import ArrayClip
 
 from .helpers import TINY, decode
 

@@ -22,7 +22,8 @@ from bavos_core import (
     export,
     open_clip,
 )
-from bavos_core.video import ArrayClip, VideoWriter
+from bavos_io.clip import ArrayClip
+from bavos_io.writing import VideoWriter
 
 from .helpers import TINY, check_message, encode, noise_clip
 from .odd_files import FASTSTART, H264

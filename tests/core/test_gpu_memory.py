@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from bavos_core.backbones.descriptors import Descriptors
 
 from bavos_core import (
     Analysis,
@@ -14,6 +13,7 @@ from bavos_core import (
 )
 from bavos_core.backbones import Features, ViTBackbone
 from bavos_core.settings import Compute
+from bavos_lab.descriptors import Descriptors
 
 from .helpers import TINY, tiny_vit
 

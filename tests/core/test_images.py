@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from bavos_core import InputError, open_clip
-from bavos_core.video import IMAGES_FPS, ArrayClip
-from bavos_core.video.clip import shrunk
+from bavos_io.clip import IMAGES_FPS, ArrayClip, shrunk
 
 from .helpers import check_message, noise_clip, read_all, save_pictures, zip_folder
 

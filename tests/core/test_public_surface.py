@@ -10,8 +10,8 @@ import pytest
 
 import bavos_core
 
-PACKAGE = Path(bavos_core.__file__).parent
-MODULES = sorted(PACKAGE.rglob("*.py"))
+ROOT = Path(bavos_core.__file__).parents[1]
+MODULES = sorted([*ROOT.glob("bavos_core/**/*.py"), *ROOT.glob("bavos_io/**/*.py")])
 
 
 def test_all_is_exactly_what_is_exported() -> None:
@@ -19,7 +19,9 @@ def test_all_is_exactly_what_is_exported() -> None:
         name
         for name in dir(bavos_core)
         if not name.startswith("_")
-        and getattr(getattr(bavos_core, name), "__module__", "").startswith("bavos_core.")
+        and getattr(getattr(bavos_core, name), "__module__", "").startswith(
+            ("bavos_core.", "bavos_io.")
+        )
     }
     assert ours == set(bavos_core.__all__)
     assert bavos_core.__all__ == sorted(bavos_core.__all__)
@@ -46,12 +48,12 @@ def test_importing_the_core_brings_in_nothing_of_the_extras_and_prints_nothing()
     )
     done = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning:bavos_core", "-c", code],
-        cwd=PACKAGE.parent, capture_output=True, text=True, timeout=120,
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+@pytest.mark.parametrize("module", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_module_of_the_core_imports_the_page_or_what_the_extras_bring(module: Path) -> None:
     imported = set()
     for node in ast.walk(ast.parse(module.read_text())):

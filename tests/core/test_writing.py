@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bavos_core import InputError, export, open_clip
-from bavos_core.video import ArrayClip, TimedFrame, Timeline, VideoWriter
+from bavos_io.clip import ArrayClip, TimedFrame, Timeline
+from bavos_io.writing import VideoWriter
 
 from .helpers import check_message, ffmpeg, make_video, noise_clip
 from .test_cases import CASES

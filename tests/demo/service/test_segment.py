@@ -8,7 +8,7 @@ import pytest
 
 from bavos_core import Cancelled, InputError
 from bavos_core.progress import Stage
-from bavos_core.video.decoder import Decoder
+from bavos_io.decoder import Decoder
 from demo.api import checked_source
 from demo.edits import Edits
 from demo.presets import PRESETS, Preset, usual_preset
@@ -17,7 +17,7 @@ from demo.settings import DemoSettings
 
 from .helpers import FEW, ignore, sentence
 
-OPENING = 2  # decoders: one for its times, one for its size
+OPENING = 1  # decoder, for its first frame
 STAGES = ["decode", "features", "attention and clustering", "instances", "masks and video"]
 
 
@@ -73,14 +73,14 @@ def test_an_unknown_backbone_is_bad_input_and_not_replaced(service, small_clip) 
 
 
 def test_a_clip_is_opened_once_from_upload_to_overlay(small_clip, monkeypatch) -> None:
-    """Two decoders open it, one reads it for each of preview, analysis and overlay."""
+    """One decoder opens it, one reads it for each of preview, analysis and overlay."""
     decoders: list[Path] = []
 
     def decoder(path: Path, **options: Any) -> Decoder:
         decoders.append(path)
         return Decoder(path, **options)
 
-    monkeypatch.setattr("bavos_core.video.decoding.Decoder", decoder)
+    monkeypatch.setattr("bavos_io.decoding.Decoder", decoder)
     service = Service(DemoSettings(backbone="descriptors", max_frames=3, preview_side=64))
     service.files.preview(str(small_clip))
     service.segment(str(small_clip), "descriptors", FEW, ignore)

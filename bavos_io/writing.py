@@ -15,7 +15,7 @@ from av.codec.context import Flags
 from av.error import FFmpegError
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
-from ..files import cannot_write, part_of
+from .files import cannot_write, part_of
 from .worker import SOUND_RATE
 
 _TICKS = 90_000  # a second; every usual frame rate is a whole number of them

@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from ..errors import InputError
-from .worker import spread
+from .errors import InputError
+from .sampling import spread
 
 Share = Callable[[float], None]  # told the share of a clip that was read, 0 … 1
 
@@ -113,7 +113,7 @@ class Clip(Protocol):
 
 
 class StillClip:
-    """What clips have in common whose frames and times are known: no sound, no damage."""
+    """A clip whose frames and times are known when it is opened: no sound, no damage."""
 
     timeline: Timeline
     damaged = False

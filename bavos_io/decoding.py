@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
 from .clip import Share, TimedFrame, Timeline, numbered, shortened, shrunk
 from .colour import to_srgb
 from .decoder import Decoder
+from .errors import InputError
 from .limits import Limits, check_frames, check_pixels, check_seconds
-from .worker import spread
+from .sampling import spread
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 
-from ..errors import InputError
 from .clip import shortened
+from .errors import InputError
 from .limits import MIB, Limits
 
 # Codecs of ordinary clips, by FFmpeg's names. All others are refused, such as those that refer to
@@ -38,7 +38,7 @@ CODECS = (
     "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_f32le", "pcm_u8", "pcm_mulaw", "pcm_alaw",
     "adpcm_ima_wav", "adpcm_ms", "adpcm_ima_qt",
 )  # fmt: skip
-_WORKER = Path(__file__).with_name("worker.py")
+_ROOT = str(Path(__file__).parents[1])  # from where this package is imported
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"uuid")
 _STARTS = (  # first bytes of a file, and FFmpeg's name of the container
     (b"\x1a\x45\xdf\xa3", "matroska"),
@@ -88,11 +88,11 @@ class Decoder:
         }
         with path.open("rb") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-S", str(_WORKER), json.dumps(request)],
+                [sys.executable, "-S", "-m", "bavos_io.worker", json.dumps(request)],
                 stdin=file,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join((_ROOT, *sys.path))},
                 **OWN_GROUP,
             )
         self._output = cast(BufferedReader, self._process.stdout)

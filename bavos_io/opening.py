@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import InputError
 from .clip import Clip, shortened
 from .decoder import container_of
 from .decoding import VideoClip, VideoFile
+from .errors import InputError
 from .images import ImageClip
 from .limits import MIB, Limits, check_limit
 from .pictures import is_image

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, features
 
-from ..errors import InputError
+from .errors import InputError
 from .limits import Limits, check_frames, check_pixels
 
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")  # Pillow knows others that start programs

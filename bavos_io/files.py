@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from .errors import InputError
 
@@ -38,15 +37,6 @@ def cannot_write(path: Path, error: OSError | None = None) -> InputError:
     return InputError(
         f"{path.name!r} could not be written{why}; make room there or choose another folder."
     )
-
-
-def weights_format(path: Path) -> Literal["safetensors", "torch"] | None:
-    """Return the format of a weights file by its first bytes, or None for other files."""
-    with path.open("rb") as file:
-        head = file.read(9)
-    if head[4:] == b"\0\0\0\0{":  # the header's length, below 4 GiB, and the header, JSON
-        return "safetensors"
-    return "torch" if head.startswith((b"PK", b"\x80")) else None  # a zip, or a bare pickle
 
 
 def check_out_file(path: Path, suffix: str) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ..errors import InputError
 from .clip import IMAGE_SUFFIXES
+from .errors import InputError
 from .images import ImageClip, Reader, frame_of, natural
 from .limits import MIB, Limits, check_limit
 from .pictures import decode_image

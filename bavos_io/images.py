@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..errors import InputError
 from .clip import (
     IMAGE_SUFFIXES,
     IMAGES_FPS,
@@ -23,6 +22,7 @@ from .clip import (
     shortened,
     shrunk,
 )
+from .errors import InputError
 from .limits import MIB, Limits, check_frames, check_limit, check_seconds
 from .pictures import decode_image, durations, opened, to_srgb
 
