@@ -4,8 +4,8 @@ T frames, N patches a frame, M = K·N entries a row, n rows of a window, L clust
 Every row is a probability distribution over the patches of the key frames. The paper merges rows
 greedily in raster order: first inside windows of three frames, then all windows' centroids until
 their number stops falling. `find_clusters` does exactly that with less work than the reference
-code; ARCHITECTURE.md says how. In float32 the result is the reference's. With bfloat16, the
-averages of step 1a are formed in bfloat16, and the distances before it and the final assignment are
+code; see *Clustering* in ARCHITECTURE.md. In float32 the result is the reference's. With bfloat16,
+the averages of step 1a are formed in bfloat16, and the distances before it and the final assignment are
 those of a sketch; whatever decides which smoothed rows and centroids merge stays in float32.
 """
 

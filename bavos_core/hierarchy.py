@@ -67,8 +67,8 @@ def build_tree(assignment: Assignment, *, linked: Tensor | None = None) -> Clust
 
     The height of a merge is the mean distance over all pairs of patches of its two sides, taking
     each patch to lie at its leaf's mean. It does not depend on the order of the leaves, and
-    heights never fall. linked: rows (L, M) to link instead of the means: the paper's centroids all
-    lie farther apart than its τ, so that a cut at τ leaves them as they are.
+    heights never fall. linked: rows (L, M) to link instead of the means. Exact mode passes the
+    paper's centroids: they lie more than τ apart, so a cut at τ merges none.
     """
     labels = assignment.labels.cpu().numpy()
     means = assignment.mean_rows.float()
@@ -209,6 +209,7 @@ def average_linkage(distances: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
     distances (L, L) symmetric float64, sizes (L,), 0 allowed → merges (L-1, 4), heights rising.
     Each row's nearest neighbour is remembered, so that a merge costs a few rows, not the matrix.
+    That needs a linkage in which a merged node is no nearer to a third than its nearer part was.
     """
     leaves = len(sizes)
     distances = distances.copy()

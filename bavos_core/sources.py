@@ -66,7 +66,7 @@ def projection(
     correlator: TrainedCorrelator | None,
     settings: Settings,
 ) -> Projection:
-    """Return the queries and keys of a source; correlator: the trained one, for that source."""
+    """Return the queries and keys of a source; correlator: the one of the source `correlator`."""
     match source:
         case "framewise" | "cross-frame":
             return Projection(features.queries, features.keys, features.scale)

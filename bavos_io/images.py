@@ -132,7 +132,7 @@ class ImageClip(StillClip):
         return cls.from_files(folder.name, tuple(path.stem for path in files), files, limits)
 
     def resized(self, max_side: int | None) -> ImageClip:
-        """Return the clip with its frames shrunk, as `Clip.resized` says."""
+        """Return the clip with its frames shrunk; see `Clip.resized`."""
         return replace(self, size=shrunk(self.size, max_side))
 
     def read(self, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 from .clip import Clip, shortened
@@ -56,11 +57,13 @@ def _opened(path: Path, limits: Limits, start: float, end: float | None) -> Clip
     check_limit(path.name, "has", size / MIB, "MiB", limits.file_mib, "give a shorter clip")
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return open_zip(path, limits)
     if is_image(head):
         return ImageClip.from_file(path, limits)
     container = container_of(head)
+    if not container and zipfile.is_zipfile(path):  # it may begin with anything
+        return open_zip(path, limits)
+    if head.startswith(b"PK\x03\x04"):
+        return open_zip(path, limits)  # damaged: it says so
     if not container:
         raise InputError(
             f"{shortened(path.name)!r} is no video, image or zip that can be read; "

@@ -112,7 +112,7 @@ def to_srgb(image: Image.Image) -> np.ndarray:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey and floats to 8 bits, which Pillow would clip."""
+    """Scale 16-bit grey and float images to 8 bits; Pillow would clip them."""
     if not image.mode.startswith(("I", "F")):
         return image
     values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0, neginf=0)

@@ -154,7 +154,7 @@ def _with_context(maps: Tensor, sigmas: tuple[float, ...]) -> Tensor:
 
 
 def _standardised(maps: Tensor) -> Tensor:
-    """Standardise all channels to mean 0 and equal variances over the clip that sum to 1."""
+    """Give all channels mean 0 and equal variance over the clip; the variances sum to 1."""
     centred = maps - maps.mean((0, 2, 3), keepdim=True)
     deviation = centred.pow(2).mean((0, 2, 3), keepdim=True).sqrt()
     return centred / (deviation + 1e-3) / maps.shape[1] ** 0.5

@@ -22,7 +22,7 @@ def adjusted_rand_index(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def adjusted_rand_of_table(table: np.ndarray) -> float:
-    """Return the same from the number of items with labels i and j: (I, J) int."""
+    """Return the adjusted Rand index from counts (I, J): of items labelled i and j."""
     counts = table.astype(float)
     same_both, same_first, same_second = (
         (part * (part - 1) / 2).sum() for part in (counts, counts.sum(1), counts.sum(0))

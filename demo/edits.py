@@ -38,7 +38,7 @@ class Edits:
         return made
 
     def split(self, cut: Segmentation, cluster: int) -> Edits:
-        """Return the edits with a cluster split, at this number of clusters only."""
+        """Return the edits plus a split of a cluster, for the current number of clusters only."""
         return self._with(Edit.split(cluster, at=cut.cut))
 
     def undo(self) -> Edits:

@@ -172,7 +172,7 @@ class Page:
 
     @politely
     def describe(self, values: Values, request: gr.Request) -> Values:
-        """Show report, objects, hierarchy and code of the cut; downloads have to be made again."""
+        """Show report, objects, hierarchy and code of the cut; hide the outdated downloads."""
         v, edits = self.viewer, values[self.viewer.edits]
         if not values[v.key]:
             panels = {self.objects.list: None, self.hierarchy.tree: None, self.downloads.code: None}

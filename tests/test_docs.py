@@ -18,7 +18,17 @@ else:
     import tomli as tomllib  # comes with pytest and mypy there
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("bavos_core", "bavos_lab", "demo", "experiments", "docs", "tests", "assets", "notebooks")
+ROOMS = (
+    "bavos_io",
+    "bavos_core",
+    "bavos_lab",
+    "demo",
+    "experiments",
+    "docs",
+    "tests",
+    "assets",
+    "notebooks",
+)
 
 
 def documents() -> list[str]:

@@ -51,12 +51,12 @@ _TIMM = {
     "vit_tiny_patch16_224": TimmViT("vit_tiny_patch16_224", layer=8, **_HALF),
 }
 # Backbones of bavos_lab, loaded when they are asked for.
-MORE_BACKBONES = {"descriptors": "bavos_lab.descriptors:Descriptors"}
+LAB_BACKBONES = {"descriptors": "bavos_lab.descriptors:Descriptors"}
 
 
 def names() -> tuple[str, ...]:
     """Return the registered names, `auto` first. Any ViT of timm may be named as well."""
-    return (AUTO, *_TIMM, *MORE_BACKBONES)
+    return (AUTO, *_TIMM, *LAB_BACKBONES)
 
 
 def canonical(name: str) -> str:
@@ -72,7 +72,7 @@ def describe(name: str) -> str:
 def resolve(
     name: str, *, weights: FileOrUrl | None = None, may_wait: bool = True
 ) -> tuple[str, str]:
-    """Return the name that `auto` or an alias stands for, and a sentence if it is a substitute.
+    """Return the name that `auto` or an alias stands for, and why if it is a substitute.
 
     `auto` is DINO ViT-S/8, the paper's, when its weights are given, cached, or sent by a hub that
     answers within three seconds; otherwise bundled-vits14 (tuned on saliency labels), and the
@@ -87,7 +87,7 @@ def resolve(
 
 
 def unreachable(name: str) -> str:
-    """Return the sentence that says that the bundled backbone took the place of another."""
+    """Return the message that a backbone was unreachable and the bundled one was used."""
     return (
         f"The weights of {name} are not on this machine and could not be downloaded from the model "
         f"hub, so {describe(BUNDLED)} was used."
@@ -105,16 +105,16 @@ def load(
 
     weights: file or URL of a timm or DINO state dict, DINO's full checkpoint, or the reference's
     checkpoint.
-    layer: block whose queries and keys are used, from 0; None for the backbone's own choice.
+    layer: block of a ViT whose queries and keys are used, from 0; None for the backbone's choice.
     Raise InputError for unknown names and for files that do not arrive or fit,
     BackboneUnavailable when the hub would have to give the weights and cannot be reached.
     """
     name, _ = resolve(name, weights=weights)
-    if weights and (name == BUNDLED or name in MORE_BACKBONES):
+    if weights and (name == BUNDLED or name in LAB_BACKBONES):
         raise InputError(f"The backbone {describe(name)} takes no weights file; name another.")
     backbone: Backbone
-    if name in MORE_BACKBONES:
-        backbone = pkgutil.resolve_name(MORE_BACKBONES[name])()
+    if name in LAB_BACKBONES:
+        backbone = pkgutil.resolve_name(LAB_BACKBONES[name])()
     elif name == BUNDLED:
         backbone = _TIMM[name].wrap(bundled_vit(), layer, note=_NOT_LABEL_FREE)
     else:

@@ -84,7 +84,7 @@ _lock = threading.Lock()
 
 
 def _download(repo: str) -> _Download:
-    """Return the download that runs or failed less than a minute ago, or a new one."""
+    """Return the running download of a repository, one that has just ended, or a new one."""
     with _lock:
         last = _downloads.get(repo)
         if last and (last.is_alive() or time.monotonic() < last.ended + KEEP_SECONDS):

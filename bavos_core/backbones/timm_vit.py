@@ -28,7 +28,7 @@ class TimmViT:
     source: AttentionSource = "key-similarity"  # the attention that does best (docs/results.md)
 
     def build(self, name: str, weights: FileOrUrl | None, layer: int | None) -> ViTBackbone:
-        """Return the backbone, frozen, on the CPU. name: as messages call it.
+        """Return the backbone, frozen, on the CPU. name: the backbone's name in error messages.
 
         Raise InputError and BackboneUnavailable as `load` does.
         """
@@ -79,7 +79,7 @@ def check_timm_name(name: str, layer: int | None, advice: str) -> None:
     except RuntimeError:  # older versions of timm need a device with memory
         model = create(name)
     if not isinstance(model, VisionTransformer | Eva):
-        raise InputError(f"{name!r} is no Vision Transformer; {advice}.")
+        raise InputError(f"{name!r} is not a Vision Transformer; {advice}.")
     backbone = TimmViT(name).wrap(model, layer)
     if not hasattr(getattr(model.blocks[backbone.layer], "attn", None), "k_norm"):
         raise InputError(f"The attention of {name!r} has a layout that is not supported; {advice}.")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Collection
 from typing import Any, BinaryIO
 
-import av
 from av.error import FFmpegError
 
 from ..sampling import spread
@@ -52,6 +52,7 @@ def send_pass(film: Film, chosen: set[int] | None, *, stop: bool = False) -> int
     stop: end after the last chosen frame.
     """
     pictures, times, number, shown = None, [], -1, None
+    final = max(chosen or {-1}) if stop else -1
     for number, shown in enumerate(film.shown()):
         if pictures is None:
             pictures = Pictures(film, shown.frame)
@@ -65,7 +66,7 @@ def send_pass(film: Film, chosen: set[int] | None, *, stop: bool = False) -> int
         elif len(times) == _TIMES_AT_ONCE:
             send({"times": times})
             times = []
-        if stop and number == max(chosen or ()):
+        if number == final:
             return number + 1
     if shown is None:
         raise Refused("frames" if film.damaged else "nothing")
@@ -79,20 +80,31 @@ def send_sound(file: BinaryIO, request: dict[str, Any]) -> None:
         send({}, [data])
 
 
-def main() -> None:
-    """Answer the request."""
-    request = json.loads(sys.argv[1])
-    av.logging.set_level(av.logging.PANIC)
-    load_all_of_pyav()
-    confine(request)
-    answer = {"frames": send_frames, "sound": send_sound}[request["task"]]
+def answer(request: dict[str, Any]) -> None:
+    """Answer a request, if only by saying why the file cannot be shown."""
+    send_what = {"frames": send_frames, "sound": send_sound}[request["task"]]
     try:
-        answer(sys.stdin.buffer, request)
+        send_what(sys.stdin.buffer, request)
     except Refused as reason:
         send({"refused": str(reason)})
     except (FFmpegError, MemoryError, PermissionError):
         send({"refused": "nothing"})
     sys.stdout.buffer.flush()
+
+
+def main() -> None:
+    """Answer the request in the first argument, and end."""
+    status = 1
+    try:
+        request = json.loads(sys.argv[1])
+        load_all_of_pyav()
+        confine(request)
+        answer(request)
+        status = 0
+    except BrokenPipeError:
+        pass  # nobody reads any more
+    finally:
+        os._exit(status)  # at once: decoders' threads may keep the interpreter from ending
 
 
 if __name__ == "__main__":

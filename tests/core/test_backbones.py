@@ -77,7 +77,7 @@ def test_an_unknown_name_is_refused_with_the_names_there_are(name) -> None:
 def test_a_network_that_is_no_vision_transformer_is_refused() -> None:
     with pytest.raises(InputError) as caught:
         backbones.load("resnet10t")
-    check_message(caught.value, "'resnet10t'", "no Vision Transformer")
+    check_message(caught.value, "'resnet10t'", "not a Vision Transformer")
 
 
 def test_descriptors_take_no_weights(tmp_path) -> None:

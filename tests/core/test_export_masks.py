@@ -17,7 +17,7 @@ from pycocotools import mask as coco
 from bavos_core import Analysis, Segmentation, Settings, analyse, export
 from bavos_core.export.masks import mask_annotations, png_values
 from bavos_core.render import davis_palette, object_colour
-from bavos_io.clip import ArrayClip
+from bavos_io.clip import ArrayClip, Timeline
 
 from .helpers import TINY, decode
 
@@ -142,7 +142,7 @@ def test_refined_membership_between_analysed_frames_is_blended_by_time(clip) -> 
 
 def test_uneven_times_decide_the_blend_and_not_the_frame_numbers(square_clip) -> None:
     times = np.array([0, 0.9, 1.0, 2.0, 3.0, 4.0, 5.0])
-    clip = replace(ArrayClip.of(square_clip), times=times)
+    clip = replace(ArrayClip.of(square_clip), timeline=Timeline(times, times[-1] + 0.1))
     analysis = analyse(clip, Settings(**TINY, frames=3))
     cut = analysis.segment()
     masks = list(export.all_masks(analysis, cut, clip))
@@ -217,11 +217,11 @@ def test_the_overlay_is_painted_in_the_style_asked_for(square_analysis, clip, tm
 
 def test_the_overlay_of_uneven_times_lasts_as_long_as_the_clip(square_clip, tmp_path) -> None:
     times = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.5])
-    clip = replace(ArrayClip.of(square_clip), times=times)
+    clip = replace(ArrayClip.of(square_clip), timeline=Timeline(times, times[-1] + 0.1))
     analysis = analyse(clip, Settings(**TINY, frames=2))
     export.write_overlay(tmp_path / "overlay.mp4", analysis, analysis.segment(), clip)
     _, seconds = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "overlay.mp4"))
-    assert seconds == pytest.approx(1.5, abs=0.2)
+    assert seconds == pytest.approx(1.6, abs=0.05)
 
 
 def test_the_heatmap_video_has_the_clips_frames_and_one_ring(sampled, clip, tmp_path) -> None:

@@ -129,7 +129,7 @@ def test_text_that_says_it_is_a_video_gets_one_sentence(page: Page, not_a_video:
     upload(page, not_a_video)
     notice = page.get_by_test_id("toast-text")
     expect(notice).to_be_in_viewport()
-    expect(notice).to_contain_text("'notes.mp4' holds no video that can be read")
+    expect(notice).to_contain_text("'notes.mp4' is no video, image or zip that can be read")
     expect(page.locator("body")).not_to_contain_text("Traceback")
     expect(page.locator("#frame")).to_be_hidden()
 
