@@ -119,6 +119,6 @@ def load(
         backbone = _TIMM[name].wrap(bundled_vit(), layer, note=_NOT_LABEL_FREE)
     else:
         if name not in _TIMM:
-            check_timm_name(name, layer, f"choose one of {', '.join(map(describe, names()))}")
+            check_timm_name(name, layer, f"choose {', '.join(names())}, or a ViT of timm")
         backbone = _TIMM.get(name, TimmViT(name)).build(name, weights, layer)
     return backbone.to(device or torch.device("cpu"))
