@@ -122,8 +122,6 @@ def test_the_commands_that_take_a_backbone_are_those_of_the_readme() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"name": "no-such-net"},
-        {"name": "resnet10t"},
         {"name": NAME, "weights": Path("x.pth")},
         {"name": "builtin", "weights": Path("x.pth")},
     ],

@@ -50,6 +50,7 @@ _TIMM = {
     # Trained with labels, so its last blocks know classes better than places: an earlier one.
     "vit_tiny_patch16_224": TimmViT("vit_tiny_patch16_224", layer=8, **_HALF),
 }
+_ADVICE = "choose one that `bavos segment --help` lists, or a ViT of timm"
 # Backbones of bavos_lab, loaded when they are asked for.
 LAB_BACKBONES = {"descriptors": "bavos_lab.descriptors:Descriptors"}
 
@@ -119,6 +120,6 @@ def load(
         backbone = _TIMM[name].wrap(bundled_vit(), layer, note=_NOT_LABEL_FREE)
     else:
         if name not in _TIMM:
-            check_timm_name(name, layer, f"choose {', '.join(names())}, or a ViT of timm")
+            check_timm_name(name, layer, _ADVICE)
         backbone = _TIMM.get(name, TimmViT(name)).build(name, weights, layer)
     return backbone.to(device or torch.device("cpu"))
