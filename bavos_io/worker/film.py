@@ -80,7 +80,7 @@ class Film:
         if name in _WITH_ALPHA and self.stream.metadata.get("alpha_mode") == "1":
             context = av.CodecContext.create(_WITH_ALPHA[name], "r")
         context.options = {"max_pixels": str(2 * self.request["pixels"])}
-        first_alone = self.request["frames"] == [0]  # threads would decode more
+        first_alone = self.request.get("frames", [0]) == [0]  # threads would decode more
         context.thread_count = 1 if first_alone else THREADS
         context.thread_type = "AUTO"
         return context
