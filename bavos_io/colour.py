@@ -52,7 +52,7 @@ def _compressed(light: np.ndarray) -> np.ndarray:
     return np.minimum(light, _KNEE) + (1 - _KNEE) * above * (1 + above / peak**2) / (1 + above)
 
 
-@functools.cache
+@functools.lru_cache(4)
 def _light(transfer: int) -> np.ndarray:
     """Return the light of every 16-bit value, (65536,) float32; 1 is white, for HLG the peak."""
     values = np.linspace(0, 1, 2**16)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -20,9 +21,14 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from .clip import shortened
 from .errors import InputError
 from .limits import MIB, Limits
+
+if sys.platform == "linux":
+    import fcntl
 
 # Codecs of ordinary clips, by FFmpeg's names. All others are refused, such as those that refer to
 # other files.
@@ -52,6 +58,11 @@ _STARTS = (  # first bytes of a file, and FFmpeg's name of the container
 )
 _SYNC, _PACKETS = 0x47, (188, 192)  # of an MPEG transport stream, m2ts with four bytes before each
 
+_LINE = 65_536  # bytes of a message, without those that come with it
+_PIPE = MIB  # bytes that a pipe holds, where that can be set; a frame then takes fewer turns
+_BETWEEN_LOOKS = 0.1  # seconds between looks whether the decoder takes too long
+_NONSENSE = (ValueError, LookupError, TypeError, ArithmeticError, RecursionError, MemoryError)
+
 OWN_GROUP: dict[str, Any]  # Ctrl-C reaches this process alone, which then ends the child
 if sys.platform == "win32":
     OWN_GROUP = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
@@ -74,10 +85,19 @@ def container_of(head: bytes) -> str | None:
 
 
 class Decoder:
-    """A running worker; a context manager. Leaving it ends the process."""
+    """A running worker; a context manager. Leaving it ends the process.
 
-    def __init__(self, path: Path, *, container: str, limits: Limits, request: dict[str, Any]):
-        """Start it. Raise OSError for a file that cannot be opened."""
+    The worker is not trusted either. What it sends is bounded, and errors that come from using it
+    are raised as an InputError.
+    """
+
+    def __init__(
+        self, path: Path, *, container: str, limits: Limits, request: dict[str, Any], most: int
+    ):
+        """Start it. Raise OSError for a file that cannot be opened.
+
+        most: bytes that may come with one message.
+        """
         request = {
             "container": container,
             "codecs": CODECS,
@@ -96,59 +116,85 @@ class Decoder:
                 **OWN_GROUP,
             )
         self._output = cast(BufferedReader, self._process.stdout)
-        self._seconds_left = float(limits.decode_seconds)
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # beyond what this user's pipes may take
+                fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, _PIPE)
+        self._most = most
         self._name = shortened(path.name)
+        self._seconds_left = float(limits.decode_seconds)
+        self._deadline = math.inf  # of the wait that goes on
+        self._ended = threading.Event()
         self._too_slow = False
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
 
     def __enter__(self) -> Decoder:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: Any, _: object) -> None:
+        self._ended.set()
+        self._watcher.join()
         self._process.kill()
         self._output.close()
         self._process.wait()
+        if isinstance(error, _NONSENSE) and not isinstance(error, InputError):
+            raise broken_off(self._name) from error
 
     def messages(self) -> Iterator[tuple[dict[str, Any], bytearray]]:
         """Yield the worker's messages and the bytes that come with each.
 
         Raise InputError when it is killed or takes too long, since what it has sent then says
-        nothing about the file.
+        nothing about the file, and ValueError and the like for what is no message.
         """
         while True:
-            with self._watched():
-                line = self._output.readline()
-                message = json.loads(line) if line.endswith(b"\n") else None
-                data = bytearray(message["bytes"] if message else 0)
-                complete = message is not None and self._output.readinto(data) == len(data)
-            if not complete:
-                break
-            yield cast(dict[str, Any], message), data
+            with self._charged():
+                line = self._output.readline(_LINE)
+                if not line.endswith(b"\n") and len(line) < _LINE:  # it has ended
+                    break
+                message = json.loads(line)
+                check_sense(0 <= message["bytes"] <= self._most)
+                data = bytearray(message["bytes"])
+                if self._output.readinto(data) < len(data):
+                    break
+            yield message, data
         self._check_end()
 
     def _check_end(self) -> None:
-        with self._watched():
+        with self._charged():
             status = self._process.wait()
         if self._too_slow or status == -getattr(signal, "SIGXCPU", 0):
             raise InputError(f"{self._name!r} takes too long to read; give a shorter clip.")
         if status != 0:
-            raise InputError(
-                f"The decoder broke off while it read {self._name!r}; try again, or export the "
-                "clip anew as mp4."
-            )
+            raise broken_off(self._name)
 
     @contextlib.contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Charge the time inside to the decoder, and end it when none is left."""
+    def _charged(self) -> Iterator[None]:
+        """Charge the time inside to the decoder, which is ended when none is left."""
         start = time.monotonic()
-        watch = threading.Timer(max(self._seconds_left, 0), self._give_up)
-        watch.daemon = True
-        watch.start()
+        self._deadline = start + self._seconds_left
         try:
             yield
         finally:
-            watch.cancel()
+            self._deadline = math.inf
             self._seconds_left -= time.monotonic() - start
 
-    def _give_up(self) -> None:
-        self._too_slow = True
-        self._process.kill()
+    def _watch(self) -> None:
+        while not self._ended.wait(_BETWEEN_LOOKS):
+            if time.monotonic() > self._deadline:
+                self._too_slow = True
+                self._process.kill()
+                return
+
+
+def broken_off(name: str) -> InputError:
+    """Return the error to raise when the decoder ends early or its answers make no sense."""
+    return InputError(
+        f"The decoder broke off while it read {shortened(name)!r}; try again, or export the clip "
+        "anew as mp4."
+    )
+
+
+def check_sense(sound: bool | np.bool_) -> None:
+    """Raise ValueError unless an answer of the decoder can be what was asked for."""
+    if not sound:
+        raise ValueError("The decoder's answer makes no sense.")

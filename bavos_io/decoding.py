@@ -12,10 +12,12 @@ import numpy as np
 
 from .clip import Share, TimedFrame, Timeline, numbered, shortened, shrunk
 from .colour import to_srgb
-from .decoder import Decoder
+from .decoder import Decoder, broken_off, check_sense
 from .errors import InputError
-from .limits import Limits, check_frames, check_pixels, check_seconds
+from .limits import MIB, Limits, check_frames, check_pixels, check_seconds
 from .sampling import spread
+
+_PIXEL = 6  # bytes of a pixel, at most
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class VideoClip:
 
         Raise InputError for a file that cannot be read or exceeds the limits.
         """
-        for _ in file.read([0]):
+        for _ in file.read([0], size=(1, 1)):
             pass
         return cls(file, file.full_size)
 
@@ -90,12 +92,14 @@ class VideoClip:
         request = {"wanted": wanted, "include": include}
         found = dict(self.file.read(request, size=self.size, progress=progress))
         chosen = spread(len(self.times), wanted, include)
+        if not found.keys() >= set(chosen):
+            raise broken_off(self.name)
         return np.array(chosen), np.stack([found[index].frame for index in chosen])
 
     def sound(self) -> Iterator[np.ndarray]:
         """Yield the sound from the first frame on, in pieces (n, 2) int16 at 48 kHz."""
         if self.file.has_sound:
-            with self.file.decode(task="sound") as decoder:
+            with self.file.decode(most=MIB, task="sound") as decoder:
                 for _, data in decoder.messages():
                     yield np.frombuffer(data, np.int16).reshape(-1, 2)
 
@@ -123,7 +127,8 @@ class VideoFile:
         if self._timeline is None:
             for _ in self.read([]):
                 pass
-        assert self._timeline is not None
+        if self._timeline is None:
+            raise broken_off(self.path.name)
         return self._timeline
 
     def read(
@@ -137,8 +142,10 @@ class VideoFile:
 
         Every pass to the end learns the times and whether the file is damaged.
         """
-        turn, times, again = [False] * 3, [], False
-        with self.decode(task="frames", frames=frames, size=size) as decoder:
+        turn, again, sent = [False] * 3, False, 0
+        times: list[float] = []
+        most = _PIXEL * (math.prod(size) if size else self._limits.pixels)
+        with self.decode(most=most, task="frames", frames=frames, size=size) as decoder:
             for message, data in decoder.messages():
                 if "refused" in message:
                     raise self._refusal(message["refused"])
@@ -146,27 +153,32 @@ class VideoFile:
                     turn = self._learn(message["about"])
                 again = again or "again" in message
                 if not again and message.get("times"):
-                    times += message["times"]
+                    times += map(float, message["times"])
                     self._check(times, message.get("end") or times[-1])
                 if progress and times and self.seconds:
                     progress(min(1.0, (times[-1] - times[0]) / self.seconds))
                 if "frame" in message:
-                    start = times[message["frame"]] - times[0]
-                    frame = _picture(data, message, turn)
-                    yield message["frame"], TimedFrame(start, message["until"] - times[0], frame)
+                    sent += 1
+                    start, end = (t - times[0] for t in (times[message["frame"]], message["until"]))
+                    picture = _picture(data, message, turn)
+                    check_sense(picture.shape == (*(size or self.full_size), 3))
+                    check_sense(0 <= start < end < math.inf and sent <= _most_frames(frames))
+                    yield message["frame"], TimedFrame(start, end, picture)
                 if "end" in message and not again:
                     seconds = np.array(times)
+                    check_sense(np.all(np.diff([*times, message["end"]]) > 0))
                     self._timeline = Timeline(seconds - seconds[0], message["end"] - seconds[0])
-                    self.damaged = message["damaged"]
+                    self.damaged = bool(message["damaged"])
 
-    def decode(self, **request: Any) -> Decoder:
-        """Start a decoder."""
+    def decode(self, *, most: int, **request: Any) -> Decoder:
+        """Start a decoder. most: bytes that it may send with a message."""
         try:
             return Decoder(
                 self.path,
                 container=self._container,
                 limits=self._limits,
                 request={**self._part, **request},
+                most=most,
             )
         except FileNotFoundError as error:
             name = shortened(self.path.name)
@@ -177,7 +189,9 @@ class VideoFile:
 
         Raise InputError if that is beyond a limit already; what is decoded is checked as well.
         """
-        self.full_size = (about["size"][0], about["size"][1])
+        height, width = about["size"]
+        check_sense(height > 0 < width)
+        self.full_size = (height, width)
         check_pixels(repr(self.path.name), self.full_size, self._limits)
         self.has_sound = about["sound"]
         start, end = self._part["start"] or 0.0, self._part["end"] or math.inf
@@ -196,7 +210,7 @@ class VideoFile:
     def _refusal(self, reason: str) -> InputError:
         """Return the error to raise for a file that the worker refuses."""
         name = shortened(self.path.name)
-        kind, _, codec = reason.partition(" ")
+        kind, _, codec = shortened(" ".join(reason.split())).partition(" ")
         if kind == "codec":
             which = f"the codec {codec}, which" if codec else "a codec that"
             return InputError(f"{name!r} uses {which} is not supported; export it as H.264 mp4.")
@@ -211,6 +225,13 @@ class VideoFile:
             f"{name!r} holds no video that can be read; "
             "it may be damaged or sound only. Export it again as mp4."
         )
+
+
+def _most_frames(asked: Sequence[int] | dict[str, Any] | None) -> float:
+    """Return how many frames may be sent: for a sample, as many again after a wrong guess."""
+    if isinstance(asked, dict):
+        return 2 * int(asked["wanted"])
+    return math.inf if asked is None else len(asked)
 
 
 def _picture(data: bytearray, about: dict[str, Any], turn: list[bool]) -> np.ndarray:

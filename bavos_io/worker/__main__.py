@@ -38,8 +38,12 @@ def send_frames(file: BinaryIO, request: dict[str, Any]) -> None:
     if not isinstance(frames, dict):
         send_pass(Film(file, request), frames and set(frames), stop=bool(frames))
         return
-    guessed = set(spread(Film(file, request).count(), **frames))
-    total = send_pass(Film(file, request), guessed)
+    film = Film(file, request)
+    count = film.told
+    if count is None:
+        count, film = film.packets(), Film(file, request)
+    guessed = set(spread(count, **frames))
+    total = send_pass(film, guessed)
     missing = set(spread(total, **frames)) - guessed
     if missing:
         send({"again": True})
@@ -90,6 +94,7 @@ def answer(request: dict[str, Any]) -> None:
     except (FFmpegError, MemoryError, PermissionError):
         send({"refused": "nothing"})
     sys.stdout.buffer.flush()
+    os._exit(0)  # without tidying up, which takes time
 
 
 def main() -> None:

@@ -80,17 +80,23 @@ class Film:
         if name in _WITH_ALPHA and self.stream.metadata.get("alpha_mode") == "1":
             context = av.CodecContext.create(_WITH_ALPHA[name], "r")
         context.options = {"max_pixels": str(2 * self.request["pixels"])}
-        context.thread_count, context.thread_type = THREADS, "AUTO"
+        first_alone = self.request.get("frames", [0]) == [0]  # threads would decode more
+        context.thread_count = 1 if first_alone else THREADS
+        context.thread_type = "AUTO"
         return context
 
-    def count(self) -> int:
-        """Return how many frames the container seems to hold, without decoding any.
+    @property
+    def told(self) -> int | None:
+        """How many frames the container says that the part holds; some are perhaps never shown."""
+        whole = not self.request["start"] and self.request["end"] is None
+        return int(self.stream.frames) if whole and self.stream.frames else None
 
-        Only a guess: containers count frames that are never shown.
+    def packets(self) -> int:
+        """Return how many packets the part holds; reads the file to its end.
+
+        Only a guess at the number of frames: some packets hold frames that are never shown.
         """
         start, end = self.request["start"], self.request["end"]
-        if not start and end is None and self.stream.frames:
-            return int(self.stream.frames)
         times = []
         with contextlib.suppress(FFmpegError):
             for packet in self.container.demux(self.stream):
@@ -137,7 +143,7 @@ class Film:
                 self._context.flush_buffers()
 
     def _length(self, frame: av.VideoFrame) -> float:
-        if frame.duration:
+        if frame.duration and frame.duration > 0:
             return float(frame.duration * frame.time_base)
         rate = self.stream.average_rate or self.stream.guessed_rate
         return float(1 / rate) if rate else 0.04

@@ -30,7 +30,7 @@ def confine(request: dict[str, Any]) -> None:
         resource.RLIMIT_CPU: THREADS * request["cpu_seconds"],
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: 3,  # those that are open
+        resource.RLIMIT_NOFILE: 0,  # beside those that are open
     }
     for kind, bound in bounds.items():
         hard = resource.getrlimit(kind)[1]

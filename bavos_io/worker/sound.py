@@ -31,14 +31,16 @@ def sound(film: Film) -> Iterator[bytes]:
     for frame in _decoded_sound(film, audio, resampler):
         place = round((float(frame.pts * frame.time_base) - origin) * SOUND_RATE)
         data = bytes(frame.planes[0])[: 4 * frame.samples]
-        if place > written + _GAP:
-            yield bytes(4 * (place - written))
-            written = place
-        elif place < written - _GAP:
+        while place > written + _GAP:
+            silence = min(place - written, SOUND_RATE)
+            yield bytes(4 * silence)
+            written += silence
+        if place < written - _GAP:
             data = data[4 * min(written - place, frame.samples) :]
-        if data:
-            written += len(data) // 4
-            yield data
+        for begin in range(0, len(data), 4 * SOUND_RATE):
+            piece = data[begin : begin + 4 * SOUND_RATE]
+            written += len(piece) // 4
+            yield piece
 
 
 def _audio(film: Film) -> Any:
