@@ -94,7 +94,6 @@ def answer(request: dict[str, Any]) -> None:
     except (FFmpegError, MemoryError, PermissionError):
         send({"refused": "nothing"})
     sys.stdout.buffer.flush()
-    os._exit(0)  # without tidying up, which takes time
 
 
 def main() -> None:
