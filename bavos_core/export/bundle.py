@@ -20,7 +20,7 @@ from .. import render
 from ..analysis import Analysis
 from ..progress import Progress, silent
 from ..segmentation import Segmentation
-from .documents import masks_document, summary, write_hierarchy, write_labels
+from .documents import image_entry, masks_document, summary, write_hierarchy, write_labels
 from .masks import all_masks, mask_annotations, mask_png, png_values
 from .videos import OPACITY, write_over_clip
 
@@ -82,14 +82,15 @@ def _fill(
         segmentation.background, opacity=OPACITY, show_background=False
     )
     values = png_values(segmentation)
+    images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
 
     def painted() -> Iterator[np.ndarray]:
         for mask in all_masks(analysis, segmentation, clip):
             start = time.perf_counter()
-            name = analysis.frame_names[mask.clip_frame]
-            (folder / "masks" / f"{name}.png").write_bytes(mask_png(mask, values))
-            annotations.extend(mask_annotations(mask, name))
+            images.append(image_entry(analysis, mask.clip_frame, len(images) + 1))
+            (folder / "masks" / images[-1]["file_name"]).write_bytes(mask_png(mask, values))
+            annotations.extend(mask_annotations(mask, len(images), len(annotations) + 1))
             frame = mask.painted(colours, alpha)
             seconds["masks"] += time.perf_counter() - start
             yield frame
@@ -100,7 +101,7 @@ def _fill(
     )
     seconds["encode"] = time.perf_counter() - start - seconds["masks"]
     (folder / "masks.json").write_text(
-        json.dumps(masks_document(analysis, segmentation, annotations))
+        json.dumps(masks_document(analysis, segmentation, images, annotations))
     )
     write_labels(folder / "labels.npz", analysis, segmentation)
     write_hierarchy(folder, analysis, segmentation)

@@ -13,31 +13,53 @@ from typing import Any
 
 import numpy as np
 
-from .. import render
+from .. import __version__, backbones, render
 from ..analysis import Analysis
 from ..segmentation import Segmentation
 from .masks import png_values
 
 
 def masks_document(
-    analysis: Analysis, segmentation: Segmentation, annotations: list[dict[str, Any]]
+    analysis: Analysis,
+    segmentation: Segmentation,
+    images: list[dict[str, Any]],
+    annotations: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Return the COCO-style document that holds all annotations."""
+    """Return a COCO document, with one category per cluster; images and annotations as in COCO."""
     return {
-        "clip": analysis.clip_name,
-        "size": list(analysis.size),
-        "frames": list(analysis.frame_names),
-        "clusters": [
+        "info": {
+            "description": f"Objects in {analysis.clip_name}, found by Bavos",
+            "version": __version__,
+            "backbone": backbones.describe(analysis.settings.backbone),
+            "settings": analysis.settings.to_dict(),
+            "tau": segmentation.tau,
+        },
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+        "categories": [
             {
-                "id": i,
+                "id": i + 1,
                 "name": segmentation.name(i),
-                "background": bool(segmentation.background[i]),
+                "supercategory": segmentation.role(i),
                 "png_value": int(value),
                 "colour": list(render.object_colour(i)),
             }
             for i, value in enumerate(png_values(segmentation))
         ],
-        "annotations": annotations,
+    }
+
+
+def image_entry(analysis: Analysis, clip_frame: int, image_id: int) -> dict[str, Any]:
+    """Return the COCO entry of one frame of the clip; its file is that of the mask in `masks/`."""
+    height, width = analysis.size
+    return {
+        "id": image_id,
+        "file_name": f"{analysis.frame_names[clip_frame]}.png",
+        "height": height,
+        "width": width,
+        "frame": clip_frame,
+        "seconds": float(analysis.times[clip_frame]),
     }
 
 

@@ -130,17 +130,22 @@ def mask_png(mask: FrameMask, values: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def mask_annotations(mask: FrameMask, name: str) -> list[dict[str, Any]]:
-    """Return COCO annotations of one frame: one run-length-coded mask per cluster in it."""
+def mask_annotations(mask: FrameMask, image_id: int, first_id: int) -> list[dict[str, Any]]:
+    """Return COCO annotations of one frame: one run-length-coded mask per cluster in it.
+
+    first_id: id of the first one. A category is a cluster, numbered from 1 as in the PNGs.
+    """
     columns = np.ascontiguousarray(mask.labels.T)  # COCO's runs go down the columns
     annotations = []
-    for cluster in np.unique(columns).tolist():
+    for number, cluster in enumerate(np.unique(columns).tolist()):
         code = coco.encode((columns == cluster).view(np.uint8).T)
         annotations.append(
             {
-                "frame": mask.clip_frame,
-                "file_name": name,
-                "cluster": cluster,
+                "id": first_id + number,
+                "image_id": image_id,
+                "category_id": cluster + 1,
+                "track_id": cluster + 1,
+                "iscrowd": 0,
                 "area": int(coco.area(code)),
                 "bbox": [int(side) for side in coco.toBbox(code)],
                 "segmentation": {"size": code["size"], "counts": code["counts"].decode()},

@@ -11,6 +11,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from bavos_core import Analysis, Cancelled, Edit, InputError, Settings, analyse, export
+from bavos_core.export.documents import masks_document
 from bavos_core.progress import Progress, Stage
 from bavos_core.tree import ClusterTree
 from bavos_io.clip import ArrayClip
@@ -64,13 +65,21 @@ def test_write_all_returns_what_the_summary_file_says(square_analysis, clip, tmp
 
 def test_run_length_masks_and_pngs_are_two_copies_of_one_thing(folder) -> None:
     document = json.loads((folder / "masks.json").read_text())
-    value = {cluster["id"]: cluster["png_value"] for cluster in document["clusters"]}
-    found = {name: np.full((48, 64), -1) for name in document["frames"]}
+    value = {category["id"]: category["png_value"] for category in document["categories"]}
+    found = {image["id"]: np.full((48, 64), -1) for image in document["images"]}
     for annotation in document["annotations"]:
         pixels = coco.decode(annotation["segmentation"]).astype(bool)
-        found[annotation["file_name"]][pixels] = value[annotation["cluster"]]
-    for name, picture in pngs(folder).items():
-        np.testing.assert_array_equal(found[name], picture)
+        found[annotation["image_id"]][pixels] = value[annotation["category_id"]]
+    pictures = pngs(folder)
+    for image in document["images"]:
+        np.testing.assert_array_equal(found[image["id"]], pictures[Path(image["file_name"]).stem])
+
+
+def test_masks_say_that_the_bundled_backbone_is_tuned_on_labels(square_analysis) -> None:
+    settings = replace(square_analysis.settings, backbone="bundled-vits14")
+    analysis = replace(square_analysis, settings=settings)
+    info = masks_document(analysis, analysis.segment(), [], [])["info"]
+    assert info["backbone"] == "bundled-vits14 (tuned on saliency labels)"
 
 
 def test_the_labels_file_holds_the_labels_of_the_cut(folder, square_analysis) -> None:
@@ -146,8 +155,9 @@ def test_edits_are_in_every_file(square_analysis, clip, tmp_path) -> None:
         json.loads((tmp_path / f"{name}.json").read_text())
         for name in ("masks", "hierarchy", "summary")
     )
-    assert [c["name"] for c in masks["clusters"]] == [cut.name(i) for i in range(cut.clusters)]
-    assert [c["background"] for c in masks["clusters"]] == cut.background.tolist()
+    categories, roles = masks["categories"], [cut.role(i) for i in range(cut.clusters)]
+    assert [c["name"] for c in categories] == [cut.name(i) for i in range(cut.clusters)]
+    assert [c["supercategory"] for c in categories] == roles
     for names in (hierarchy["names"], summary["names"]):
         assert names == {str(i): cut.name(i) for i in range(cut.clusters)}
         assert (names[str(scenery)], names["4"]) == ("noise", "half")

@@ -17,7 +17,7 @@ from pycocotools import mask as coco
 from bavos_core import Analysis, Segmentation, Settings, analyse, export
 from bavos_core.export.masks import mask_annotations, png_values
 from bavos_core.render import davis_palette, object_colour
-from bavos_io.clip import ArrayClip
+from bavos_io.clip import ArrayClip, Timeline
 
 from .helpers import TINY, decode
 
@@ -60,10 +60,11 @@ def segmentation_of(background: list[bool]) -> Segmentation:
 @example(CHESS)
 @example(np.zeros((3, 5), np.int64))
 def test_annotations_decode_to_the_pixels_of_every_cluster(labels: np.ndarray) -> None:
-    found = mask_annotations(mask_of(labels), "00005")
-    assert [annotation["cluster"] for annotation in found] == np.unique(labels).tolist()
+    found = mask_annotations(mask_of(labels), image_id=6, first_id=11)
+    categories = [annotation["category_id"] for annotation in found]
+    assert categories == (np.unique(labels) + 1).tolist()
     for annotation in found:
-        inside = labels == annotation["cluster"]
+        inside = labels + 1 == annotation["category_id"]
         np.testing.assert_array_equal(coco.decode(annotation["segmentation"]), inside)
         assert annotation["area"] == inside.sum()
         rows, columns = np.nonzero(inside)
@@ -73,10 +74,10 @@ def test_annotations_decode_to_the_pixels_of_every_cluster(labels: np.ndarray) -
         assert top + high - 1 >= rows.max()
 
 
-def test_annotations_are_plain_json_that_names_their_frame() -> None:
-    (annotation, *_) = mask_annotations(mask_of(CHESS), "frame-5")
-    assert json.loads(json.dumps(annotation)) == annotation
-    assert (annotation["frame"], annotation["file_name"]) == (5, "frame-5")
+def test_annotations_are_plain_json_that_names_their_image() -> None:
+    found = mask_annotations(mask_of(CHESS), image_id=6, first_id=11)
+    assert json.loads(json.dumps(found)) == found
+    assert [(each["id"], each["image_id"]) for each in found] == [(11, 6), (12, 6)]
 
 
 # ---- palette PNGs ------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ def test_refined_membership_between_analysed_frames_is_blended_by_time(clip) -> 
 
 def test_uneven_times_decide_the_blend_and_not_the_frame_numbers(square_clip) -> None:
     times = np.array([0, 0.9, 1.0, 2.0, 3.0, 4.0, 5.0])
-    clip = replace(ArrayClip.of(square_clip), times=times)
+    clip = replace(ArrayClip.of(square_clip), timeline=Timeline(times, 6.0))
     analysis = analyse(clip, Settings(**TINY, frames=3))
     cut = analysis.segment()
     masks = list(export.all_masks(analysis, cut, clip))
@@ -217,11 +218,11 @@ def test_the_overlay_is_painted_in_the_style_asked_for(square_analysis, clip, tm
 
 def test_the_overlay_of_uneven_times_lasts_as_long_as_the_clip(square_clip, tmp_path) -> None:
     times = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.5])
-    clip = replace(ArrayClip.of(square_clip), times=times)
+    clip = replace(ArrayClip.of(square_clip), timeline=Timeline(times, 1.5))
     analysis = analyse(clip, Settings(**TINY, frames=2))
     export.write_overlay(tmp_path / "overlay.mp4", analysis, analysis.segment(), clip)
     _, seconds = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "overlay.mp4"))
-    assert seconds == pytest.approx(1.5, abs=0.2)
+    assert seconds == pytest.approx(1.5, abs=0.01)
 
 
 def test_the_heatmap_video_has_the_clips_frames_and_one_ring(sampled, clip, tmp_path) -> None:

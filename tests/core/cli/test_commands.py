@@ -82,7 +82,8 @@ def test_a_folder_of_frames_gives_masks_under_the_frames_names(folder_of_frames,
     assert all(line.startswith("Note: ") for line in done.stderr.splitlines()), done.stderr
     assert set(masks_of(tmp_path / "out")) == {"frame1.png", "frame2.png", "frame10.png"}
     document = json.loads((tmp_path / "out" / "masks.json").read_text())
-    assert document["frames"] == ["frame1", "frame2", "frame10"]
+    files = [image["file_name"] for image in document["images"]]
+    assert files == ["frame1.png", "frame2.png", "frame10.png"]
     assert shape_of(tmp_path / "out" / "overlay.mp4") == (3, 48, 64)
 
 
