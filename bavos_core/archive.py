@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 import zlib
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bavos_io.files import atomic_write
+from bavos_io.files import write_arrays
 
 from .analysis import Analysis
 from .correlator import correlator_from, state_of
@@ -45,10 +44,7 @@ def save(analysis: Analysis, path: Path) -> None:
         "correlator": analysis.correlator.metadata if analysis.correlator else {},
     }  # fmt: skip
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    with atomic_write(path) as part:
-        part.write_bytes(buffer.getvalue())
+    write_arrays(path, **arrays)
 
 
 def load(path: Path) -> Analysis:

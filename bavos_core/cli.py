@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from bavos_io.clip import Clip
+from bavos_io.cut_outs import CUT_OUT_KINDS
 from bavos_io.files import check_out_file
 from bavos_io.opening import open_clip
 
@@ -30,8 +31,8 @@ from .analysis import Analysis
 from .compat import OPTIONS as OLD_OPTIONS
 from .compat import OldNameWarning, current, current_source
 from .errors import InputError
-from .export import write_all, write_heatmap
-from .options import add_settings, fetch, given_settings
+from .export import CutOuts, write_all, write_attention, write_heatmap
+from .options import add_settings, clusters, fetch, given_settings
 from .pipeline import analyse
 from .progress import Progress, Stage
 from .settings import SOURCES, Settings
@@ -97,6 +98,13 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     segment = commands.add_parser("segment", help="segment and track the objects of a clip")
     _add_common(segment)
     segment.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill")
+    segment.add_argument("--cut-out", choices=CUT_OUT_KINDS,
+        help="also write the objects for a video editor: as ProRes 4444, VP9 or PNG frames with "
+        "alpha, or as a black and white matte")  # fmt: skip
+    segment.add_argument("--objects", type=clusters, metavar="N,N",
+        help="which to cut out, numbered as in their names (default: all objects)")  # fmt: skip
+    segment.add_argument("--each", action="store_true", help="cut out each into a file of its own")
+    segment.add_argument("--features", action="store_true", help="also write features.npz")
     segment.set_defaults(run=run_segment)
 
     attend = commands.add_parser("attend", help="show the attention of one patch in space and time")
@@ -104,6 +112,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     attend.add_argument("--clip-frame", type=int, required=True, metavar="N", help="frame, from 0")
     attend.add_argument("--point", type=_point, required=True, metavar="X,Y", help="pixel")
     attend.add_argument("--out", type=Path, required=True, metavar="FILE.mp4")
+    attend.add_argument("--npz", type=Path, metavar="FILE.npz", help="write the attention here too")
     attend.add_argument("--head", type=int, metavar="H", help="one head; default: mean of all")
     attend.add_argument(
         "--source",
@@ -129,11 +138,14 @@ def run_segment(options: argparse.Namespace) -> int:
     """Run `segment CLIP --out DIR`."""
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"{options.out} is a file; give --out a folder.")
+    if options.cut_out is None and (options.objects or options.each):
+        raise InputError("--objects and --each say what to cut out; give --cut-out too.")
     clip = open_clip(options.clip)
+    cut_outs = options.cut_out and CutOuts(options.cut_out, options.objects, options.each)
     with _bar() as bar:
         analysis = _analyse(clip, options, bar)
-        segmentation = analysis.segment()
-        document = write_all(options.out, analysis, segmentation, clip, progress=bar)
+        more: dict[str, Any] = {"cut_outs": cut_outs, "features": options.features}
+        document = write_all(options.out, analysis, analysis.segment(), clip, progress=bar, **more)
     shown = ("clusters", "objects", "frames", "frames_analysed", "seconds")
     print(json.dumps({key: document[key] for key in shown}))
     _print_notes(document["warnings"])
@@ -149,6 +161,8 @@ def run_attend(options: argparse.Namespace) -> int:
         analysis = _analyse(clip, options, bar, include_frame=options.clip_frame)
         sample = int(abs(analysis.analysed - options.clip_frame).argmin())
         row = analysis.attend(sample, y, x, head=options.head, source=options.source)
+        if options.npz:
+            write_attention(options.npz, analysis, row[None], [(sample, y, x)])
         write_heatmap(options.out, analysis, row, clip, query=(sample, y, x), progress=bar)
     shares = zip(analysis.analysed.tolist(), row.sum((1, 2)).tolist(), strict=True)
     document = {
@@ -175,6 +189,8 @@ def _check_attend(options: argparse.Namespace, clip: Clip) -> None:
     if not (0 <= x <= width and 0 <= y <= height):
         raise InputError(f"The point {x:g},{y:g} lies outside the {width}×{height} frame.")
     check_out_file(options.out, ".mp4")
+    if options.npz:
+        check_out_file(options.npz, ".npz", option="--npz")
 
 
 def _analyse(

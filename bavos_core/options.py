@@ -62,3 +62,11 @@ def size(text: str) -> tuple[int, int]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size; write 192x384") from None
     return height, width
+
+
+def clusters(text: str) -> tuple[int, ...]:
+    """Parse "1,4", numbers as in the names of objects, to the clusters (0, 3), for argparse."""
+    try:
+        return tuple(int(part) - 1 for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} are no numbers; write 1,4") from None

@@ -16,6 +16,7 @@ class Stage(str, Enum):
     INSTANCES = "instances"
     MASKS = "masks and video"
     HEATMAP = "heatmap video"
+    CUT_OUTS = "cut-outs for editors"
 
     def __str__(self) -> str:
         return self.value

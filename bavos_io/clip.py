@@ -47,10 +47,15 @@ class Timeline(NamedTuple):
         """Return the times of frames at a constant rate."""
         return cls(np.arange(count) / fps, count / fps)
 
+    @property
+    def spans(self) -> list[tuple[float, float]]:
+        """Seconds from and until which each frame is shown, F pairs."""
+        times = self.times.tolist()
+        return list(zip(times, [*times[1:], self.end], strict=True))
+
     def timed(self, frames: Iterable[np.ndarray]) -> Iterator[TimedFrame]:
         """Yield frames (F, H, W, 3) with their times."""
-        ends = [*self.times[1:].tolist(), self.end]
-        return map(TimedFrame, self.times.tolist(), ends, frames)
+        return (TimedFrame(*span, frame) for span, frame in zip(self.spans, frames, strict=False))
 
 
 class Clip(Protocol):

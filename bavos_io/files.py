@@ -6,6 +6,9 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from .errors import InputError
 
@@ -26,6 +29,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Write arrays under their names as a compressed NPZ file, atomically."""
+    with atomic_write(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
 def part_of(path: Path) -> Path:
     """Return a new temporary path beside `path`."""
     return path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}")
@@ -39,10 +48,10 @@ def cannot_write(path: Path, error: OSError | None = None) -> InputError:
     )
 
 
-def check_out_file(path: Path, suffix: str) -> None:
+def check_out_file(path: Path, suffix: str, *, option: str = "--out") -> None:
     """Raise InputError unless a file of this suffix can be written to the path."""
     if path.is_dir():
-        raise InputError(f"{path.name!r} is a folder; give --out a file name.")
+        raise InputError(f"{path.name!r} is a folder; give {option} a file name.")
     if path.suffix.lower() != suffix:
         raise InputError(f"{path.name!r} must end in {suffix}.")
     if not path.absolute().parent.is_dir():

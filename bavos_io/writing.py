@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from av.codec.context import Flags
 from av.error import FFmpegError
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 
+from .clip import Share, TimedFrame
 from .files import cannot_write, part_of
 from .worker import SOUND_RATE
 
 _TICKS = 90_000  # a second; every usual frame rate is a whole number of them
 _USUAL_RATE = 30  # frames a second, from which encoders estimate bit rates; times are exact anyway
-_FAST_START = {"movflags": "+faststart"}  # a browser may play before it has loaded the whole file
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,27 @@ class Format:
     container: str
     options: dict[str, str]  # of the codec
     sound: str | None = None  # codec
+    container_options: dict[str, str] = field(default_factory=dict)
 
 
 # Every browser plays it. Without B-frames the last frame in the file is the last one shown, and its
-# length counts.
+# length counts. It may begin to play before the whole file is loaded.
 H264 = Format(
-    "libx264", "yuv420p", "mp4", {"crf": "20", "preset": "veryfast", "bf": "0"}, sound="aac"
+    "libx264",
+    "yuv420p",
+    "mp4",
+    {"crf": "20", "preset": "veryfast", "bf": "0"},
+    sound="aac",
+    container_options={"movflags": "+faststart"},
+)
+# With alpha, for video editors. `apl0` is what Apple's own encoder writes.
+PRORES_4444 = Format("prores_ks", "yuva444p10le", "mov", {"profile": "4444", "vendor": "apl0"})
+# With alpha, for web pages. The encoder refuses alpha with frames that are not shown (alt-ref).
+VP9 = Format(
+    "libvpx-vp9",
+    "yuva420p",
+    "webm",
+    {"crf": "24", "b": "0", "auto-alt-ref": "0", "cpu-used": "4", "row-mt": "1"},
 )
 
 
@@ -70,7 +85,10 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         with self._failing_in_words():
             self._container = av.open(
-                str(self._part), "w", format=self._format.container, options=_FAST_START
+                str(self._part),
+                "w",
+                format=self._format.container,
+                options=self._format.container_options,
             )
             self._video = self._video_stream()
             self._audio: Any = None
@@ -142,3 +160,20 @@ class VideoWriter:
             yield
         except (OSError, FFmpegError) as error:
             raise cannot_write(self._path) from error
+
+
+def write_frames(
+    path: Path,
+    frames: Iterable[TimedFrame],
+    *,
+    size: tuple[int, int],
+    sound: Iterator[np.ndarray] | None = None,
+    seconds: float | None = None,
+    progress: Share | None = None,
+) -> None:
+    """Write frames of a size (H, W) as an H.264 video; seconds: how long it lasts, for progress."""
+    with VideoWriter(path, size=size, sound=sound) as video:
+        for start, end, frame in frames:
+            video.write(frame, start, end)
+            if progress and seconds:
+                progress(min(1.0, end / seconds))

@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 
 from bavos_io.clip import Clip
+from bavos_io.coco import CocoMasks
 from bavos_io.files import cannot_write
 
 from .. import render
 from ..analysis import Analysis
 from ..progress import Progress, silent
 from ..segmentation import Segmentation
-from .documents import masks_document, summary, write_hierarchy, write_labels
-from .masks import all_masks, mask_annotations, mask_png, png_values
+from . import documents
+from .editors import CutOuts, write_cut_outs
+from .masks import all_masks, mask_png, png_values
 from .videos import OPACITY, write_over_clip
 
 
@@ -32,14 +34,21 @@ def write_all(
     clip: Clip | None,
     *,
     sound: bool = True,
+    cut_outs: CutOuts | None = None,
+    features: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Write every result of `segment` into one folder, in one pass over the clip.
 
-    sound: keep the clip's sound in the overlay. Files move into the folder when all of them are
+    sound: keep the clip's sound in the overlay. cut_outs: objects to cut out as well, in a pass of
+    their own. features: write features.npz too. Files move into the folder when all of them are
     complete. Return the summary.
     """
     with _staged(out) as stage:
+        if cut_outs:
+            write_cut_outs(stage, analysis, segmentation, clip, cut_outs, progress=progress)
+        if features:
+            documents.write_features(stage / "features.npz", analysis)
         return _fill(stage, analysis, segmentation, clip, sound, progress)
 
 
@@ -82,14 +91,15 @@ def _fill(
         segmentation.background, opacity=OPACITY, show_background=False
     )
     values = png_values(segmentation)
-    annotations: list[dict[str, Any]] = []
+    found = CocoMasks()
 
     def painted() -> Iterator[np.ndarray]:
         for mask in all_masks(analysis, segmentation, clip):
             start = time.perf_counter()
-            name = analysis.frame_names[mask.clip_frame]
-            (folder / "masks" / f"{name}.png").write_bytes(mask_png(mask, values))
-            annotations.extend(mask_annotations(mask, name))
+            name = f"{analysis.frame_names[mask.clip_frame]}.png"
+            (folder / "masks" / name).write_bytes(mask_png(mask, values))
+            second = float(analysis.times[mask.clip_frame])
+            found.add(mask.labels, name, frame=mask.clip_frame, seconds=second)
             frame = mask.painted(colours, alpha)
             seconds["masks"] += time.perf_counter() - start
             yield frame
@@ -100,10 +110,10 @@ def _fill(
     )
     seconds["encode"] = time.perf_counter() - start - seconds["masks"]
     (folder / "masks.json").write_text(
-        json.dumps(masks_document(analysis, segmentation, annotations))
+        json.dumps(documents.masks_document(analysis, segmentation, found))
     )
-    write_labels(folder / "labels.npz", analysis, segmentation)
-    write_hierarchy(folder, analysis, segmentation)
-    document = summary(analysis, segmentation, seconds)
+    documents.write_labels(folder / "labels.npz", analysis, segmentation)
+    documents.write_hierarchy(folder, analysis, segmentation)
+    document = documents.summary(analysis, segmentation, seconds)
     (folder / "summary.json").write_text(json.dumps(document, indent=1))
     return document

@@ -7,43 +7,49 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import render
+from bavos_io.coco import CocoMasks
+from bavos_io.files import write_arrays
+
+from .. import __version__, backbones, render
 from ..analysis import Analysis
 from ..segmentation import Segmentation
 from .masks import png_values
 
 
 def masks_document(
-    analysis: Analysis, segmentation: Segmentation, annotations: list[dict[str, Any]]
+    analysis: Analysis, segmentation: Segmentation, masks: CocoMasks
 ) -> dict[str, Any]:
-    """Return the COCO-style document that holds all annotations."""
-    return {
-        "clip": analysis.clip_name,
-        "size": list(analysis.size),
-        "frames": list(analysis.frame_names),
-        "clusters": [
-            {
-                "id": i,
-                "name": segmentation.name(i),
-                "background": bool(segmentation.background[i]),
-                "png_value": int(value),
-                "colour": list(render.object_colour(i)),
-            }
-            for i, value in enumerate(png_values(segmentation))
-        ],
-        "annotations": annotations,
+    """Return the COCO document of all masks, with one category per cluster."""
+    values = png_values(segmentation)
+    categories = [
+        {
+            "name": segmentation.name(i),
+            "supercategory": segmentation.role(i),
+            "png_value": int(values[i]),
+            "colour": list(render.object_colour(i)),
+        }
+        for i in range(segmentation.clusters)
+    ]
+    info = {
+        "description": f"Objects in {analysis.clip_name}, found by Bavos",
+        "version": __version__,
+        "backbone": backbones.describe(analysis.settings.backbone),
+        "settings": analysis.settings.to_dict(),
+        "tau": segmentation.tau,
     }
+    return masks.document(categories, info)
 
 
 def write_labels(path: Path, analysis: Analysis, segmentation: Segmentation) -> None:
     """Write patch labels and what they refer to, as NPZ."""
-    np.savez_compressed(
+    write_arrays(
         path,
         labels=segmentation.labels.astype(np.int32),  # (T, h, w)
         analysed=analysis.analysed,  # (T,) frame numbers
@@ -56,6 +62,39 @@ def write_labels(path: Path, analysis: Analysis, segmentation: Segmentation) -> 
         leaf_labels=analysis.nearest[..., 0],  # (T, h, w) leaf of every patch
         leaf_rows=analysis.tree.rows,  # (L, K·h·w) mean attention, in units of 1/(K·h·w)
     )
+
+
+def write_attention(
+    path: Path, analysis: Analysis, rows: np.ndarray, queries: Sequence[tuple[int, float, float]]
+) -> None:
+    """Write attention rows (Q, T, h, w) and their queries (sample_index, y, x), as NPZ."""
+    query = np.array(queries, np.float64)
+    write_arrays(
+        path,
+        attention=rows,  # (Q, T, h, w) float32, each sums to 1
+        query=query,  # (Q, 3)
+        query_frame=analysis.analysed[query[:, 0].astype(int)],  # (Q,) index into the clip
+        **_samples(analysis),
+    )
+
+
+def write_features(path: Path, analysis: Analysis) -> None:
+    """Write the features of the backbone, as NPZ."""
+    write_arrays(
+        path,
+        keys=analysis.keys.unflatten(2, analysis.grid).numpy(),  # (T, H, h, w, d) float16
+        queries=analysis.queries.unflatten(2, analysis.grid).numpy(),  # (T, H, h, w, d) float16
+        backbone=np.array(backbones.describe(analysis.settings.backbone)),
+        **_samples(analysis),
+    )
+
+
+def _samples(analysis: Analysis) -> dict[str, np.ndarray]:
+    """Return index into the clip and second of every analysed frame (T,), and the size (H, W)."""
+    frames = analysis.analysed
+    return {
+        "clip_frame": frames, "seconds": analysis.times[frames], "size": np.array(analysis.size)
+    }  # fmt: skip
 
 
 def hierarchy_document(analysis: Analysis, segmentation: Segmentation) -> dict[str, Any]:

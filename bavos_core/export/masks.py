@@ -1,4 +1,4 @@
-"""Pixel masks of every frame of a clip, as palette PNG and COCO RLE.
+"""Pixel masks of every frame of a clip, as palette PNG.
 
 F frames in the clip, T of them analysed, H×W pixels, C clusters. Between two analysed frames,
 membership is blended by time and refined on the frame itself.
@@ -6,16 +6,14 @@ membership is blended by time and refined on the frame itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from pycocotools import mask as coco  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,6 +23,8 @@ from .. import render
 from ..analysis import Analysis
 from ..refinement import nearest_pixels, refined_membership, refined_pixels
 from ..segmentation import Segmentation
+
+SOFT_EDGE = 0.3  # lead in membership, of 0 … 1, that makes a pixel of an object fully opaque
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,23 @@ class FrameMask:
         if self.refined:
             return refined_pixels(*self._membership, size)
         return nearest_pixels(self.soft.argmax(0).numpy(), size)
+
+    def alpha(self, clusters: Collection[int]) -> np.ndarray:
+        """Return how opaque each pixel is if only some clusters are kept: (H, W) uint8.
+
+        Where masks are refined, it rises across their border, from 0 to 255, with the lead of the
+        kept clusters' membership over that of the others. Otherwise it is 0 or 255.
+        """
+        chosen = torch.tensor(list(clusters))
+        if not self.refined:
+            return np.where(np.isin(self.labels, chosen), 255, 0).astype(np.uint8)
+        present, membership = self._membership
+        kept = torch.isin(present, chosen)
+        none = torch.zeros_like(membership[:1])
+        inside, outside = (torch.cat([none, membership[part]]).amax(0) for part in (kept, ~kept))
+        lead = F.interpolate((inside - outside)[None, None], self.frame.shape[:2], mode="bilinear")
+        opaque = (lead[0, 0] / SOFT_EDGE + 1) * 127.5
+        return np.asarray(opaque.round_().clamp_(0, 255).byte().numpy())
 
     def painted(
         self, colours: np.ndarray, alpha: np.ndarray, style: render.Style = "both"
@@ -93,6 +110,14 @@ def analysed_clip(analysis: Analysis) -> ArrayClip:
     return ArrayClip(analysis.frames, timeline, names, analysis.clip_name)
 
 
+def shown_clip(analysis: Analysis, clip: Clip | None) -> tuple[Clip, Timeline]:
+    """Return a clip, or the analysed frames without one, and when its frames are shown."""
+    if clip:
+        return clip, Timeline(analysis.times, analysis.end)
+    still = analysed_clip(analysis)
+    return still, still.timeline
+
+
 def _soft(analysis: Analysis, segmentation: Segmentation) -> Tensor:
     """Return membership (T, C, h, w); hard if masks are not refined, as the paper's labels are."""
     if analysis.settings.refined:
@@ -128,22 +153,3 @@ def mask_png(mask: FrameMask, values: np.ndarray) -> bytes:
     buffer = BytesIO()
     image.save(buffer, "PNG", compress_level=3)  # labels shrink well at any level
     return buffer.getvalue()
-
-
-def mask_annotations(mask: FrameMask, name: str) -> list[dict[str, Any]]:
-    """Return COCO annotations of one frame: one run-length-coded mask per cluster in it."""
-    columns = np.ascontiguousarray(mask.labels.T)  # COCO's runs go down the columns
-    annotations = []
-    for cluster in np.unique(columns).tolist():
-        code = coco.encode((columns == cluster).view(np.uint8).T)
-        annotations.append(
-            {
-                "frame": mask.clip_frame,
-                "file_name": name,
-                "cluster": cluster,
-                "area": int(coco.area(code)),
-                "bbox": [int(side) for side in coco.toBbox(code)],
-                "segmentation": {"size": code["size"], "counts": code["counts"].decode()},
-            }
-        )
-    return annotations

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from bavos_io.clip import Clip, TimedFrame, Timeline
-from bavos_io.writing import VideoWriter
+from bavos_io.clip import Clip
+from bavos_io.writing import write_frames
 
 from .. import render
 from ..analysis import Analysis
 from ..progress import Progress, Stage, silent
 from ..segmentation import Segmentation
-from .masks import all_masks, analysed_clip, blend, numbered_frames
+from .masks import all_masks, blend, numbered_frames, shown_clip
 
 OPACITY = 0.55  # of painted objects
 
@@ -70,24 +71,6 @@ def write_heatmap(
     write_over_clip(path, analysis, clip, frames(), progress=progress, stage=Stage.HEATMAP)
 
 
-def write_frames(
-    path: Path,
-    frames: Iterator[TimedFrame],
-    *,
-    size: tuple[int, int],
-    seconds: float | None = None,
-    sound: Iterator[np.ndarray] | None = None,
-    progress: Progress = silent,
-    stage: Stage = Stage.MASKS,
-) -> None:
-    """Write frames of a size (H, W) as a video; seconds: how long it lasts, for the progress."""
-    with VideoWriter(path, size=size, sound=sound) as video:
-        for start, end, frame in frames:
-            video.write(frame, start, end)
-            if seconds:
-                progress(stage, min(1.0, end / seconds))
-
-
 def write_over_clip(
     path: Path,
     analysis: Analysis,
@@ -102,15 +85,12 @@ def write_over_clip(
 
     Without the clip, they are the analysed frames, and there is no sound.
     """
-    still = analysed_clip(analysis)
-    timeline = Timeline(analysis.times, analysis.end) if clip else still.timeline
-    shown: Clip = clip or still
+    shown, timeline = shown_clip(analysis, clip)
     write_frames(
         path,
         timeline.timed(frames),
         size=shown.size,
         seconds=timeline.end,
         sound=shown.sound() if sound else None,
-        progress=progress,
-        stage=stage,
+        progress=partial(progress, stage),
     )

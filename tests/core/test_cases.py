@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 
-from bavos_core import InputError, Settings, analyse, export, open_clip
+from bavos_core import Edit, InputError, Settings, analyse, export, open_clip
 
 from .helpers import check_message
 
@@ -119,8 +120,32 @@ def test_a_codec_that_is_not_supported_is_named() -> None:
 def test_masks_are_opened_by_pycocotools(tmp_path) -> None:
     settings = Settings(backbone="descriptors", frames=4, patches=192, device="cpu")
     clip = open_clip(CASES / "cover_first.mp4")
-    analysis = analyse(clip, settings)
-    cut = analysis.segment()
+    analysis = analyse(clip, settings).edited(Edit.name(1, "left bar"))
+    cut = analysis.segment(n_clusters=4)
     export.write_all(tmp_path / "out", analysis, cut, clip)
-    coco = COCO(str(tmp_path / "out" / "masks.json"))
-    assert len(coco.imgs) == 30
+    found = COCO(str(tmp_path / "out" / "masks.json"))
+    assert found.loadCats(2)[0]["name"] == "left bar"
+    assert [found.cats[i]["supercategory"] for i in range(1, 5)] == [cut.role(i) for i in range(4)]
+    assert list(found.imgs) == list(range(1, 31))
+    assert list(found.anns) == list(range(1, len(found.anns) + 1))
+    for i, image in found.imgs.items():
+        assert (image["frame"], image["seconds"]) == (i - 1, pytest.approx(TENTHS[i - 1]))
+        picture = np.asarray(Image.open(tmp_path / "out" / "masks" / image["file_name"]))
+        assert (image["height"], image["width"]) == picture.shape == clip.size
+        np.testing.assert_array_equal(painted_by(found, i), picture)
+    info = found.dataset["info"]
+    assert info["settings"] == analysis.settings.to_dict()
+    assert info["backbone"] == "descriptors"
+
+
+def painted_by(found: COCO, image: int) -> np.ndarray:
+    """All masks of an image: the id of its category for an object, 0 for background, -1 nothing."""
+    painted = np.full((found.imgs[image]["height"], found.imgs[image]["width"]), -1)
+    for annotation in found.imgToAnns[image]:
+        inside = found.annToMask(annotation).astype(bool)
+        assert (painted[inside] == -1).all()
+        assert (annotation["iscrowd"], annotation["area"]) == (0, inside.sum())
+        assert annotation["track_id"] == annotation["category_id"]
+        category = found.cats[annotation["category_id"]]
+        painted[inside] = category["id"] * (category["supercategory"] == "object")
+    return painted

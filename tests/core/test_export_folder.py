@@ -11,11 +11,13 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from bavos_core import Analysis, Cancelled, Edit, InputError, Settings, analyse, export
+from bavos_core.export.documents import masks_document
 from bavos_core.progress import Progress, Stage
 from bavos_core.tree import ClusterTree
 from bavos_io.clip import ArrayClip
+from bavos_io.coco import CocoMasks
 
-from .helpers import TINY, noise_clip
+from .helpers import TINY, noise_clip, softmax
 
 FILES = {
     "overlay.mp4", "masks", "masks.json", "labels.npz",
@@ -64,13 +66,21 @@ def test_write_all_returns_what_the_summary_file_says(square_analysis, clip, tmp
 
 def test_run_length_masks_and_pngs_are_two_copies_of_one_thing(folder) -> None:
     document = json.loads((folder / "masks.json").read_text())
-    value = {cluster["id"]: cluster["png_value"] for cluster in document["clusters"]}
-    found = {name: np.full((48, 64), -1) for name in document["frames"]}
+    value = {category["id"]: category["png_value"] for category in document["categories"]}
+    found = {image["id"]: np.full((48, 64), -1) for image in document["images"]}
     for annotation in document["annotations"]:
         pixels = coco.decode(annotation["segmentation"]).astype(bool)
-        found[annotation["file_name"]][pixels] = value[annotation["cluster"]]
-    for name, picture in pngs(folder).items():
-        np.testing.assert_array_equal(found[name], picture)
+        found[annotation["image_id"]][pixels] = value[annotation["category_id"]]
+    pictures = pngs(folder)
+    for image in document["images"]:
+        np.testing.assert_array_equal(found[image["id"]], pictures[Path(image["file_name"]).stem])
+
+
+def test_masks_say_that_the_bundled_backbone_is_tuned_on_labels(square_analysis) -> None:
+    settings = replace(square_analysis.settings, backbone="bundled-vits14")
+    analysis = replace(square_analysis, settings=settings)
+    info = masks_document(analysis, analysis.segment(), CocoMasks())["info"]
+    assert info["backbone"] == "bundled-vits14 (tuned on saliency labels)"
 
 
 def test_the_labels_file_holds_the_labels_of_the_cut(folder, square_analysis) -> None:
@@ -105,6 +115,49 @@ def test_the_labels_file_holds_the_levels_and_what_each_leaf_looks_at(
     np.testing.assert_allclose(arrays["leaf_rows"].astype(float).sum(1) / width, 1, rtol=2e-3)
     assert arrays["levels"][-1].max() + 1 == len(arrays["leaf_rows"])
     assert arrays["leaf_labels"].max() < len(arrays["leaf_rows"])
+
+
+def test_the_attention_file_holds_rows_queries_and_frames(several_keys, tmp_path) -> None:
+    queries = [(1, 30.0, 20.0), (4, 10.5, 50.0)]
+    rows = several_keys.attend_all(queries)
+    export.write_attention(tmp_path / "attention.npz", several_keys, rows, queries)
+    with np.load(tmp_path / "attention.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    names = {"attention", "query", "query_frame", "clip_frame", "seconds", "size"}
+    assert set(arrays) == names
+    assert arrays["attention"].shape == (2, 5, 6, 8)
+    np.testing.assert_array_equal(arrays["attention"][1], several_keys.attend(4, 10.5, 50.0))
+    assert arrays["query"].tolist() == [[1, 30, 20], [4, 10.5, 50]]
+    assert arrays["query_frame"].tolist() == [2, 6]
+    assert arrays["clip_frame"].tolist() == [0, 2, 3, 4, 6]
+    np.testing.assert_allclose(arrays["seconds"], np.array([0, 2, 3, 4, 6]) / 24)
+    assert arrays["size"].tolist() == [48, 64]
+
+
+def test_the_features_file_holds_what_attention_is_computed_from(several_keys, tmp_path) -> None:
+    export.write_features(tmp_path / "features.npz", several_keys)
+    with np.load(tmp_path / "features.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    assert set(arrays) == {"keys", "queries", "backbone", "clip_frame", "seconds", "size"}
+    assert arrays["keys"].dtype == arrays["queries"].dtype == np.float16
+    assert arrays["backbone"] == "descriptors"
+    assert arrays["clip_frame"].tolist() == [0, 2, 3, 4, 6]
+    query = arrays["queries"][1, :, 3, 2].astype(np.float32)  # (H, d): the patch around 28, 20
+    keys = arrays["keys"].astype(np.float32)  # (T, H, h, w, d)
+    logits = np.einsum("hd,thyxd->htyx", query, keys) * several_keys.framewise_scale
+    expected = softmax(logits.reshape(len(query), -1)).mean(0)
+    found = several_keys.attend(1, 28, 20, source="cross-frame")
+    np.testing.assert_allclose(found.ravel(), expected, rtol=1e-4)
+
+
+def test_the_folder_holds_cut_outs_and_features_if_they_are_asked_for(
+    square_analysis, clip, tmp_path
+) -> None:
+    wanted = export.CutOuts("png")
+    cut = square_analysis.segment()
+    export.write_all(tmp_path, square_analysis, cut, clip, cut_outs=wanted, features=True)
+    assert {path.name for path in tmp_path.iterdir()} == {*FILES, "objects", "features.npz"}
+    assert len(list((tmp_path / "objects").iterdir())) == 7
 
 
 def test_the_hierarchy_files_are_well_formed_and_agree_with_the_cut(
@@ -146,8 +199,9 @@ def test_edits_are_in_every_file(square_analysis, clip, tmp_path) -> None:
         json.loads((tmp_path / f"{name}.json").read_text())
         for name in ("masks", "hierarchy", "summary")
     )
-    assert [c["name"] for c in masks["clusters"]] == [cut.name(i) for i in range(cut.clusters)]
-    assert [c["background"] for c in masks["clusters"]] == cut.background.tolist()
+    categories, roles = masks["categories"], [cut.role(i) for i in range(cut.clusters)]
+    assert [c["name"] for c in categories] == [cut.name(i) for i in range(cut.clusters)]
+    assert [c["supercategory"] for c in categories] == roles
     for names in (hierarchy["names"], summary["names"]):
         assert names == {str(i): cut.name(i) for i in range(cut.clusters)}
         assert (names[str(scenery)], names["4"]) == ("noise", "half")

@@ -15,9 +15,10 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from bavos_core import Analysis, Segmentation, Settings, analyse, export
-from bavos_core.export.masks import mask_annotations, png_values
+from bavos_core.export.masks import png_values
 from bavos_core.render import davis_palette, object_colour
 from bavos_io.clip import ArrayClip, Timeline
+from bavos_io.coco import CocoMasks
 
 from .helpers import TINY, decode
 
@@ -56,14 +57,22 @@ def segmentation_of(background: list[bool]) -> Segmentation:
 # ---- run-length codes --------------------------------------------------------------------------
 
 
+def annotations_of(*maps: np.ndarray) -> list[dict]:
+    masks = CocoMasks()
+    for labels in maps:
+        masks.add(labels, "00000.png")
+    return masks.document([], {})["annotations"]
+
+
 @given(LABELS)
 @example(CHESS)
 @example(np.zeros((3, 5), np.int64))
 def test_annotations_decode_to_the_pixels_of_every_cluster(labels: np.ndarray) -> None:
-    found = mask_annotations(mask_of(labels), "00005")
-    assert [annotation["cluster"] for annotation in found] == np.unique(labels).tolist()
+    found = annotations_of(labels)
+    categories = [annotation["category_id"] for annotation in found]
+    assert categories == (np.unique(labels) + 1).tolist()
     for annotation in found:
-        inside = labels == annotation["cluster"]
+        inside = labels + 1 == annotation["category_id"]
         np.testing.assert_array_equal(coco.decode(annotation["segmentation"]), inside)
         assert annotation["area"] == inside.sum()
         rows, columns = np.nonzero(inside)
@@ -73,10 +82,11 @@ def test_annotations_decode_to_the_pixels_of_every_cluster(labels: np.ndarray) -
         assert top + high - 1 >= rows.max()
 
 
-def test_annotations_are_plain_json_that_names_their_frame() -> None:
-    (annotation, *_) = mask_annotations(mask_of(CHESS), "frame-5")
-    assert json.loads(json.dumps(annotation)) == annotation
-    assert (annotation["frame"], annotation["file_name"]) == (5, "frame-5")
+def test_ids_of_annotations_go_on_from_image_to_image() -> None:
+    found = annotations_of(CHESS, np.zeros((7, 8), int), CHESS)
+    assert json.loads(json.dumps(found)) == found
+    assert [each["id"] for each in found] == [1, 2, 3, 4, 5]
+    assert [each["image_id"] for each in found] == [1, 1, 2, 3, 3]
 
 
 # ---- palette PNGs ------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Written videos: every frame at its time, colours as they were, sound kept."""
 
 import subprocess
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -31,7 +32,8 @@ def played(path: Path) -> tuple[np.ndarray, np.ndarray, float]:
     times = np.array([int(field[2]) * unit for field in fields])
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
-        end = float(stream.duration * stream.time_base)
+        length = stream.duration and stream.duration * stream.time_base
+        end = float(length or Fraction(file.duration, av.time_base))  # webm has no other
     return times, np.frombuffer(pictures, np.uint8).reshape(-1, height, width, 3), end
 
 

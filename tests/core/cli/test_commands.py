@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from .helpers import (
     EXAMPLE,
@@ -82,7 +83,8 @@ def test_a_folder_of_frames_gives_masks_under_the_frames_names(folder_of_frames,
     assert all(line.startswith("Note: ") for line in done.stderr.splitlines()), done.stderr
     assert set(masks_of(tmp_path / "out")) == {"frame1.png", "frame2.png", "frame10.png"}
     document = json.loads((tmp_path / "out" / "masks.json").read_text())
-    assert document["frames"] == ["frame1", "frame2", "frame10"]
+    files = [image["file_name"] for image in document["images"]]
+    assert files == ["frame1.png", "frame2.png", "frame10.png"]
     assert shape_of(tmp_path / "out" / "overlay.mp4") == (3, 48, 64)
 
 
@@ -156,3 +158,41 @@ def test_attend_can_show_one_head_of_any_source(source, folder_of_frames, tmp_pa
     query = ("--clip-frame", 1, "--point", "20,20", "--head", 0, "--source", source)
     assert run("attend", folder_of_frames, *query, "--out", tmp_path / "heat.mp4", *QUICK) == 0
     assert shape_of(tmp_path / "heat.mp4") == (3, 48, 64)
+
+
+def test_segment_cuts_out_objects_under_their_numbers(folder_of_frames, tmp_path, capsys) -> None:
+    plain, out = tmp_path / "plain", tmp_path / "out"
+    assert run("segment", folder_of_frames, "--out", plain, *QUICK) == 0
+    document = json.loads((plain / "masks.json").read_text())
+    in_second = [each for each in document["annotations"] if each["image_id"] == 2]
+    *_, second, first = sorted(in_second, key=lambda each: each["area"])
+    numbers = [each["category_id"] for each in (first, second)]
+    options = ("--cut-out", "png", "--objects", "{},{}".format(*numbers), "--each", "--features")
+    assert run("segment", folder_of_frames, "--out", out, *options, *QUICK) == 0
+    folders = {f"object-{number}" for number in numbers}
+    assert {path.name for path in out.iterdir()} == {*FILES, *folders, "features.npz"}
+    alpha = np.asarray(Image.open(out / f"object-{numbers[0]}" / "frame2.png"))[..., 3]
+    assert (alpha > 127).sum() == pytest.approx(first["area"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("kind", "file"), [("prores", "objects.mov"), ("vp9", "objects.webm"), ("matte", "objects.mp4")]
+)
+def test_segment_cuts_out_all_objects_as_a_video(kind, file, folder_of_frames, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run("segment", folder_of_frames, "--out", out, "--cut-out", kind, *QUICK) == 0
+    assert {path.name for path in out.iterdir()} == {*FILES, file}
+    assert shape_of(out / file) == (3, 48, 64)
+
+
+def test_attend_writes_the_attention_as_an_array_too(folder_of_frames, tmp_path, capsys) -> None:
+    files = ("--out", tmp_path / "heat.mp4", "--npz", tmp_path / "heat.npz")
+    query = ("--clip-frame", 2, "--point", "20,30")
+    assert run("attend", folder_of_frames, *query, *files, *QUICK) == 0
+    shares = json.loads(capsys.readouterr().out)["share_of_attention_per_frame"]
+    with np.load(tmp_path / "heat.npz", allow_pickle=False) as file:
+        assert file["query"].tolist() == [[2, 30, 20]]
+        assert file["clip_frame"].tolist() == [0, 1, 2]
+        np.testing.assert_allclose(
+            file["attention"].sum((0, 2, 3)), list(shares.values()), atol=1e-4
+        )

@@ -126,9 +126,10 @@ def test_edits_that_are_sent_are_made(client, summary) -> None:
     assert Path(picture).read_bytes() != Path(before).read_bytes()
     paths = client.predict(summary["result"], 8, sent, api_name="/export")
     masks = next(json.loads(Path(p).read_text()) for p in paths if p.endswith("masks.json"))
-    assert [cluster["name"] for cluster in masks["clusters"]] == numbers["names"]
-    assert [cluster["background"] for cluster in masks["clusters"]] == numbers["background"]
-    assert 7 not in {annotation["cluster"] for annotation in masks["annotations"]}
+    assert [category["name"] for category in masks["categories"]] == numbers["names"]
+    background = [category["supercategory"] == "background" for category in masks["categories"]]
+    assert background == numbers["background"]
+    assert 8 not in {annotation["category_id"] for annotation in masks["annotations"]}
     again, _ = client.predict(summary["result"], 8, 1, api_name="/cut")
     assert again == plain  # edits are of one question only
 

@@ -33,22 +33,24 @@ def test_the_zip_holds_one_palette_png_per_frame_in_davis_colours(pngs, example_
 
 
 def test_the_run_length_masks_agree_with_the_pngs(masks, pngs, summary) -> None:
-    value = {cluster["id"]: cluster["png_value"] for cluster in masks["clusters"]}
-    painted = {name: np.full(summary["size"], -1) for name in masks["frames"]}
+    value = {category["id"]: category["png_value"] for category in masks["categories"]}
+    painted = {image["id"]: np.full(summary["size"], -1) for image in masks["images"]}
     for annotation in masks["annotations"]:
         pixels = coco.decode(annotation["segmentation"]).astype(bool)
-        canvas = painted[annotation["file_name"]]
+        canvas = painted[annotation["image_id"]]
         assert (canvas[pixels] == -1).all()  # no pixel belongs to two clusters
         assert annotation["area"] == pixels.sum()
-        canvas[pixels] = value[annotation["cluster"]]
-    for name, canvas in painted.items():
-        np.testing.assert_array_equal(canvas, np.asarray(pngs[f"masks/{name}.png"]), name)
+        canvas[pixels] = value[annotation["category_id"]]
+    for image in masks["images"]:
+        picture = np.asarray(pngs[f"masks/{image['file_name']}"])
+        np.testing.assert_array_equal(painted[image["id"]], picture)
 
 
 def test_background_is_value_0_and_each_object_has_its_own(masks, summary) -> None:
-    assert [cluster["background"] for cluster in masks["clusters"]] == summary["background"]
-    for cluster in masks["clusters"]:
-        assert cluster["png_value"] == (0 if cluster["background"] else cluster["id"] + 1)
+    background = [category["supercategory"] == "background" for category in masks["categories"]]
+    assert background == summary["background"]
+    for category, is_background in zip(masks["categories"], background, strict=True):
+        assert category["png_value"] == (0 if is_background else category["id"])
 
 
 def test_the_labels_file_holds_the_patch_grid_of_every_analysed_frame(exported, summary) -> None:
@@ -104,7 +106,7 @@ def test_the_summary_file_tells_settings_versions_and_seconds(exported, summary)
 def test_export_at_another_granularity_has_as_many_clusters(client, summary) -> None:
     paths = client.predict(summary["result"], 3, api_name="/export")
     path = next(path for path in paths if path.endswith("masks.json"))
-    assert len(json.loads(Path(path).read_text())["clusters"]) == 3
+    assert len(json.loads(Path(path).read_text())["categories"]) == 3
 
 
 def test_one_zip_holds_all_other_files(exported) -> None:

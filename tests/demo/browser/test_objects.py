@@ -134,9 +134,9 @@ def test_edits_go_into_downloads_and_code_and_are_undone_one_by_one(listed: Page
     open_tab(listed, "Download")
     listed.click("#prepare")
     masks = json.loads(download(listed, "masks.json"))
-    assert masks["clusters"][4]["name"] == "Red box"
-    assert not masks["clusters"][6]["background"]
-    assert 7 not in {annotation["cluster"] for annotation in masks["annotations"]}
+    assert masks["categories"][4]["name"] == "Red box"
+    assert masks["categories"][6]["supercategory"] == "object"
+    assert 8 not in {annotation["category_id"] for annotation in masks["annotations"]}
     assert json.loads(download(listed, "summary.json"))["names"]["4"] == "Red box"
     code = listed.locator("#code")
     for call in ("Edit.name(4, 'Red box')", "Edit.merge(7, 4)", "Edit.role(6, 'object')"):

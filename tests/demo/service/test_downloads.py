@@ -67,7 +67,7 @@ def of(paths: list[Path], name: str) -> Any:
 
 def area(masks: dict, cluster: int) -> int:
     """Pixels of a cluster in all frames of masks.json."""
-    return sum(a["area"] for a in masks["annotations"] if a["cluster"] == cluster)
+    return sum(a["area"] for a in masks["annotations"] if a["category_id"] == cluster + 1)
 
 
 def mask_values(paths: list[Path]) -> set[int]:
@@ -87,12 +87,14 @@ def test_names_roles_and_merges_go_into_all_files(service, result) -> None:
     edits = edits.hide(cut, second)
     found = service.downloads(result.id, 12, edits, ignore)
     masks, hierarchy = of(found, "masks.json"), of(found, "hierarchy.json")
-    assert masks["clusters"][second]["name"] == "Red <b>box</b>"
-    assert masks["clusters"][third]["name"] == f"Background {third + 1}"
-    assert [masks["clusters"][i]["background"] for i in (thing, second)] == [True, False]
-    held = {annotation["cluster"] for annotation in masks["annotations"]}
-    assert second in held  # what is hidden on the page is not lost
-    assert first not in held
+    categories = masks["categories"]
+    assert categories[second]["name"] == "Red <b>box</b>"
+    assert categories[third]["name"] == f"Background {third + 1}"
+    roles = [categories[i]["supercategory"] for i in (thing, second)]
+    assert roles == ["background", "object"]
+    held = {annotation["category_id"] for annotation in masks["annotations"]}
+    assert second + 1 in held  # what is hidden on the page is not lost
+    assert first + 1 not in held
     assert hierarchy["roles"][str(second)] == "object"
     assert hierarchy["roles"][str(thing)] == hierarchy["roles"][str(third)] == "background"
     for names in (of(found, "summary.json")["names"], hierarchy["names"]):
@@ -128,7 +130,7 @@ def test_files_differ_by_names_too(service, result) -> None:
     cut = service.cut(result.id, 5)[1]
     for name in ("Ball", "Box"):
         found = service.downloads(result.id, 5, Edits().rename(cut, 1, name), ignore)
-        assert of(found, "masks.json")["clusters"][1]["name"] == name
+        assert of(found, "masks.json")["categories"][1]["name"] == name
 
 
 def test_the_code_gives_exactly_this_result(service, result, small_clip) -> None:
