@@ -1,6 +1,7 @@
 """Pictures with alpha, and mattes: the form in which video editors take objects.
 
-Alpha is straight: colours are the clip's own everywhere, under transparent pixels too.
+Alpha is straight: an object keeps the clip's own colours, and so do 8 pixels around it, so that its
+edge does not darken when a player resizes the picture. Farther away, everything is black.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from .clip import TimedFrame
 from .files import atomic_write
@@ -19,6 +21,7 @@ from .writing import H264, PRORES_4444, VP9, VideoWriter
 CutOutKind = Literal["prores", "vp9", "png", "matte"]
 CUT_OUT_KINDS: tuple[CutOutKind, ...] = get_args(CutOutKind)
 _VIDEOS = {"prores": (".mov", PRORES_4444), "vp9": (".webm", VP9), "matte": (".mp4", H264)}
+_MARGIN = 8  # pixels
 
 
 class CutOutWriter:
@@ -51,9 +54,16 @@ class CutOutWriter:
     def write(self, shown: TimedFrame, alpha: np.ndarray, name: str) -> None:
         """Append a frame with its alpha (H, W) uint8; name: of its PNG file, without suffix."""
         matte = self._kind == "matte"
-        picture = np.dstack([alpha] * 3 if matte else [shown.frame, alpha])
+        picture = np.dstack([alpha] * 3 if matte else [_cleared(shown.frame, alpha), alpha])
         if self._video:
             self._video.write(picture, shown.start, shown.end)
             return
         with atomic_write(self._path / f"{name}.png") as part:
             Image.fromarray(picture).save(part, compress_level=3)
+
+
+def _cleared(frame: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return a frame (H, W, 3) uint8 that is black where nothing near is opaque."""
+    near = ndimage.maximum_filter(alpha, 2 * _MARGIN + 1) > 0
+    cleared: np.ndarray = frame * near[..., None]
+    return cleared

@@ -13,6 +13,7 @@ from gradio.processing_utils import save_file_to_cache
 from PIL import Image
 
 from bavos_core import Analysis, Segmentation, export
+from bavos_core.export import CutOuts
 from bavos_core.progress import Progress, silent
 from bavos_io.clip import Clip, Timeline
 from bavos_io.files import atomic_write
@@ -108,15 +109,19 @@ class Files:
             return self._outgoing(path)
 
     def downloads(
-        self, result: Result, cut: Segmentation, progress: Progress = silent
+        self,
+        result: Result,
+        cut: Segmentation,
+        progress: Progress = silent,
+        cut_outs: CutOuts | None = None,
     ) -> list[Path]:
         """Return all files of a cut at the clip's own size: one zip of everything, then each."""
-        described = repr((cut.tau, sorted(cut.names.items()), sorted(cut.splits.items())))
+        described = repr((cut.tau, sorted(cut.names.items()), sorted(cut.splits.items()), cut_outs))
         with self._store.room(result) as room:
             folder = room / f"download-{_digest(*_content(cut), described.encode())}"
             if not folder.exists():
                 clip = self._clips.open(room / result.clip)
-                _write_downloads(folder, result, clip, cut, progress)
+                _write_downloads(folder, result, clip, cut, progress, cut_outs)
             files = sorted(path for path in folder.iterdir() if path.is_file())
             files.sort(key=lambda path: path.name != "bavos.zip")
             return [self._outgoing(path) for path in files]
@@ -140,17 +145,23 @@ def _write_levels(path: Path, analysis: Analysis, position: int) -> None:
 
 
 def _write_downloads(
-    folder: Path, result: Result, clip: Clip, cut: Segmentation, progress: Progress
+    folder: Path,
+    result: Result,
+    clip: Clip,
+    cut: Segmentation,
+    progress: Progress,
+    cut_outs: CutOuts | None,
 ) -> None:
     """Write all files of a cut; the folder appears when they are complete."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         place = Path(name)
         part = place / "files"
-        export.write_all(part, result.analysis, cut, clip, progress=progress)
+        export.write_all(part, result.analysis, cut, clip, cut_outs=cut_outs, progress=progress)
         if result.analysis.correlator:
             write_correlator(part / "correlator.safetensors", result.analysis.correlator)
         everything = shutil.make_archive(str(place / "bavos"), "zip", part)
-        shutil.make_archive(str(part / "masks"), "zip", part, "masks")
+        for pictures in [path.name for path in part.iterdir() if path.is_dir()]:
+            shutil.make_archive(str(part / pictures), "zip", part, pictures)
         Path(everything).replace(part / "bavos.zip")
         with result.writing:
             if not folder.exists():  # another request may have written the same files

@@ -13,6 +13,7 @@ import numpy as np
 
 from bavos_core import Cancelled, Edit, InputError, Segmentation
 from bavos_core.correlator import TrainedCorrelator
+from bavos_core.export import CutOuts
 from bavos_core.progress import Progress, silent
 from bavos_io.clip import Clip
 from bavos_lab.training import Step
@@ -250,7 +251,12 @@ class Service:
         return images.node_over_time(result.analysis, node)
 
     def downloads(
-        self, key: str, n_clusters: int, edits: Edits, progress: Progress = silent
+        self,
+        key: str,
+        n_clusters: int,
+        edits: Edits,
+        progress: Progress = silent,
+        cut_outs: CutOuts | None = None,
     ) -> list[Path]:
         """Return all files of a cut with its edits: one zip of everything, then each."""
-        return self.files.downloads(*self.cut(key, n_clusters, edits), progress)
+        return self.files.downloads(*self.cut(key, n_clusters, edits), progress, cut_outs)

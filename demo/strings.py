@@ -85,6 +85,15 @@ CHANGES = {"name": "rename", "role": "role change", "merge": "merge", "split": "
 TAU = "The largest difference (symmetric KL divergence) between the attention maps of a cluster."
 PATCHES = "Small squares of the picture; the network represents each by one token."
 ENTROPY = "How widely attention is spread: 0 if it all goes to one patch."
+EDITORS = "For video editors"
+EDITORS_INFO = (
+    "The objects cut out of the clip. ProRes 4444 and PNG frames are too large for this page; the "
+    "command line writes them."
+)
+CUT_OUTS = {
+    "None": "", "Video with alpha (VP9, webm)": "vp9", "Matte (black and white, mp4)": "matte"
+}  # fmt: skip
+EACH = "One file per object"
 CODE = "Code that reproduces this result"
 TREE = (
     "Each branch is a part of the scene, from the finest parts at the bottom to the whole scene at "

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from bavos_core.export import CutOuts
+
 from .. import strings
 from ..runs import single
 from .events import DEVICE, PRIVATE, Values, politely, shown
@@ -19,20 +21,28 @@ if TYPE_CHECKING:
 class Downloads:
     """The components of the panel."""
 
+    cut_out: gr.Dropdown
+    each: gr.Checkbox
     prepare: gr.Button
     files: gr.File
     code: gr.Code
 
     @classmethod
     def lay_out(cls) -> Downloads:
-        """Create the button, the files and the code."""
+        """Create the choices for editors, the button, the files and the code."""
+        with gr.Row():
+            cut_out = gr.Dropdown(
+                list(strings.CUT_OUTS.items()), value="", label=strings.EDITORS,
+                info=strings.EDITORS_INFO, elem_id="cut-out",
+            )  # fmt: skip
+            each = gr.Checkbox(False, label=strings.EACH, elem_id="each")
         prepare = gr.Button("Prepare downloads", elem_id="prepare")
         files = gr.File(
             label="Downloads", file_count="multiple", interactive=False, visible=False,
             elem_id="downloads",
         )  # fmt: skip
         code = gr.Code(language="python", label=strings.CODE, interactive=False, elem_id="code")
-        return cls(prepare, files, code)
+        return cls(cut_out, each, prepare, files, code)
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class DownloadsEvents:
         d = self.page.downloads
         d.prepare.click(
             self.make_files,
-            {*self.page.viewer.cut_inputs, self.page.attention.video},
+            {*self.page.viewer.cut_inputs, self.page.attention.video, d.cut_out, d.each},
             [d.files],
             show_progress_on=d.code,
             **PRIVATE,
@@ -56,9 +66,13 @@ class DownloadsEvents:
     @politely
     def make_files(self, values: Values, progress: Any = gr.Progress()) -> Values:
         """Write all files: one zip of everything, each file, and the heatmap if one is shown."""
-        v = self.page.viewer
+        v, d = self.page.viewer, self.page.downloads
         clusters, edits = int(values[v.clusters]), values[v.edits]
-        paths = self.page.service.downloads(values[v.key], clusters, edits, single(progress))
+        kind = values[d.cut_out]
+        cut_outs = CutOuts(kind, each=values[d.each]) if kind else None
+        paths = self.page.service.downloads(
+            values[v.key], clusters, edits, single(progress), cut_outs
+        )
         heatmap = values[self.page.attention.video]
         files = [*map(str, paths), *([heatmap] if heatmap else [])]
-        return {self.page.downloads.files: shown(files)}
+        return {d.files: shown(files)}

@@ -64,7 +64,7 @@ def run(code: str, document: str) -> dict[str, Any]:
 
 def test_all_python_is_run_below() -> None:
     counts = {name: len(blocks(name, "python")) for name in DOCUMENTS}
-    assert {name: count for name, count in counts.items() if count} == {README: 1, API: 3}
+    assert {name: count for name, count in counts.items() if count} == {README: 1, API: 5}
 
 
 def test_the_python_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,13 +75,27 @@ def test_the_python_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_python_of_the_api(folder: Path) -> None:
-    names = run(python(API, "write_all"), API)
+    names = run(python(API, "import write_all"), API)
     frames, height, width = names["cut"].labels.shape
     assert names["rows"].shape == (2, frames, height, width)
     assert names["levels"].shape[1:] == (frames, height, width)
     assert names["named"].name(2) == "dog"
     assert len(list((folder / "results" / "masks").iterdir())) == FRAMES
     assert (names["again"].levels == names["levels"]).all()
+
+
+def test_the_files_of_arrays_of_the_api(folder: Path) -> None:
+    names = run(python(API, "write_attention"), API)
+    with np.load(folder / "attention.npz") as file:
+        assert (file["attention"] == names["rows"]).all()
+    assert (folder / "features.npz").stat().st_size > 0
+
+
+def test_the_cut_outs_of_the_api(folder: Path) -> None:
+    names = run(python(API, "CutOuts"), API)
+    assert (folder / "objects.webm").stat().st_size > 0
+    for cluster in names["cut"].present[:2]:
+        assert len(list((folder / f"object-{cluster + 1}").iterdir())) == FRAMES
 
 
 def test_the_adapting_of_the_api() -> None:

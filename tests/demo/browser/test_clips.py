@@ -17,6 +17,7 @@ from .helpers import (
     LONG,
     Open,
     changes,
+    choose,
     download,
     expect_no_notice,
     expect_result,
@@ -46,13 +47,14 @@ def test_an_uploaded_clip_becomes_objects_attention_and_downloads(
     changes(page.locator("#overlay video"), lambda: set_number(page, "#clusters", 30))
 
     open_tab(page, "Download")
+    choose(page, "#cut-out", "Video with alpha (VP9, webm)")
     page.click("#prepare")
     everything = download(page, "bavos.zip")
     with zipfile.ZipFile(BytesIO(everything)) as archive:
         pictures = [name for name in archive.namelist() if name.endswith(".png")]
         assert len(pictures) == example_facts["frames"]
         assert list(Image.open(archive.open(pictures[0])).size) == example_facts["size"]
-    for name in ("overlay.mp4", "masks.zip", "hierarchy.svg", "heatmap.mp4"):
+    for name in ("overlay.mp4", "masks.zip", "hierarchy.svg", "heatmap.mp4", "objects.webm"):
         expect(page.locator(f'#downloads a[download="{name}"]')).to_be_visible()
     expect_no_notice(page)
 

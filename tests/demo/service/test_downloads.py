@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from bavos_core import InputError
+from bavos_core.export import CutOuts
 from demo import recipe
 from demo.api import checked_edits
 from demo.edits import Edits
@@ -24,6 +25,26 @@ def test_files_are_all_there_at_the_clips_own_size(service, result, decode) -> N
     assert {path.name for path in paths} == FILES
     overlay = next(path for path in paths if path.name == "overlay.mp4")
     assert decode(overlay).shape == (4, 96, 128, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "file"), [("prores", "objects.mov"), ("vp9", "objects.webm"), ("png", "objects.zip")]
+)
+def test_cut_outs_for_editors_come_with_the_files(kind, file, service, result) -> None:
+    plain = service.downloads(result.id, 4, Edits(), ignore)
+    paths = service.downloads(result.id, 4, Edits(), ignore, CutOuts(kind))
+    assert {path.name for path in paths} == {*FILES, file}
+    assert {path.name for path in plain} == FILES
+
+
+def test_cut_outs_follow_the_roles_that_a_person_chose(service, result) -> None:
+    cut = service.cut(result.id, 4)[1]
+    (thing,) = cut.objects
+    other = next(i for i in range(4) if i != thing)
+    edits = Edits().take_for(cut, other, "object")
+    paths = service.downloads(result.id, 4, edits, ignore, CutOuts("matte", each=True))
+    names = {f"object-{i + 1}.mp4" for i in (thing, other)}
+    assert {path.name for path in paths} == {*FILES, *names}
 
 
 def test_files_can_be_asked_for_twice(service, result) -> None:
