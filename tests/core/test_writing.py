@@ -31,7 +31,7 @@ def played(path: Path) -> tuple[np.ndarray, np.ndarray, float]:
     times = np.array([int(field[2]) * unit for field in fields])
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
-        end = float(stream.duration * stream.time_base)
+        end = float((stream.duration or 0) * stream.time_base)  # Matroska does not say it
     return times, np.frombuffer(pictures, np.uint8).reshape(-1, height, width, 3), end
 
 
