@@ -22,7 +22,7 @@ _BRANDS = {  # of an ISO file whose content is an image
     b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIF", b"heix": "HEIF", b"hevc": "HEIF",
     b"heim": "HEIF", b"heis": "HEIF", b"mif1": "HEIF", b"msf1": "HEIF",
 }  # fmt: skip
-_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PAGED = ("PNG", "TIFF", "WEBP", "AVIF")
 _SHORTEST = 0.01  # seconds; browsers show pages for _USUAL that ask for no more than this
 _USUAL = 0.1

@@ -27,6 +27,8 @@ _BYTES_PER_PIXEL = 8  # of the largest image: 16 bits in each of four channels
 _BYTES_PER_MEMBER = 512  # of a zip's directory
 _UTF8 = 0x800  # flag of names in UTF-8; without it zipfile reads them as code page 437
 
+_BIG5 = re.compile(b"([\0-\x7f]|[\xa4-\xc6][\x40-\x7e\xa1-\xfe])*")  # its frequent characters
+
 
 def open_zip(path: Path, limits: Limits) -> ImageClip:
     """Return a clip of all images of a zip, in any folder, in natural order of their names.
@@ -133,6 +135,12 @@ def _encoding(names: bytes) -> str:
     with contextlib.suppress(UnicodeDecodeError):
         names.decode("gb2312")
         return "gb18030"
+    if re.search(b"[\xa6-\xe0\xe2-\xff]", names):  # no letters of code page 437
+        if _BIG5.fullmatch(names):
+            return "big5"
+        with contextlib.suppress(UnicodeDecodeError):
+            names.decode("gb18030")
+            return "gb18030"
     return "cp437"
 
 

@@ -5,7 +5,5 @@ to standard output: a line of JSON and then as many bytes as the line's "bytes" 
 nothing but PyAV and the standard library, so that it starts quickly.
 """
 
-import os
-
 SOUND_RATE = 48_000  # samples a second, in two channels of 16 bits
-THREADS = min(os.cpu_count() or 1, 4)  # more would only hold more frames in memory
+THREADS = 4  # more threads would only hold more frames in memory

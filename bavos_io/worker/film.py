@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
@@ -17,6 +18,9 @@ from .deinterlacing import Deinterlacer
 _WORTH_SKIPPING = 5.0  # seconds
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders ignore alpha
+# Containers that say when to decode frames, not when to show them. The first frame that is shown
+# takes the first of these times, and so on.
+_UNTIMED = ("avi", "mpegvideo")
 
 
 class Refused(Exception):
@@ -56,6 +60,7 @@ class Film:
         self.stream = self._stream()
         self._context = self._decoder()
         self._deinterlacer: Deinterlacer | None = None
+        self._decoding_times: deque[int] = deque()  # of packets whose frames have not come yet
 
     def _stream(self) -> Any:
         """Return the stream to show: no cover if there is another, by default, the largest."""
@@ -166,15 +171,22 @@ class Film:
             yield from self._deinterlacer.add(frame) if self._deinterlacer else (frame,)
 
     def _frames(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+        waiting = self._decoding_times
         try:
+            if packet and packet.size and self.request["container"] in _UNTIMED:
+                waiting.append(packet.dts)
             frames = self._context.decode(packet)
         except EOFError:  # the decoder was emptied already
             return []
         except FFmpegError:
             self.damaged = True
+            if waiting:
+                waiting.pop()
             return []
         for frame in frames:
             frame.time_base = self.stream.time_base
+            if waiting:
+                frame.pts = waiting.popleft()
         return list(frames)
 
 
