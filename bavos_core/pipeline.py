@@ -32,6 +32,8 @@ from .settings import FRAMES_ON_CPU, FRAMES_ON_CUDA, AttentionSource, Compute, S
 from .sources import attention_rows, check_channels, choose_source
 from .tree import ClusterTree
 
+_PREVIEW_SIDE = 1024  # pixels of the longer side of the frames that are kept
+_STAGES = (Stage.DECODE, Stage.FEATURES, Stage.CLUSTERING, Stage.INSTANCES)
 _SHORT = "The GPU did not have enough memory, so"
 
 
@@ -56,17 +58,19 @@ def analyse(
         name, substitute = backbones.resolve(settings.backbone, weights=settings.weights)
         settings = replace(settings, backbone=name)
     run, opened = _Run(settings, Compute.choose(settings), progress), _opened(clip)
-    with run.stage(Stage.DECODE):
-        analysed, frames = read_sample(opened, settings, run.compute, include_frame, run.progress)
-        notes = _notes(opened, analysed)
-    with run.stage(Stage.FEATURES):
+    with run.timed(Stage.FEATURES):
         backbone = backbone or backbones.load(
             settings.backbone,
             weights=settings.weights,
             layer=settings.layer,
             device=run.compute.device,
         )
-        grid = grid_size(opened.size, backbone.patch, settings)
+    grid = grid_size(opened.size, backbone.patch, settings)
+    with run.stage(Stage.DECODE):
+        small = opened.resized(max(_PREVIEW_SIDE, max(grid) * backbone.patch))
+        analysed, frames = read_sample(small, settings, run.compute, include_frame, run.progress)
+        notes = _notes(opened, analysed)
+    with run.stage(Stage.FEATURES):
         images = backbones.to_images(frames, grid, backbone.patch)
         features, run, short = _encode(run, backbone, images)
     with run.stage(Stage.CLUSTERING):
@@ -91,6 +95,8 @@ def _result(
     return Analysis(
         settings=run.settings,
         clip_name=clip.name,
+        size=clip.size,
+        part=clip.part,
         times=clip.times,
         end=clip.end,
         frame_names=clip.frame_names,
@@ -108,7 +114,7 @@ def _result(
         levels=found.levels,
         saliency=_saliency(features),
         notes=tuple(filter(None, notes)),
-        timings=run.seconds,
+        timings={stage.value: run.seconds[stage.value] for stage in _STAGES},
         peak_memory_mib=_peak_memory_mib(),
     )
 
@@ -321,10 +327,16 @@ class _Run:
     def stage(self, stage: Stage) -> Iterator[None]:
         """Time a block of code as a stage; report its begin and end."""
         self.progress(stage, 0.0)
+        with self.timed(stage):
+            yield
+        self.progress(stage, 1.0)
+
+    @contextmanager
+    def timed(self, stage: Stage) -> Iterator[None]:
+        """Add the time of a block of code to that of a stage."""
         start = time.perf_counter()
         yield
-        self.seconds[stage.value] = time.perf_counter() - start
-        self.progress(stage, 1.0)
+        self.seconds[stage.value] = self.seconds.get(stage.value, 0) + time.perf_counter() - start
 
     def on_cpu(self) -> _Run:
         """Return the same run, going on with the CPU."""

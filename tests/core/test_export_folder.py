@@ -19,7 +19,7 @@ from .helpers import TINY, noise_clip
 
 FILES = {
     "overlay.mp4", "masks", "masks.json", "labels.npz",
-    "hierarchy.json", "hierarchy.svg", "summary.json",
+    "hierarchy.json", "hierarchy.svg", "summary.json", "bavos.json",
 }  # fmt: skip
 
 

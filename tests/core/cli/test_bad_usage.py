@@ -82,7 +82,7 @@ ATTEND = ("attend", EXAMPLE, "--clip-frame", 0, "--point", "5,5", "--out", "HEAT
         ((*SEGMENT, "--device", "abacus"), "abacus"),
         ((*SEGMENT, "--precision", "fp7"), "fp7"),
         ((*SEGMENT, "--out", "TEXT"), "notes.mp4"),
-        ((*SEGMENT, "--out", "BELOW"), "out"),
+        ((*SEGMENT, "--out", "BELOW"), "notes.mp4"),
         (("segment", "TEXT", "--out", "OUT", *QUICK), "notes.mp4"),
         (("segment", "EMPTY", "--out", "OUT", *QUICK), "empty"),
         ((*ATTEND, "--clip-frame", "40"), "40"),
