@@ -39,8 +39,9 @@ def lines(clock: Callable[[], float] = time.monotonic) -> Progress:
 
     def show(stage: Stage, share: float) -> None:
         nonlocal last
-        if clock() - last >= _EVERY:
-            last = clock()
-            print(f"{stage}: {100 * share:.0f} %", file=sys.stderr, flush=True)
+        now = clock()
+        if now - last >= _EVERY:
+            last = now
+            print(f"{stage}: {int(100 * share)} %", file=sys.stderr, flush=True)
 
     return show

@@ -86,9 +86,9 @@ class Service:
     ) -> tuple[Result, Path]:
         """Analyse a clip, or a part of a video, in seconds.
 
-        Return the stored result and its overlay video at preview size.
-        Whole examples are analysed once for all visitors. Raise InputError for a clip or for settings
-        that cannot be used, and whatever `report` raises.
+        Return the stored result and its overlay video at preview size. Whole examples are analysed
+        once for all visitors. Raise InputError for a clip or for settings that cannot be used, and
+        whatever `report` raises.
         """
         clip = self.clips.open(path, part)
         source = Path(str(path))
