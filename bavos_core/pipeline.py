@@ -33,7 +33,6 @@ from .sources import attention_rows, check_channels, choose_source
 from .tree import ClusterTree
 
 _PREVIEW_SIDE = 1024  # pixels of the longer side of the frames that are kept
-_STAGES = (Stage.DECODE, Stage.FEATURES, Stage.CLUSTERING, Stage.INSTANCES)
 _SHORT = "The GPU did not have enough memory, so"
 
 
@@ -114,7 +113,7 @@ def _result(
         levels=found.levels,
         saliency=_saliency(features),
         notes=tuple(filter(None, notes)),
-        timings={stage.value: run.seconds[stage.value] for stage in _STAGES},
+        timings={s.value: run.seconds[s.value] for s in Stage if s.value in run.seconds},
         peak_memory_mib=_peak_memory_mib(),
     )
 
@@ -283,17 +282,13 @@ def read_sample(
     progress: Progress = silent,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the frames to analyse: indices into the clip (T,) int64, (T, H, W, 3) uint8."""
-    wanted = _frames_wanted(settings, compute)
+    wanted = settings.frames or (FRAMES_ON_CUDA if compute.on_cuda else FRAMES_ON_CPU)
     found = clip.sample(wanted, include_frame, lambda share: progress(Stage.DECODE, share))
     if include_frame is not None and not 0 <= include_frame < len(clip.times):
         raise InputError(
             f"There is no frame {include_frame}; the clip has 0 to {len(clip.times) - 1}."
         )
     return found
-
-
-def _frames_wanted(settings: Settings, compute: Compute) -> int:
-    return settings.frames or (FRAMES_ON_CUDA if compute.on_cuda else FRAMES_ON_CPU)
 
 
 def _opened(clip: str | Path | np.ndarray | Clip) -> Clip:

@@ -93,8 +93,13 @@ def test_a_reader_that_has_gone_is_no_traceback(arguments, folder_of_frames, tmp
     os.close(read)
     done = subprocess.run(
         [sys.executable, "-m", "bavos_core", *(str(places.get(a, a)) for a in arguments)],
-        cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": ""}, stdout=write, stderr=subprocess.PIPE, text=True, timeout=120,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+    )
     os.close(write)
     assert done.returncode == 141
     assert all(line.startswith("Note: ") for line in done.stderr.splitlines()), done.stderr
