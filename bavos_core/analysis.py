@@ -36,11 +36,12 @@ class Analysis:
 
     settings: Settings
     clip_name: str
+    size: tuple[int, int]  # (H, W) pixels of the clip
     times: np.ndarray  # (F,) float64 seconds at which the frames of the clip are shown
     end: float  # seconds at which the last one ends
     frame_names: tuple[str, ...]  # (F,)
     analysed: np.ndarray  # (T,) int64: indices into the clip of the analysed frames
-    frames: np.ndarray  # (T, H, W, 3) uint8: the analysed frames
+    frames: np.ndarray  # (T, H', W', 3) uint8: the analysed frames, shrunk if they are large
     grid: tuple[int, int]  # (h, w)
     queries: Tensor  # (T, H, N, d) float16 on the CPU: the backbone's own
     keys: Tensor  # (T, H, N, d) float16
@@ -52,6 +53,7 @@ class Analysis:
     distance: np.ndarray  # (T, h, w, k) float16: their symmetric KL
     levels: np.ndarray  # (R, T, h, w) int32: clusters after the window merge and each global round
     saliency: np.ndarray | None  # (T, h, w) float32: attention of the backbone's [CLS] token
+    part: tuple[float, float | None] = (0.0, None)  # of the file, as `Clip.part` says
     edits: tuple[Edit, ...] = ()  # a person's changes, in order
     notes: tuple[str, ...] = ()  # sentences that a user should see beside the result
     timings: Mapping[str, float] = field(default_factory=dict)  # seconds a stage; read-only
@@ -59,11 +61,6 @@ class Analysis:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "timings", Frozen(self.timings))
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) pixels of the clip."""
-        return self.frames.shape[1], self.frames.shape[2]
 
     @property
     def key_frames(self) -> np.ndarray:

@@ -38,7 +38,7 @@ def save(analysis: Analysis, path: Path) -> None:
         "format": FORMAT, "settings": analysis.settings.to_dict(), "clip_name": analysis.clip_name,
         "frame_names": analysis.frame_names, "grid": analysis.grid, "source": analysis.source,
         "framewise_scale": analysis.framewise_scale, "notes": analysis.notes,
-        "end": analysis.end,
+        "end": analysis.end, "size": analysis.size, "part": analysis.part,
         "edits": [edit.to_dict() for edit in analysis.edits],
         "timings": dict(analysis.timings), "peak_memory_mib": analysis.peak_memory_mib,
         "correlator": analysis.correlator.metadata if analysis.correlator else {},
@@ -75,7 +75,7 @@ def _from_parts(arrays: dict[str, Any], meta: dict[str, Any]) -> Analysis:
         "frame_names": tuple(meta["frame_names"]),
         "notes": tuple(meta["notes"]),
         "edits": tuple(map(Edit.from_dict, meta["edits"])),
-        "grid": tuple(meta["grid"]),
+        **{name: tuple(meta[name]) for name in ("size", "part", "grid")},
     }
     about = meta.pop("correlator")
     correlator = correlator_from(weights, about, "the analysis file") if weights else None

@@ -1,7 +1,7 @@
 """The command line: `segment`, `attend`, `train`, `evaluate`, `benchmark`.
 
 Exit status 0: success. 2: bad usage or bad input, with one line on stderr that says what was wrong
-and what to do. 130: stopped with Ctrl-C or SIGTERM.
+and what to do. 130: stopped with Ctrl-C or SIGTERM. 141: nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import signal
 import sys
 import threading
@@ -19,11 +20,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from tqdm import tqdm
-
 from bavos_io.clip import Clip
 from bavos_io.cut_outs import CUT_OUT_KINDS
 from bavos_io.files import check_out_file
+from bavos_io.folder import check_out_folder
 from bavos_io.opening import open_clip
 
 from . import __version__
@@ -32,10 +32,11 @@ from .compat import OPTIONS as OLD_OPTIONS
 from .compat import OldNameWarning, current, current_source
 from .errors import InputError
 from .export import CutOuts, write_all, write_attention, write_heatmap
-from .options import add_settings, clusters, fetch, given_settings
+from .options import add_settings, clusters, fetch, given_settings, path, seconds
 from .pipeline import analyse
-from .progress import Progress, Stage
+from .progress import Progress
 from .settings import SOURCES, Settings
+from .terminal import shown_progress
 
 # Commands of bavos_lab, loaded when they are asked for: module, help.
 MORE_COMMANDS = {
@@ -55,6 +56,20 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
     given = sys.argv[1:] if arguments is None else arguments
+    try:
+        try:
+            return _status(given)
+        finally:
+            if sys.stdout:  # None if the caller has closed it
+                sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # Python flushes both when it ends
+            os.dup2(nowhere, stream.fileno())
+        return 141  # as programs that SIGPIPE ends
+
+
+def _status(given: Sequence[str]) -> int:
     try:
         with _old_names_noted(), _stopped_once():
             given = [_current_option(argument) for argument in given]
@@ -97,7 +112,13 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
     segment = commands.add_parser("segment", help="segment and track the objects of a clip")
     _add_common(segment)
-    segment.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill")
+    segment.add_argument("--out", type=path, required=True, metavar="DIR", help="folder to fill")
+    segment.add_argument(
+        "--sound",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep the clip's sound in the overlay (default: yes)",
+    )
     segment.add_argument("--cut-out", choices=CUT_OUT_KINDS,
         help="also write the objects for a video editor: as ProRes 4444, VP9 or PNG frames with "
         "alpha, or as a black and white matte")  # fmt: skip
@@ -111,8 +132,8 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     _add_common(attend)
     attend.add_argument("--clip-frame", type=int, required=True, metavar="N", help="frame, from 0")
     attend.add_argument("--point", type=_point, required=True, metavar="X,Y", help="pixel")
-    attend.add_argument("--out", type=Path, required=True, metavar="FILE.mp4")
-    attend.add_argument("--npz", type=Path, metavar="FILE.npz", help="write the attention here too")
+    attend.add_argument("--out", type=path, required=True, metavar="FILE.mp4")
+    attend.add_argument("--npz", type=path, metavar="FILE.npz", help="write the attention here too")
     attend.add_argument("--head", type=int, metavar="H", help="one head; default: mean of all")
     attend.add_argument(
         "--source",
@@ -130,22 +151,26 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("clip", type=Path, metavar="CLIP", help="video, folder or zip of frames")
+    parser.add_argument("clip", type=path, metavar="CLIP", help="video, folder or zip of frames")
+    parser.add_argument("--start", type=seconds, metavar="TIME", default=0.0,
+                        help="where to begin in a video: seconds, mm:ss or hh:mm:ss")  # fmt: skip
+    parser.add_argument("--end", type=seconds, metavar="TIME", help="where to end")
     add_settings(parser)
 
 
 def run_segment(options: argparse.Namespace) -> int:
     """Run `segment CLIP --out DIR`."""
-    if options.out.exists() and not options.out.is_dir():
-        raise InputError(f"{options.out} is a file; give --out a folder.")
+    check_out_folder(options.out, _inputs(options))
     if options.cut_out is None and (options.objects or options.each):
         raise InputError("--objects and --each say what to cut out; give --cut-out too.")
-    clip = open_clip(options.clip)
+    clip = open_clip(options.clip, start=options.start, end=options.end)
     cut_outs = options.cut_out and CutOuts(options.cut_out, options.objects, options.each)
-    with _bar() as bar:
-        analysis = _analyse(clip, options, bar)
-        more: dict[str, Any] = {"cut_outs": cut_outs, "features": options.features}
-        document = write_all(options.out, analysis, analysis.segment(), clip, progress=bar, **more)
+    with shown_progress() as show:
+        analysis = _analyse(clip, options, show)
+        more: dict[str, Any] = {
+            "sound": options.sound, "cut_outs": cut_outs, "features": options.features,
+        }  # fmt: skip
+        document = write_all(options.out, analysis, analysis.segment(), clip, progress=show, **more)
     shown = ("clusters", "objects", "frames", "frames_analysed", "seconds")
     print(json.dumps({key: document[key] for key in shown}))
     _print_notes(document["warnings"])
@@ -154,16 +179,16 @@ def run_segment(options: argparse.Namespace) -> int:
 
 def run_attend(options: argparse.Namespace) -> int:
     """Run `attend CLIP --clip-frame N --point X,Y --out FILE.mp4`."""
-    clip = open_clip(options.clip)
+    clip = open_clip(options.clip, start=options.start, end=options.end)
     x, y = options.point
     _check_attend(options, clip)
-    with _bar() as bar:
-        analysis = _analyse(clip, options, bar, include_frame=options.clip_frame)
+    with shown_progress() as show:
+        analysis = _analyse(clip, options, show, include_frame=options.clip_frame)
         sample = int(abs(analysis.analysed - options.clip_frame).argmin())
         row = analysis.attend(sample, y, x, head=options.head, source=options.source)
         if options.npz:
             write_attention(options.npz, analysis, row[None], [(sample, y, x)])
-        write_heatmap(options.out, analysis, row, clip, query=(sample, y, x), progress=bar)
+        write_heatmap(options.out, analysis, row, clip, query=(sample, y, x), progress=show)
     shares = zip(analysis.analysed.tolist(), row.sum((1, 2)).tolist(), strict=True)
     document = {
         "frame": int(analysis.analysed[sample]),
@@ -188,35 +213,24 @@ def _check_attend(options: argparse.Namespace, clip: Clip) -> None:
     x, y = options.point
     if not (0 <= x <= width and 0 <= y <= height):
         raise InputError(f"The point {x:g},{y:g} lies outside the {width}×{height} frame.")
-    check_out_file(options.out, ".mp4")
+    check_out_file(options.out, ".mp4", _inputs(options))
     if options.npz:
-        check_out_file(options.npz, ".npz", option="--npz")
+        check_out_file(options.npz, ".npz", _inputs(options), option="--npz")
+
+
+def _inputs(options: argparse.Namespace) -> list[Path]:
+    """Return the paths that are read; those that do not exist are names or URLs."""
+    given = given_settings(options)
+    named = (given[name] for name in ("weights", "correlator") if given.get(name))
+    return [options.clip, *map(Path, named)]
 
 
 def _analyse(
-    clip: Clip, options: argparse.Namespace, bar: Progress, *, include_frame: int | None = None
+    clip: Clip, options: argparse.Namespace, show: Progress, *, include_frame: int | None = None
 ) -> Analysis:
     settings = Settings(**given_settings(options))
-    fetch(settings, bar)
-    return analyse(clip, settings, include_frame=include_frame, progress=bar)
-
-
-@contextmanager
-def _bar() -> Iterator[Progress]:
-    """Show progress as a bar on a terminal, and not at all elsewhere."""
-    with tqdm(
-        total=100,
-        bar_format="{desc:<24} {bar} {n:.0f} %",
-        disable=None,  # on when stderr is a terminal
-        leave=False,
-    ) as bar:
-
-        def show(stage: Stage, share: float) -> None:
-            bar.set_description_str(str(stage), refresh=False)
-            bar.n = 100 * share
-            bar.refresh()
-
-        yield show
+    fetch(settings, show)
+    return analyse(clip, settings, include_frame=include_frame, progress=show)
 
 
 def _point(text: str) -> tuple[float, float]:

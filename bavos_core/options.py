@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import fields
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from bavos_io.download import file_or_url, local_file
+
 from . import backbones
-from .download import file_or_url, local_file
 from .progress import Progress, Stage
 from .settings import Settings
 
@@ -16,6 +19,7 @@ BACKBONE_HELP = (
     f"{', '.join(map(backbones.describe, backbones.names()))}, or any ViT of timm; auto is "
     f"{backbones.PAPER}, the paper's, if its weights are available, else {backbones.BUNDLED}"
 )
+_TIME = r"(([0-9]{1,4}:)?[0-5]?[0-9]:[0-5]?[0-9]|[0-9]{1,6}:[0-5]?[0-9]|[0-9]{1,9})(\.[0-9]+)?"
 
 
 def add_settings(parser: argparse._ActionsContainer) -> None:
@@ -70,3 +74,20 @@ def clusters(text: str) -> tuple[int, ...]:
         return tuple(int(part) - 1 for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} are no numbers; write 1,4") from None
+
+
+def path(text: str) -> Path:
+    """Return a path, for argparse; no text would mean the present folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("no path is given; write . for the present folder")
+    return Path(text)
+
+
+def seconds(text: str) -> float:
+    """Parse "90.5", "1:30.5" or "0:01:30.5" to seconds, for argparse."""
+    if not re.fullmatch(_TIME, text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write seconds, mm:ss or hh:mm:ss")
+    total = 0.0
+    for part in text.split(":"):
+        total = 60 * total + float(part)
+    return total

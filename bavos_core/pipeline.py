@@ -32,6 +32,7 @@ from .settings import FRAMES_ON_CPU, FRAMES_ON_CUDA, AttentionSource, Compute, S
 from .sources import attention_rows, check_channels, choose_source
 from .tree import ClusterTree
 
+_PREVIEW_SIDE = 1024  # pixels of the longer side of the frames that are kept
 _SHORT = "The GPU did not have enough memory, so"
 
 
@@ -56,17 +57,19 @@ def analyse(
         name, substitute = backbones.resolve(settings.backbone, weights=settings.weights)
         settings = replace(settings, backbone=name)
     run, opened = _Run(settings, Compute.choose(settings), progress), _opened(clip)
-    with run.stage(Stage.DECODE):
-        analysed, frames = read_sample(opened, settings, run.compute, include_frame, run.progress)
-        notes = _notes(opened, analysed)
-    with run.stage(Stage.FEATURES):
+    with run.timed(Stage.FEATURES):
         backbone = backbone or backbones.load(
             settings.backbone,
             weights=settings.weights,
             layer=settings.layer,
             device=run.compute.device,
         )
-        grid = grid_size(opened.size, backbone.patch, settings)
+    grid = grid_size(opened.size, backbone.patch, settings)
+    with run.stage(Stage.DECODE):
+        small = opened.resized(max(_PREVIEW_SIDE, max(grid) * backbone.patch))
+        analysed, frames = read_sample(small, settings, run.compute, include_frame, run.progress)
+        notes = _notes(opened, analysed)
+    with run.stage(Stage.FEATURES):
         images = backbones.to_images(frames, grid, backbone.patch)
         features, run, short = _encode(run, backbone, images)
     with run.stage(Stage.CLUSTERING):
@@ -91,6 +94,8 @@ def _result(
     return Analysis(
         settings=run.settings,
         clip_name=clip.name,
+        size=clip.size,
+        part=clip.part,
         times=clip.times,
         end=clip.end,
         frame_names=clip.frame_names,
@@ -108,7 +113,7 @@ def _result(
         levels=found.levels,
         saliency=_saliency(features),
         notes=tuple(filter(None, notes)),
-        timings=run.seconds,
+        timings={s.value: run.seconds[s.value] for s in Stage if s.value in run.seconds},
         peak_memory_mib=_peak_memory_mib(),
     )
 
@@ -277,17 +282,13 @@ def read_sample(
     progress: Progress = silent,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the frames to analyse: indices into the clip (T,) int64, (T, H, W, 3) uint8."""
-    wanted = _frames_wanted(settings, compute)
+    wanted = settings.frames or (FRAMES_ON_CUDA if compute.on_cuda else FRAMES_ON_CPU)
     found = clip.sample(wanted, include_frame, lambda share: progress(Stage.DECODE, share))
     if include_frame is not None and not 0 <= include_frame < len(clip.times):
         raise InputError(
             f"There is no frame {include_frame}; the clip has 0 to {len(clip.times) - 1}."
         )
     return found
-
-
-def _frames_wanted(settings: Settings, compute: Compute) -> int:
-    return settings.frames or (FRAMES_ON_CUDA if compute.on_cuda else FRAMES_ON_CPU)
 
 
 def _opened(clip: str | Path | np.ndarray | Clip) -> Clip:
@@ -321,10 +322,16 @@ class _Run:
     def stage(self, stage: Stage) -> Iterator[None]:
         """Time a block of code as a stage; report its begin and end."""
         self.progress(stage, 0.0)
+        with self.timed(stage):
+            yield
+        self.progress(stage, 1.0)
+
+    @contextmanager
+    def timed(self, stage: Stage) -> Iterator[None]:
+        """Add the time of a block of code to that of a stage."""
         start = time.perf_counter()
         yield
-        self.seconds[stage.value] = time.perf_counter() - start
-        self.progress(stage, 1.0)
+        self.seconds[stage.value] = self.seconds.get(stage.value, 0) + time.perf_counter() - start
 
     def on_cpu(self) -> _Run:
         """Return the same run, going on with the CPU."""

@@ -13,8 +13,9 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 import torch
 
+from bavos_io.download import FileOrUrl, file_or_url
+
 from .compat import current_source
-from .download import FileOrUrl, file_or_url
 from .errors import InputError
 
 PAPER_SIZE = (320, 480)  # pixels fed to the encoder, height × width
@@ -26,6 +27,8 @@ SAMPLED_KEY_RATIO = 5  # sampled frames lie further apart than the paper's
 FRAMES_ON_CPU = 24
 FRAMES_ON_CUDA = 80
 GRID_PATCHES = 1152  # patches per frame unless a size is given: 24×48, or as suits the clip
+MOST_PATCHES = 2**16  # per frame; more would need hundreds of GiB
+MOST_PIXELS = 2**24  # fed to the backbone
 
 Precision = Literal["fp32", "bf16"]
 AttentionSource = Literal["framewise", "cross-frame", "untrained", "correlator", "key-similarity"]
@@ -92,11 +95,15 @@ class Settings(EncoderSettings):
         object.__setattr__(self, "correlator", current_source(self.correlator))
         check(0 < self.tau < float("inf"), f"tau is {self.tau}; it must be a number above 0")
         check(self.frames is None or self.frames >= 1, f"frames is {self.frames}; give 1 or more")
-        check(self.patches >= 1, f"patches is {self.patches}; give 1 or more")
+        patches = reprlib.repr(self.patches)
+        valid = 1 <= self.patches <= MOST_PATCHES
+        check(valid, f"patches is {patches}; give 1 to {MOST_PATCHES:,}")
         few = self.key_ratio is not None and self.key_ratio < 1
         check(not few, f"the key ratio is {self.key_ratio}; give 1 or more")
         empty = self.size is not None and min(self.size) < 1
         check(not empty, f"the size is {self.size}; give height and width in pixels, as in 192x384")
+        large = self.size is not None and self.size[0] * self.size[1] > MOST_PIXELS
+        check(not large, f"the size has more than {MOST_PIXELS:,} pixels; give a smaller one")
         check_seed(self.seed)
 
     @property
@@ -148,7 +155,12 @@ def grid_size(clip_size: tuple[int, int], patch: int, settings: Settings) -> tup
     """
     size = settings.size or (PAPER_SIZE if settings.exact else None)
     if size:
-        return max(1, round(size[0] / patch)), max(1, round(size[1] / patch))
+        h, w = (max(1, round(side / patch)) for side in size)
+        few = h * w <= MOST_PATCHES
+        check(
+            few, f"the size has {h}×{w} patches, and {MOST_PATCHES:,} are the most; make it smaller"
+        )
+        return h, w
     height, width = clip_size
     h = max(1, round((settings.patches * height / width) ** 0.5))
     return h, max(1, round(settings.patches / h))

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from bavos_io.download import local_file
+
 from .attention import AttentionRows, centred_unit, key_frames, perplexity_scale
 from .backbones import Features
 from .correlator import TemporalCorrelator, TrainedCorrelator, read_correlator, untrained
-from .download import local_file
 from .errors import InputError
 from .settings import AttentionSource, Settings
 

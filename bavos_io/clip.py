@@ -85,6 +85,13 @@ class Clip(Protocol):
         """Seconds that the clip lasts, without reading it; None where it is not known."""
 
     @property
+    def part(self) -> tuple[float, float | None]:
+        """Seconds of the file at which frame 0 is shown and before which the clip ends.
+
+        None: at the end of the file. With these as start and end, `open_clip` opens it again.
+        """
+
+    @property
     def damaged(self) -> bool:
         """True if some frames could not be decoded, as far as the clip was read."""
 
@@ -121,6 +128,7 @@ class StillClip:
     """A clip whose frames and times are known when it is opened: no sound, no damage."""
 
     timeline: Timeline
+    part = (0.0, None)
     damaged = False
 
     @property
@@ -165,12 +173,13 @@ class StillClip:
 
 @dataclass(frozen=True)
 class ArrayClip(StillClip):
-    """Frames that are already in memory."""
+    """Frames that are already in memory; those that are read are resized."""
 
-    frames: np.ndarray  # (F, H, W, 3) uint8 RGB
+    frames: np.ndarray  # (F, ·, ·, 3) uint8 RGB
     timeline: Timeline
     frame_names: tuple[str, ...]
     name: str = "clip"
+    shown_size: tuple[int, int] | None = None  # (H, W); None: as the frames are
 
     @classmethod
     def of(cls, frames: np.ndarray, *, fps: float = IMAGES_FPS) -> ArrayClip:
@@ -185,16 +194,16 @@ class ArrayClip(StillClip):
     @property
     def size(self) -> tuple[int, int]:
         """(H, W)."""
-        return self.frames.shape[1], self.frames.shape[2]
+        return self.shown_size or (self.frames.shape[1], self.frames.shape[2])
 
     def read(self, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
         """Yield frames (H, W, 3) uint8 RGB."""
-        return iter(self.frames if indices is None else self.frames[list(indices)])
+        chosen = range(len(self.frames)) if indices is None else indices
+        return (resize(self.frames[index], self.size) for index in chosen)
 
     def resized(self, max_side: int | None) -> ArrayClip:
         """Return the clip with its frames shrunk, as `Clip.resized` says."""
-        size = shrunk(self.size, max_side)
-        return replace(self, frames=np.stack([resize(frame, size) for frame in self.frames]))
+        return replace(self, shown_size=shrunk(self.size, max_side))
 
 
 def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:

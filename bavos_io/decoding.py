@@ -58,6 +58,11 @@ class VideoClip:
         return self.file.seconds
 
     @property
+    def part(self) -> tuple[float, float | None]:
+        """Seconds of the file at which frame 0 is shown and before which the clip ends."""
+        return self.file.part
+
+    @property
     def damaged(self) -> bool:
         """True if some frames could not be decoded, as far as the clip was read."""
         return self.file.damaged
@@ -118,7 +123,7 @@ class VideoFile:
         self.damaged = False
         self._container = container
         self._limits = limits
-        self._part = {"start": start, "end": end}
+        self.part = (start, end)
         self._timeline: Timeline | None = None
 
     @property
@@ -154,6 +159,7 @@ class VideoFile:
                 again = again or "again" in message
                 if not again and message.get("times"):
                     times += map(float, message["times"])
+                    self.part = (times[0], self.part[1])
                     self._check(times, message.get("end") or times[-1])
                 if progress and times and self.seconds:
                     progress(min(1.0, (times[-1] - times[0]) / self.seconds))
@@ -177,7 +183,7 @@ class VideoFile:
                 self.path,
                 container=self._container,
                 limits=self._limits,
-                request={**self._part, **request},
+                request={"start": self.part[0], "end": self.part[1], **request},
                 most=most,
             )
         except FileNotFoundError as error:
@@ -194,7 +200,7 @@ class VideoFile:
         self.full_size = (height, width)
         check_pixels(repr(self.path.name), self.full_size, self._limits)
         self.has_sound = about["sound"]
-        start, end = self._part["start"] or 0.0, self._part["end"] or math.inf
+        start, end = self.part[0], self.part[1] or math.inf
         if about["seconds"] is not None:
             self.seconds = max(0.0, min(about["seconds"], end) - start)
             check_seconds(self.path.name, self.seconds, self._limits)
@@ -219,8 +225,8 @@ class VideoFile:
                 f"{name!r} holds frames that cannot be read; they are damaged, or larger than "
                 f"the {self._limits.pixels / 1e6:g} million pixels allowed here."
             )
-        if self._part["start"]:
-            return InputError(f"{name!r} ends before {self._part['start']:g} s; start earlier.")
+        if self.part[0]:
+            return InputError(f"{name!r} ends before {self.part[0]:g} s; start earlier.")
         return InputError(
             f"{name!r} holds no video that can be read; "
             "it may be damaged or sound only. Export it again as mp4."

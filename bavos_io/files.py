@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,11 +48,18 @@ def cannot_write(path: Path, error: OSError | None = None) -> InputError:
     )
 
 
-def check_out_file(path: Path, suffix: str, *, option: str = "--out") -> None:
-    """Raise InputError unless a file of this suffix can be written to the path."""
+def check_out_file(
+    path: Path, suffix: str, inputs: Iterable[Path] = (), *, option: str = "--out"
+) -> None:
+    """Raise InputError unless a file of this suffix can be written to the path.
+
+    inputs: files that must not be replaced.
+    """
     if path.is_dir():
         raise InputError(f"{path.name!r} is a folder; give {option} a file name.")
     if path.suffix.lower() != suffix:
         raise InputError(f"{path.name!r} must end in {suffix}.")
     if not path.absolute().parent.is_dir():
         raise InputError(f"There is no folder {path.absolute().parent}; make it first.")
+    if path.exists() and any(other.exists() and path.samefile(other) for other in inputs):
+        raise InputError(f"{path.name!r} is an input; give {option} another name.")

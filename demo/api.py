@@ -30,7 +30,14 @@ class Api:
 
     @politely
     def segment(
-        self, clip: str, backbone: str, frames: float, patches: float, request: gr.Request
+        self,
+        clip: str,
+        backbone: str,
+        frames: float,
+        patches: float,
+        start: float,
+        end: float,
+        request: gr.Request,
     ) -> tuple[dict[str, Any], str]:
         """Segment and track the objects in a clip, without labels or prompts.
 
@@ -39,13 +46,17 @@ class Api:
             backbone: auto, bundled-vits14 (tuned on saliency labels), dino-vits8 or another name
             frames: how many frames to analyse, evenly spaced over the clip
             patches: approximate number of patches per frame
+            start: second of a video at which to begin
+            end: second at which to end, or 0 for the end of the video
 
         Returns:
             a summary with the id of the result, and the clip with its objects coloured
         """
         preset = Preset(int(frames), int(patches))
         with self.service.runs.cancellable(str(request.session_hash)) as stop:
-            result, overlay = self.service.segment(clip, backbone, preset, stop.raising(_ignore))
+            result, overlay = self.service.segment(
+                clip, backbone, preset, stop.raising(_ignore), part=(start, end or None)
+            )
         return as_json(result), str(overlay)
 
     def cancel(self, request: gr.Request) -> None:
@@ -144,6 +155,7 @@ def as_json(result: Result) -> dict[str, Any]:
     return {
         "result": result.id,
         "backbone": analysis.settings.backbone,
+        "start": analysis.part[0],
         "frames": len(analysis.times),
         "analysed": analysis.analysed.tolist(),
         "size": list(analysis.size),
@@ -193,12 +205,13 @@ def add_api(service: Service, device: dict[str, Any]) -> None:
         clip, backbone = gr.File(label="clip"), gr.Textbox("auto", label="backbone")
         frames, n_clusters = gr.Number(24, label="frames"), gr.Number(8, label="n_clusters")
         patches = gr.Number(GRID_PATCHES, label="patches")
+        start, end = gr.Number(0, label="start"), gr.Number(0, label="end")
         sample_index, head = gr.Number(0, label="sample_index"), gr.Number(-1, label="head")
         y, x = gr.Number(0, label="y"), gr.Number(0, label="x")
         source, edits = gr.Textbox("key-similarity", label="source"), gr.JSON([], label="edits")
         numbers, picture = gr.JSON(label="numbers"), gr.Image(format="png", label="picture")
         video, files = gr.Video(label="video"), gr.File(file_count="multiple", label="files")
-        segment_inputs = [clip, backbone, frames, patches]
+        segment_inputs = [clip, backbone, frames, patches, start, end]
         gr.Button().click(
             api.segment, segment_inputs, [numbers, video], api_name="segment", **device
         )

@@ -14,7 +14,9 @@ from .settings import DemoSettings
 
 _MOST_OPEN = 8  # clips kept open; the directory of a large zip takes tens of MiB
 
-Key = tuple[Path, int, int]  # path, inode and bytes of a file
+Part = tuple[float, float | None]  # seconds of a video from and until which it is read
+WHOLE: Part = (0.0, None)
+Key = tuple[Path, int, int, Part]  # path, inode and bytes of a file
 
 
 class Clips:
@@ -25,16 +27,16 @@ class Clips:
         self._kept: OrderedDict[Key, Clip] = OrderedDict()
         self._lock = threading.Lock()
 
-    def open(self, path: str | Path | None) -> Clip:
+    def open(self, path: str | Path | None, part: Part = WHOLE) -> Clip:
         """Return a clip at its own size; raise InputError for one outside the limits, or none."""
         if not path:
             raise InputError("Choose a clip first: upload one or click an example.")
-        key = _key(Path(path))
+        key = _key(Path(path), part)
         with self._lock:
             if key and key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        clip = open_clip(path, limits=self._settings.limits)
+        clip = open_clip(path, start=part[0], end=part[1], limits=self._settings.limits)
         if key:
             with self._lock:
                 self._kept[key] = clip
@@ -42,14 +44,14 @@ class Clips:
                     self._kept.popitem(last=False)
         return clip
 
-    def small(self, path: str | Path | None) -> Clip:
+    def small(self, path: str | Path | None, part: Part = WHOLE) -> Clip:
         """Return a clip at preview size, under the same limits."""
-        return self.open(path).resized(self._settings.preview_side)
+        return self.open(path, part).resized(self._settings.preview_side)
 
 
-def _key(path: Path) -> Key | None:
+def _key(path: Path, part: Part) -> Key | None:
     """Return what identifies a file; None for one that cannot be examined."""
     with suppress(OSError):
         found = path.stat()
-        return path, found.st_ino, found.st_size
+        return path, found.st_ino, found.st_size, part
     return None

@@ -23,10 +23,10 @@ from bavos_core import (
     recluster,
 )
 from bavos_core.correlator import TrainedCorrelator
-from bavos_core.download import FileOrUrl
 from bavos_core.progress import Progress
 from bavos_core.settings import FRAMES_ON_CUDA, Compute
 from bavos_io.clip import Clip
+from bavos_io.download import FileOrUrl
 from bavos_lab.training import Step, adapting, frozen_copy
 
 from .gpu import on_gpu

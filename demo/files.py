@@ -17,6 +17,7 @@ from bavos_core.export import CutOuts
 from bavos_core.progress import Progress, silent
 from bavos_io.clip import Clip, Timeline
 from bavos_io.files import atomic_write
+from bavos_io.folder import MANIFEST
 from bavos_lab.training import write_correlator
 
 from . import images
@@ -66,7 +67,7 @@ class Files:
                     path,
                     result.analysis,
                     cut,
-                    clip or self._clips.small(folder / result.clip),
+                    clip or self._clips.small(folder / result.clip, result.analysis.part),
                     opacity=look.opacity,
                     show_background=look.background,
                     hidden=look.edits.unseen(cut),
@@ -120,7 +121,7 @@ class Files:
         with self._store.room(result) as room:
             folder = room / f"download-{_digest(*_content(cut), described.encode())}"
             if not folder.exists():
-                clip = self._clips.open(room / result.clip)
+                clip = self._clips.open(room / result.clip, result.analysis.part)
                 _write_downloads(folder, result, clip, cut, progress, cut_outs)
             files = sorted(path for path in folder.iterdir() if path.is_file())
             files.sort(key=lambda path: path.name != "bavos.zip")
@@ -141,7 +142,7 @@ def _write_levels(path: Path, analysis: Analysis, position: int) -> None:
     """Write a video of one frame at every level of the hierarchy, a second each."""
     pictures = [picture for picture, _ in images.level_pictures(analysis, position)]
     times = Timeline.regular(len(pictures), fps=1)
-    export.write_frames(path, times.timed(pictures), size=analysis.size)
+    export.write_frames(path, times.timed(pictures), size=images.picture_size(analysis))
 
 
 def _write_downloads(
@@ -157,6 +158,7 @@ def _write_downloads(
         place = Path(name)
         part = place / "files"
         export.write_all(part, result.analysis, cut, clip, cut_outs=cut_outs, progress=progress)
+        (part / MANIFEST).unlink()  # nothing is replaced in downloads
         if result.analysis.correlator:
             write_correlator(part / "correlator.safetensors", result.analysis.correlator)
         everything = shutil.make_archive(str(place / "bavos"), "zip", part)

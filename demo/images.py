@@ -127,7 +127,7 @@ def _thumbnail(analysis: Analysis, inside: np.ndarray) -> str:
     Pixels outside the mask are dimmed.
     """
     t = int(inside.sum((1, 2)).argmax())
-    step = max(1, max(analysis.size) // _THUMBNAIL_SOURCE)
+    step = max(1, max(picture_size(analysis)) // _THUMBNAIL_SOURCE)
     frame = analysis.frames[t, ::step, ::step]
     pixels = nearest_pixels(inside[t], frame.shape[:2])
     rows, columns = (np.flatnonzero(pixels.any(axis)) for axis in (1, 0))
@@ -225,6 +225,17 @@ def learned_frame(analysis: Analysis, correlator: TrainedCorrelator, query: Quer
 def _one(analysis: Analysis, position: int, query: Query, look: HeatLook) -> np.ndarray:
     rows = analysis.attend_all([query], head=look.head, source=look.source)
     return heat_frame(analysis, rows, position, [query], look, small=True)
+
+
+def picture_size(analysis: Analysis) -> tuple[int, int]:
+    """Return (H, W) of the pictures of frames, which may be smaller than the clip."""
+    return analysis.frames.shape[1], analysis.frames.shape[2]
+
+
+def clicked(analysis: Analysis, position: int, pixel: Sequence[int]) -> Query:
+    """Return the point of the clip at the centre of a pixel (x, y) in the picture of a frame."""
+    scale = analysis.size[0] / picture_size(analysis)[0]
+    return position, (pixel[1] + 0.5) * scale, (pixel[0] + 0.5) * scale
 
 
 def _small(analysis: Analysis, position: int) -> np.ndarray:

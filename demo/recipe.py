@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from bavos_core import Edit, Segmentation, backbones
-from bavos_core.download import FileOrUrl
+from bavos_io.download import FileOrUrl
 
 from . import strings
+from .clips import WHOLE
 from .edits import Edits
 from .store import Result
 
@@ -21,19 +23,20 @@ def code(result: Result, cut: Segmentation, edits: Edits, link: str) -> str:
     weights = settings.weights and file_name(settings.weights)
     option = f" --weights {weights}" if weights else ""
     plain = " (without the adaptation)" if adapted else ""
+    part = _Part.of(*result.analysis.part)
     described = backbones.describe(settings.backbone)
     about = f"# Backbone: {described}\n" if described != settings.backbone else ""
     made = edits.concerning(cut)
     changed = f".edited({_lines(map(_as_python, made))})" if made else ""
     passed = f", [{_lines(repr(edit.to_dict()) for edit in made)}]" if made else ""
     return f"""{about}# Command line (edits need Python or the page)
-python -m bavos_core segment CLIP --out results --backbone {settings.backbone}{option} \\
-    --correlator {correlator} --frames {settings.frames} --patches {settings.patches} \\
-    --tau {cut.tau!r}
+python -m bavos_core segment CLIP{part.options} --out results \\
+    --backbone {settings.backbone}{option} --correlator {correlator} --frames {settings.frames} \\
+    --patches {settings.patches} --tau {cut.tau!r}
 
 # Python
-from bavos_core import Edit, Settings, analyse
-analysis = analyse("CLIP", Settings(backbone={settings.backbone!r}, weights={weights!r},
+from bavos_core import Edit, Settings, analyse, open_clip
+analysis = analyse({part.clip}, Settings(backbone={settings.backbone!r}, weights={weights!r},
     correlator={correlator!r}, frames={settings.frames}, patches={settings.patches}))
 cut = analysis{changed}.segment(n_clusters={cut.cut})
 
@@ -41,9 +44,26 @@ cut = analysis{changed}.segment(n_clusters={cut.cut})
 from gradio_client import Client, handle_file
 client = Client("{link or "http://127.0.0.1:7860/"}")
 summary, overlay = client.predict(handle_file("CLIP"), {settings.backbone!r},
-    {settings.frames}, {settings.patches}, api_name="/segment")
+    {settings.frames}, {settings.patches}{part.arguments}, api_name="/segment")
 files = client.predict(summary["result"], {cut.cut}{passed}, api_name="/export")
 """
+
+
+class _Part(NamedTuple):
+    """How the part of a clip is given."""
+
+    options: str  # on the command line
+    clip: str  # in Python
+    arguments: str  # over HTTP
+
+    @classmethod
+    def of(cls, start: float, end: float | None) -> _Part:
+        """Return how to give seconds of a clip; nothing for a whole one."""
+        if (start, end) == WHOLE:
+            return cls("", 'open_clip("CLIP")', "")
+        until = "" if end is None else f" --end {end!r}"
+        clip = f'open_clip("CLIP", start={start!r}, end={end!r})'
+        return cls(f" --start {start!r}{until}", clip, f", {start!r}, {end or 0!r}")
 
 
 def _as_python(edit: Edit) -> str:

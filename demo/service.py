@@ -19,7 +19,7 @@ from bavos_io.clip import Clip
 from bavos_lab.training import Step
 
 from . import compute, images, strings
-from .clips import Clips
+from .clips import WHOLE, Clips, Part
 from .edits import Edits
 from .examples import Example, Examples
 from .files import Files
@@ -77,18 +77,25 @@ class Service:
     # ---- segment -------------------------------------------------------------------------------
 
     def segment(
-        self, path: str | None, backbone: str, preset: Preset, report: Report
+        self,
+        path: str | None,
+        backbone: str,
+        preset: Preset,
+        report: Report,
+        *,
+        part: Part = WHOLE,
     ) -> tuple[Result, Path]:
-        """Analyse a clip; return the stored result and its overlay video at preview size.
+        """Analyse a clip, or a part of a video, in seconds.
 
-        Examples are analysed once for all visitors. Raise InputError for a clip or for settings
-        that cannot be used, and whatever `report` raises.
+        Return the stored result and its overlay video at preview size. Whole examples are analysed
+        once for all visitors. Raise InputError for a clip or for settings that cannot be used, and
+        whatever `report` raises.
         """
-        clip = self.clips.open(path)
+        clip = self.clips.open(path, part)
         source = Path(str(path))
         self.store.touch(source)
         plan = compute.plan(self.settings, backbone, preset)
-        example = self.examples.find(source)
+        example = self.examples.find(source) if part == WHOLE else None
         with self.lane.turn((example, plan.settings), report):
             done = self.examples.get(example, plan.settings) if example else None
             if done:
@@ -112,7 +119,9 @@ class Service:
         progress = staged(report)
         analysis = compute.run_analysis(clip, plan.settings, silent if ZERO_GPU else progress)
         with self.store.put(analysis, path, (*plan.notices, *analysis.notes)) as result:
-            result, overlay = self._first_overlay(result, progress, self.clips.small(path))
+            result, overlay = self._first_overlay(
+                result, progress, self.clips.small(path, clip.part)
+            )
         self.pace.learn(analysis, result.painting_seconds)
         return result, overlay
 

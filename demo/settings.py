@@ -8,7 +8,7 @@ from typing import get_type_hints
 
 from bavos_core import InputError, Limits
 from bavos_core.compat import current_source
-from bavos_core.download import FileOrUrl, file_or_url
+from bavos_io.download import FileOrUrl, file_or_url
 
 
 def _source(name: str) -> FileOrUrl | None:

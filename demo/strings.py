@@ -35,6 +35,8 @@ BACKBONE = (
     f"weights are available; otherwise the bundled one, {backbones.TUNED_ON_SALIENCY}, which needs "
     "no download."
 )
+PART_START = "Start (seconds)"
+PART_END = "End (seconds)"
 PRESET = "Quality"
 PRESET_INFO = "Frames × patches per frame, and the time that a run takes on this server"
 HEAT = "Attention of the marked patch in this frame"

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from ..download import FileOrUrl
+from bavos_io.download import FileOrUrl
+
 from ..errors import InputError
 from . import hub
 from .base import FRAMES_AT_ONCE_ON_CPU, Backbone, Features, to_images

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..download import FileOrUrl, local_file
+from bavos_io.download import FileOrUrl, local_file
+
 from ..errors import BackboneUnavailable, InputError
 from ..settings import AttentionSource
 from . import hub

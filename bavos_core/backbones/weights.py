@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bavos_io.weights_format import weights_format
+
 from ..errors import InputError
-from ..weights_format import weights_format
 
 
 class _Skipped:

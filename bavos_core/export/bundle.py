@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ import numpy as np
 
 from bavos_io.clip import Clip
 from bavos_io.coco import CocoMasks
-from bavos_io.files import cannot_write
+from bavos_io.folder import filled
 
 from .. import render
 from ..analysis import Analysis
@@ -41,40 +38,16 @@ def write_all(
     """Write every result of `segment` into one folder, in one pass over the clip.
 
     sound: keep the clip's sound in the overlay. cut_outs: objects to cut out as well, in a pass of
-    their own. features: write features.npz too. Files move into the folder when all of them are
-    complete. Return the summary.
+    their own. features: write features.npz too. Files appear when all of them are complete, with
+    a list of them in bavos.json; only files so listed are replaced. Return the summary.
+    Raise InputError for a folder with other files but no such list.
     """
-    with _staged(out) as stage:
+    with filled(out) as stage:
         if cut_outs:
             write_cut_outs(stage, analysis, segmentation, clip, cut_outs, progress=progress)
         if features:
             documents.write_features(stage / "features.npz", analysis)
         return _fill(stage, analysis, segmentation, clip, sound, progress)
-
-
-@contextmanager
-def _staged(out: Path) -> Iterator[Path]:
-    """Yield a folder whose files move to `out` at the end, or are deleted after an error.
-
-    Raise InputError when files cannot be written, for instance to a full disk.
-    """
-    new = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".bavos-", dir=out) as stage:
-            yield Path(stage)
-            for item in Path(stage).iterdir():
-                target = out / item.name
-                if target.is_dir():
-                    shutil.rmtree(target)
-                item.replace(target)
-    except BaseException as error:
-        for folder in new:  # a folder that is not empty by now holds another's files
-            with suppress(OSError):
-                folder.rmdir()
-        if isinstance(error, OSError):
-            raise cannot_write(out, error) from error
-        raise
 
 
 def _fill(

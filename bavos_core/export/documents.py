@@ -169,6 +169,7 @@ def summary(
         )
     return {
         "clip": analysis.clip_name,
+        "start": analysis.part[0],  # seconds of the file at which frame 0 is shown
         "size": list(analysis.size),
         "frames": len(analysis.times),
         "frames_analysed": len(analysis.analysed),

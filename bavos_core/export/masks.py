@@ -103,11 +103,11 @@ def numbered_frames(analysis: Analysis, clip: Clip | None) -> Iterator[tuple[int
 
 
 def analysed_clip(analysis: Analysis) -> ArrayClip:
-    """Return the analysed frames as a clip of their own."""
+    """Return the analysed frames as a clip of their own, at the size of the clip."""
     names = tuple(analysis.frame_names[i] for i in analysis.analysed)
     times = analysis.times[analysis.analysed]
     timeline = Timeline(times - times[0], analysis.end - times[0])
-    return ArrayClip(analysis.frames, timeline, names, analysis.clip_name)
+    return ArrayClip(analysis.frames, timeline, names, analysis.clip_name, analysis.size)
 
 
 def shown_clip(analysis: Analysis, clip: Clip | None) -> tuple[Clip, Timeline]:

@@ -65,7 +65,8 @@ def write_heatmap(
         for clip_frame, frame in numbered_frames(analysis, clip):
             over = render.heat_overlay(frame, blend(heat, analysis, clip_frame).numpy())
             if query and clip_frame == analysis.analysed[query[0]]:
-                over = render.mark_point(over, query[1], query[2])
+                scale = len(frame) / analysis.size[0]
+                over = render.mark_point(over, query[1] * scale, query[2] * scale)
             yield over
 
     write_over_clip(path, analysis, clip, frames(), progress=progress, stage=Stage.HEATMAP)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from bavos_core.compat import current
 from bavos_core.errors import InputError
-from bavos_core.options import size
+from bavos_core.options import path, size
 from bavos_core.settings import Compute, Settings
 from bavos_io.files import check_out_file
 
@@ -19,7 +18,7 @@ from .runs import run_benchmark as run_cases
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `benchmark` to its parser."""
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.json")
+    parser.add_argument("--out", type=path, required=True, metavar="FILE.json")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--minutes",

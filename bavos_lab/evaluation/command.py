@@ -14,7 +14,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from bavos_core.errors import InputError
-from bavos_core.options import add_settings, fetch, given_settings
+from bavos_core.options import add_settings, fetch, given_settings, path
 from bavos_core.settings import Settings, check
 from bavos_io.files import atomic_write
 from bavos_lab.options import with_known_backbone
@@ -40,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help=", ".join(DATASETS))  # fmt: skip
     parser.add_argument("--root", type=Path, required=True, metavar="DIR",
                         help="folder of the unpacked dataset")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--out", type=path, required=True, metavar="DIR")
     parser.add_argument("--protocol", nargs="+", choices=PROTOCOLS, default=PROTOCOLS,
                         help="protocols to score (default: all)")  # fmt: skip
     parser.add_argument("--split", metavar="NAME",

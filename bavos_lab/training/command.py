@@ -17,10 +17,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bavos_core.download import file_or_url, local_file
 from bavos_core.errors import Cancelled, InputError
-from bavos_core.options import BACKBONE_HELP, size
+from bavos_core.options import BACKBONE_HELP, path, size
 from bavos_core.settings import Compute
+from bavos_io.download import file_or_url, local_file
 from bavos_lab.options import with_known_backbone
 
 from .checkpoint import checkpoint_path, checkpoint_settings
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("clips", type=Path, metavar="CLIPS_DIR",
                         help="folder that holds folders of frames, videos or zips")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors")
+    parser.add_argument("--out", type=path, required=True, metavar="FILE.safetensors")
     parser.add_argument("--resume", type=Path, metavar="FILE",
                         help="checkpoint to continue from, with its own settings")  # fmt: skip
     for add in (_add_features, _add_samples, _add_block, _add_optimiser):

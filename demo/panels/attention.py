@@ -159,7 +159,7 @@ class AttentionEvents:
         """Register the listeners."""
         v, a = self.page.viewer, self.page.attention
         clicked = v.frame.select(
-            self.click, {v.queries, v.position, a.keep}, [v.queries, a.weight], **IN_ORDER
+            self.click, {v.key, v.queries, v.position, a.keep}, [v.queries, a.weight], **IN_ORDER
         )
         cleared = a.clear.click(self.clear, None, [v.queries, a.weight], **QUICK)
         v.position.input(**self._attending, **LATEST)
@@ -206,12 +206,13 @@ class AttentionEvents:
         inputs = {*self._inputs, a.compare}
         return {"fn": self.compare, "inputs": inputs, "outputs": [a.tiles], **QUICK}
 
+    @politely
     def click(self, values: Values, event: gr.SelectData) -> Values:
         """Add the centre of the clicked pixel; drop earlier points unless they are kept."""
         v, a = self.page.viewer, self.page.attention
-        x, y = event.index
         kept = values[v.queries][-MOST_QUERIES + 1 :] if values[a.keep] else ()
-        point = int(values[v.position]), y + 0.5, x + 0.5
+        analysis = self.page.service.store.get(values[v.key]).analysis
+        point = images.clicked(analysis, int(values[v.position]), event.index)
         return {v.queries: (*kept, point), a.weight: strings.WEIGH}
 
     def clear(self) -> Values:
@@ -266,7 +267,7 @@ class AttentionEvents:
             return {a.weight: strings.WEIGH}
         look = self._look(values)
         result, rows = self.page.service.attention(values[v.key], queries[-1:], look)
-        (height, width), (h, w) = result.analysis.size, result.analysis.grid
+        (height, width), (h, w) = images.picture_size(result.analysis), result.analysis.grid
         x, y = event.index
         place = min(int(y * h / height), h - 1), min(int(x * w / width), w - 1)
         return {a.weight: strings.patch_weight(rows[0], int(values[v.position]), place)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,11 @@ import gradio as gr
 import numpy as np
 
 from bavos_core import backbones, open_clip
-from bavos_io.clip import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from bavos_io.clip import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Clip
+from bavos_io.decoding import VideoClip
 
 from .. import strings
+from ..clips import Clips, Part
 from ..examples import EXAMPLES, example_path
 from ..presets import PRESETS, usual_preset
 from ..service import Service
@@ -31,6 +34,8 @@ class Inputs:
 
     clip: gr.File
     about: gr.Markdown
+    start: gr.Slider
+    end: gr.Slider  # as `start` without a minimum and hidden while no video is chosen
     gallery: gr.Gallery
     backbone: gr.Dropdown
 
@@ -40,6 +45,9 @@ class Inputs:
         settings = service.settings
         clip = gr.File(label="Your clip", file_types=FILE_TYPES, height=150, elem_id="clip")
         about = gr.Markdown(strings.limits(settings), elem_classes="small")
+        hidden: dict[str, Any] = {"step": 0.1, "visible": False}
+        start = gr.Slider(0, 0.1, 0, label=strings.PART_START, elem_id="part-start", **hidden)
+        end = gr.Slider(0, 0.1, 0, label=strings.PART_END, elem_id="part-end", **hidden)
         gallery = gr.Gallery(
             gallery_pictures(), label="Or try an example", columns=2, height="auto",
             allow_preview=False, interactive=False, buttons=[], object_fit="cover",
@@ -52,7 +60,25 @@ class Inputs:
                 label="Backbone",
                 info=strings.BACKBONE,
             )
-        return cls(clip, about, gallery, backbone)
+        return cls(clip, about, start, end, gallery, backbone)
+
+    def whole(self, clip: Clip | None = None) -> Values:
+        """Return values that choose a whole clip; the sliders are hidden unless it is a video."""
+        if not isinstance(clip, VideoClip):
+            return {
+                self.start: gr.Slider(value=0, visible=False),
+                self.end: gr.Slider(minimum=0, value=0, visible=False),
+            }
+        last = math.ceil(10 * clip.end) / 10
+        return {
+            self.start: gr.Slider(maximum=last, value=0, visible=True),
+            self.end: gr.Slider(minimum=0.1, maximum=last, value=last, visible=True),
+        }
+
+    def part(self, values: Values, clips: Clips) -> Part:
+        """Return the part of the clip that is chosen."""
+        start, end = values[self.start], values[self.end]
+        return start, end if end and end < clips.open(values[self.clip]).end else None
 
 
 @dataclass(frozen=True)
@@ -101,7 +127,7 @@ class StartEvents:
         inputs.clip.change(
             self.show_clip,
             inputs.clip,
-            [run.original, inputs.about],
+            [run.original, inputs.about, inputs.start, inputs.end],
             show_progress_on=run.original,
             **PRIVATE,
         )
@@ -109,13 +135,13 @@ class StartEvents:
         gr.on(changed, self.new_clip, inputs.clip, self._clip_outputs, **QUICK)
         segment: dict[str, Any] = {
             "fn": self.segment,
-            "inputs": {inputs.clip, inputs.backbone, run.preset},
+            "inputs": {inputs.clip, inputs.backbone, inputs.start, inputs.end, run.preset},
             "outputs": self.page.result_outputs,
             "show_progress_on": run.overlay,
             **PRIVATE,
             **DEVICE,
         }
-        chosen = [inputs.clip, run.overlay]
+        chosen = [inputs.clip, inputs.start, inputs.end, run.overlay]
         example = inputs.gallery.select(self.take_example, None, chosen, **IN_ORDER)
         again = {**segment, "trigger_mode": "multiple"}  # for the example that was clicked last
         runs = [run.run.click(**segment), example.success(**again)]
@@ -139,13 +165,16 @@ class StartEvents:
         """Show the original video and a sentence about the clip."""
         inputs, run, service = self.page.inputs, self.page.run, self.page.service
         if not path:
-            return {run.original: None, inputs.about: strings.limits(service.settings)}
+            about = strings.limits(service.settings)
+            return {run.original: None, inputs.about: about, **inputs.whole()}
         video, clip = service.files.preview(path)
-        return {run.original: video, inputs.about: strings.about(clip, service.settings)}
+        about = strings.about(clip, service.settings)
+        return {run.original: video, inputs.about: about, **inputs.whole(clip)}
 
     @property
     def _clip_outputs(self) -> list[Any]:
-        return [self.page.run.overlay, self.page.results, self.page.run.notice]
+        inputs, run = self.page.inputs, self.page.run
+        return [run.overlay, self.page.results, run.notice, inputs.start, inputs.end]
 
     def new_clip(self, path: str | None) -> Values:
         """Hide the result of the previous clip and say what to do with the new one."""
@@ -153,13 +182,14 @@ class StartEvents:
             self.page.run.overlay: None,
             self.page.results: gr.Column(visible=False),
             self.page.run.notice: strings.READY if path else strings.START,
+            **self.page.inputs.whole(),
         }
 
     def take_example(self, event: gr.SelectData, request: gr.Request) -> Values:
         """Take the example that was clicked, and cancel the current run."""
         self.page.service.runs.cancel(str(request.session_hash))
-        clip = example_path(examples()[event.index]["name"])
-        return {self.page.inputs.clip: str(clip), self.page.run.overlay: None}
+        inputs, clip = self.page.inputs, example_path(examples()[event.index]["name"])
+        return {inputs.clip: str(clip), self.page.run.overlay: None, **inputs.whole()}
 
     def from_address(self, request: gr.Request) -> Values:
         """Take clip, backbone and quality from the address of the page."""
@@ -187,6 +217,7 @@ class StartEvents:
                 values[inputs.backbone],
                 PRESETS[values[self.page.run.preset]],
                 stop.raising(progress),
+                part=inputs.part(values, service.clips),
             )
         return self.page.show(result, overlay)
 

@@ -163,7 +163,8 @@ class ViewerEvents:
         if view == "compare":
             both = gr.update(value=(original, painted), visible=True)
             return {v.frame: gr.update(visible=False), v.compared: both}
-        painted = marked(painted, position, values[v.queries])
+        shrunk = len(painted) / service.store.get(key).analysis.size[0]
+        painted = marked(painted, position, values[v.queries], shrunk=shrunk)
         return {
             v.frame: gr.update(value=painted, visible=True),
             v.compared: gr.update(visible=False),

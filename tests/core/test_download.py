@@ -16,7 +16,7 @@ from safetensors.torch import save
 from bavos_core import InputError, Settings, analyse, backbones, cli
 from bavos_core.backbones.timm_vit import create
 from bavos_core.correlator import TrainedCorrelator, read_correlator, untrained
-from bavos_core.download import direct_address, file_or_url, local_file
+from bavos_io.download import direct_address, file_or_url, local_file
 from bavos_lab.training.files import write_correlator
 
 from .helpers import check_message, make_video

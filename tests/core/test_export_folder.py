@@ -21,7 +21,7 @@ from .helpers import TINY, noise_clip, softmax
 
 FILES = {
     "overlay.mp4", "masks", "masks.json", "labels.npz",
-    "hierarchy.json", "hierarchy.svg", "summary.json",
+    "hierarchy.json", "hierarchy.svg", "summary.json", "bavos.json",
 }  # fmt: skip
 
 

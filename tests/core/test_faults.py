@@ -239,7 +239,7 @@ def test_a_stopped_command_leaves_nothing(number, tmp_path) -> None:
         list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
-    while not list(out.glob(".bavos-*/masks/*.png")) and time.monotonic() < deadline:
+    while not list(out.glob(".bavos-*/new/masks/*.png")) and time.monotonic() < deadline:
         assert started.poll() is None, started.stderr.read()
         time.sleep(0.02)
     started.send_signal(number)

@@ -16,7 +16,7 @@ EXAMPLE = ROOT / "assets" / "examples" / "orbit.mp4"
 FRAMES = 40  # of the example, each 432×240
 FILES = {
     "overlay.mp4", "masks", "masks.json", "labels.npz",
-    "hierarchy.json", "hierarchy.svg", "summary.json",
+    "hierarchy.json", "hierarchy.svg", "summary.json", "bavos.json",
 }  # fmt: skip
 QUICK = ("--backbone", "descriptors", "--frames", "3", "--size", "64x96")
 

@@ -82,7 +82,7 @@ ATTEND = ("attend", EXAMPLE, "--clip-frame", 0, "--point", "5,5", "--out", "HEAT
         ((*SEGMENT, "--device", "abacus"), "abacus"),
         ((*SEGMENT, "--precision", "fp7"), "fp7"),
         ((*SEGMENT, "--out", "TEXT"), "notes.mp4"),
-        ((*SEGMENT, "--out", "BELOW"), "out"),
+        ((*SEGMENT, "--out", "BELOW"), "notes.mp4"),
         ((*SEGMENT, "--cut-out", "gif"), "gif"),
         ((*SEGMENT, "--cut-out", "png", "--objects", "all"), "'all'"),
         ((*SEGMENT, "--cut-out", "png", "--objects", "1,99"), "no object 99"),

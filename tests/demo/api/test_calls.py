@@ -80,6 +80,14 @@ def test_fewer_patches_give_a_coarser_grid(client, summary, small_clip) -> None:
     assert np.prod(summary["grid"]) == pytest.approx(PATCHES, rel=0.1)
 
 
+def test_a_part_of_a_clip_can_be_asked_for(client, small_clip) -> None:
+    given = (handle_file(small_clip), "descriptors", 4, 48)
+    part, _ = client.predict(*given, 0.9, 1.9, api_name="/segment")
+    rest, _ = client.predict(*given, 0.9, api_name="/segment")
+    assert [found["frames"] for found in (part, rest)] == [2, 2]
+    assert part["start"] == rest["start"] == pytest.approx(1)
+
+
 # ---- cut ----------------------------------------------------------------------------------------
 
 

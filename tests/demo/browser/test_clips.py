@@ -158,3 +158,15 @@ def test_the_code_follows_what_is_shown(segmented: Page, server: str) -> None:
     python = code.locator(".cm-content").inner_text().split("# Python")[1].split("# This")[0]
     compile(python, "code", "exec")
     expect_no_notice(segmented)
+
+
+def test_a_part_of_a_video_is_chosen_with_two_sliders(page: Page, small_clip: Path) -> None:
+    start, end = (page.locator(f"#part-{side} input[type=number]") for side in ("start", "end"))
+    expect(start).to_be_hidden()
+    upload(page, small_clip)
+    expect(end).to_have_value("2", timeout=LONG)
+    set_number(page, "#part-start", 0.9)
+    page.click("#segment")
+    expect_result(page)
+    last = page.locator("#position input[type=number]")
+    expect(last).to_have_attribute("max", "1")  # two frames, at 1 and 1.5 seconds
