@@ -44,6 +44,7 @@ CODECS = (
     "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_f32le", "pcm_u8", "pcm_mulaw", "pcm_alaw",
     "adpcm_ima_wav", "adpcm_ms", "adpcm_ima_qt",
 )  # fmt: skip
+_NEEDED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 _ROOT = str(Path(__file__).parents[1])  # from where this package is imported
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"uuid")
 _STARTS = (  # first bytes of a file, and FFmpeg's name of the container
@@ -112,7 +113,7 @@ class Decoder:
                 stdin=file,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join((_ROOT, *sys.path))},
+                env={**_environment(), "PYTHONPATH": os.pathsep.join((_ROOT, *sys.path))},
                 **OWN_GROUP,
             )
         self._output = cast(BufferedReader, self._process.stdout)
@@ -184,6 +185,11 @@ class Decoder:
                 self._too_slow = True
                 self._process.kill()
                 return
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables that a program needs to start; no others, which may hold secrets."""
+    return {name: os.environ[name] for name in _NEEDED if name in os.environ}
 
 
 def broken_off(name: str) -> InputError:
