@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from bavos_io.clip import Clip
-from bavos_io.coco import CocoMasks
 from bavos_io.folder import filled
 
 from .. import render
@@ -64,7 +63,7 @@ def _fill(
         segmentation.background, opacity=OPACITY, show_background=False
     )
     values = png_values(segmentation)
-    found = CocoMasks()
+    coco = documents.masks_file(folder / "masks.json", analysis, segmentation)
 
     def painted() -> Iterator[np.ndarray]:
         for mask in all_masks(analysis, segmentation, clip):
@@ -72,19 +71,17 @@ def _fill(
             name = f"{analysis.frame_names[mask.clip_frame]}.png"
             (folder / "masks" / name).write_bytes(mask_png(mask, values))
             second = float(analysis.times[mask.clip_frame])
-            found.add(mask.labels, name, frame=mask.clip_frame, seconds=second)
+            coco.add(mask.labels, name, frame=mask.clip_frame, seconds=second)
             frame = mask.painted(colours, alpha)
             seconds["masks"] += time.perf_counter() - start
             yield frame
 
     start = time.perf_counter()
-    write_over_clip(
-        folder / "overlay.mp4", analysis, clip, painted(), sound=sound, progress=progress
-    )
+    with coco:
+        write_over_clip(
+            folder / "overlay.mp4", analysis, clip, painted(), sound=sound, progress=progress
+        )
     seconds["encode"] = time.perf_counter() - start - seconds["masks"]
-    (folder / "masks.json").write_text(
-        json.dumps(documents.masks_document(analysis, segmentation, found))
-    )
     documents.write_labels(folder / "labels.npz", analysis, segmentation)
     documents.write_hierarchy(folder, analysis, segmentation)
     document = documents.summary(analysis, segmentation, seconds)

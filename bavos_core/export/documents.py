@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bavos_io.coco import CocoMasks
+from bavos_io.coco import CocoFile
 from bavos_io.files import write_arrays
 
 from .. import __version__, backbones, render
@@ -23,10 +23,8 @@ from ..segmentation import Segmentation
 from .masks import png_values
 
 
-def masks_document(
-    analysis: Analysis, segmentation: Segmentation, masks: CocoMasks
-) -> dict[str, Any]:
-    """Return the COCO document of all masks, with one category per cluster."""
+def masks_file(path: Path, analysis: Analysis, segmentation: Segmentation) -> CocoFile:
+    """Return the COCO file of all masks, with one category per cluster, to be opened."""
     values = png_values(segmentation)
     categories = [
         {
@@ -44,7 +42,7 @@ def masks_document(
         "settings": analysis.settings.to_dict(),
         "tau": segmentation.tau,
     }
-    return masks.document(categories, info)
+    return CocoFile(path, categories, info)
 
 
 def write_labels(path: Path, analysis: Analysis, segmentation: Segmentation) -> None:

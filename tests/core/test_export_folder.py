@@ -11,11 +11,10 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from bavos_core import Analysis, Cancelled, Edit, InputError, Settings, analyse, export
-from bavos_core.export.documents import masks_document
+from bavos_core.export.documents import masks_file
 from bavos_core.progress import Progress, Stage
 from bavos_core.tree import ClusterTree
 from bavos_io.clip import ArrayClip
-from bavos_io.coco import CocoMasks
 
 from .helpers import TINY, noise_clip, softmax
 
@@ -76,10 +75,12 @@ def test_run_length_masks_and_pngs_are_two_copies_of_one_thing(folder) -> None:
         np.testing.assert_array_equal(found[image["id"]], pictures[Path(image["file_name"]).stem])
 
 
-def test_masks_say_that_the_bundled_backbone_is_tuned_on_labels(square_analysis) -> None:
+def test_masks_say_that_the_bundled_backbone_is_tuned_on_labels(square_analysis, tmp_path):
     settings = replace(square_analysis.settings, backbone="bundled-vits14")
     analysis = replace(square_analysis, settings=settings)
-    info = masks_document(analysis, analysis.segment(), CocoMasks())["info"]
+    with masks_file(tmp_path / "masks.json", analysis, analysis.segment()):
+        pass
+    info = json.loads((tmp_path / "masks.json").read_text())["info"]
     assert info["backbone"] == "bundled-vits14 (tuned on saliency labels)"
 
 

@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import imageio_ffmpeg
 import numpy as np
@@ -18,7 +20,7 @@ from bavos_core import Analysis, Segmentation, Settings, analyse, export
 from bavos_core.export.masks import png_values
 from bavos_core.render import davis_palette, object_colour
 from bavos_io.clip import ArrayClip, Timeline
-from bavos_io.coco import CocoMasks
+from bavos_io.coco import CocoFile
 
 from .helpers import TINY, decode
 
@@ -58,10 +60,12 @@ def segmentation_of(background: list[bool]) -> Segmentation:
 
 
 def annotations_of(*maps: np.ndarray) -> list[dict]:
-    masks = CocoMasks()
-    for labels in maps:
-        masks.add(labels, "00000.png")
-    return masks.document([], {})["annotations"]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "masks.json"
+        with CocoFile(path, [], {}) as masks:
+            for labels in maps:
+                masks.add(labels, "00000.png")
+        return json.loads(path.read_text())["annotations"]
 
 
 @given(LABELS)
