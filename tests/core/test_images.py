@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -76,6 +77,13 @@ def test_a_single_picture_is_a_clip_of_one_frame(suffix, tmp_path) -> None:
     assert clip.frame_names == ("one",)
     assert clip.times.tolist() == [0]
     assert np.abs(read_all(tmp_path / f"one.{suffix}")[0].astype(int) - picture).max() < 8
+
+
+def test_heic_is_read_where_pillow_heif_is_installed(tmp_path) -> None:
+    pillow_heif.from_pillow(Image.new("RGB", (64, 48), (200, 30, 30))).save(tmp_path / "one.heic")
+    clip = open_clip(tmp_path / "one.heic")
+    assert clip.size == (48, 64)
+    assert np.abs(next(clip.read())[20, 20].astype(int) - (200, 30, 30)).max() <= 4
 
 
 def test_pictures_of_every_mode_become_rgb(tmp_path) -> None:
