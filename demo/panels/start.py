@@ -35,7 +35,7 @@ class Inputs:
     clip: gr.File
     about: gr.Markdown
     start: gr.Slider
-    end: gr.Slider  # as `start` without a minimum and hidden while no video is chosen
+    end: gr.Slider  # 0 stands for the end of the clip
     gallery: gr.Gallery
     backbone: gr.Dropdown
 
@@ -67,12 +67,12 @@ class Inputs:
         if not isinstance(clip, VideoClip):
             return {
                 self.start: gr.Slider(value=0, visible=False),
-                self.end: gr.Slider(minimum=0, value=0, visible=False),
+                self.end: gr.Slider(value=0, visible=False),
             }
         last = math.ceil(10 * clip.end) / 10
         return {
             self.start: gr.Slider(maximum=last, value=0, visible=True),
-            self.end: gr.Slider(minimum=0.1, maximum=last, value=last, visible=True),
+            self.end: gr.Slider(maximum=last, value=last, visible=True),
         }
 
     def part(self, values: Values, clips: Clips) -> Part:
