@@ -160,7 +160,7 @@ def about(clip: Clip, settings: DemoSettings) -> str:
     used = PRESETS[usual_preset()].within(settings).frames
     plan = "All are" if frames <= used else f"{used} of them, evenly spaced, are"
     return (
-        f"{frames} frames of {width}×{height}, {clip.times[-1]:.1f} s. {plan} analysed by default."
+        f"{frames} frames of {width}×{height}, {clip.end:.1f} s. {plan} analysed by default."
     )
 
 
