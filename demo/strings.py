@@ -159,9 +159,7 @@ def about(clip: Clip, settings: DemoSettings) -> str:
     frames, (height, width) = len(clip.times), clip.size
     used = PRESETS[usual_preset()].within(settings).frames
     plan = "All are" if frames <= used else f"{used} of them, evenly spaced, are"
-    return (
-        f"{frames} frames of {width}×{height}, {clip.end:.1f} s. {plan} analysed by default."
-    )
+    return f"{frames} frames of {width}×{height}, {clip.end:.1f} s. {plan} analysed by default."
 
 
 def learning(step: Step) -> str:
