@@ -81,10 +81,6 @@ class Clip(Protocol):
         """Seconds at which the last frame ends; the first use may read the whole clip."""
 
     @property
-    def seconds(self) -> float | None:
-        """Seconds that the clip lasts, without reading it; None where it is not known."""
-
-    @property
     def part(self) -> tuple[float, float | None]:
         """Seconds of the file at which frame 0 is shown and before which the clip ends.
 
@@ -139,11 +135,6 @@ class StillClip:
     @property
     def end(self) -> float:
         """Seconds at which the last frame ends."""
-        return self.timeline.end
-
-    @property
-    def seconds(self) -> float:
-        """Seconds that the clip lasts."""
         return self.timeline.end
 
     def timed(self) -> Iterator[TimedFrame]:

@@ -53,11 +53,6 @@ class VideoClip:
         return self.file.timeline.end
 
     @property
-    def seconds(self) -> float | None:
-        """Seconds that the clip lasts, as far as the container says."""
-        return self.file.seconds
-
-    @property
     def part(self) -> tuple[float, float | None]:
         """Seconds of the file at which frame 0 is shown and before which the clip ends."""
         return self.file.part
@@ -118,12 +113,12 @@ class VideoFile:
         """Name a file. start, end: the part to read, in seconds."""
         self.path = path.absolute()  # the working folder may change before it is read
         self.full_size = (0, 0)  # (H, W)
-        self.seconds: float | None = None
         self.has_sound = False
         self.damaged = False
+        self.part = (start, end)
+        self._seconds: float | None = None  # that the part lasts, as far as the container says
         self._container = container
         self._limits = limits
-        self.part = (start, end)
         self._timeline: Timeline | None = None
 
     @property
@@ -161,8 +156,8 @@ class VideoFile:
                     times += map(float, message["times"])
                     self.part = (times[0], self.part[1])
                     self._check(times, message.get("end") or times[-1])
-                if progress and times and self.seconds:
-                    progress(min(1.0, (times[-1] - times[0]) / self.seconds))
+                if progress and times and self._seconds:
+                    progress(min(1.0, (times[-1] - times[0]) / self._seconds))
                 if "frame" in message:
                     sent += 1
                     start, end = (t - times[0] for t in (times[message["frame"]], message["until"]))
@@ -202,8 +197,8 @@ class VideoFile:
         self.has_sound = about["sound"]
         start, end = self.part[0], self.part[1] or math.inf
         if about["seconds"] is not None:
-            self.seconds = max(0.0, min(about["seconds"], end) - start)
-            check_seconds(self.path.name, self.seconds, self._limits)
+            self._seconds = max(0.0, min(about["seconds"], end) - start)
+            check_seconds(self.path.name, self._seconds, self._limits)
         if about["frames"] is not None and not start and end == math.inf:
             check_frames(self.path.name, about["frames"], self._limits)
         turn: list[bool] = about["turn"]

@@ -87,6 +87,8 @@ def durations(image: Image.Image, what: str, limits: Limits) -> list[float | Non
         return [None]
     first = int(image.info.get("default_image", False))  # a still that animation leaves out
     count = getattr(image, "n_frames", 1) - first
+    if count == 1:  # it need not be decoded for its time
+        return [None]
     check_frames(what, count, limits)
     seconds: list[float | None] = []
     for page in range(first, first + count):

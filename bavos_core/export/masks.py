@@ -99,7 +99,7 @@ def all_masks(
 def numbered_frames(analysis: Analysis, clip: Clip | None) -> Iterator[tuple[int, np.ndarray]]:
     """Yield index into the clip and frame (H, W, 3) of a clip, or of the analysed frames."""
     numbers = range(len(analysis.times)) if clip else analysis.analysed.tolist()
-    return zip(numbers, (clip or analysed_clip(analysis)).read(), strict=False)  # may be damaged
+    return zip(numbers, shown_clip(analysis, clip)[0].read(), strict=False)  # may be damaged
 
 
 def analysed_clip(analysis: Analysis) -> ArrayClip:
