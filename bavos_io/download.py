@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ import httpx
 import torch
 from filelock import FileLock
 
+from .clip import Share
 from .errors import InputError
 from .weights_format import weights_format
 
@@ -31,7 +31,7 @@ def file_or_url(text: str) -> FileOrUrl:
     return text if _is_url(text) else Path(text)
 
 
-def local_file(source: FileOrUrl, *, progress: Callable[[float], None] | None = None) -> Path:
+def local_file(source: FileOrUrl, *, progress: Share | None = None) -> Path:
     """Return a path as it is, and for a URL the path of its copy in the cache.
 
     progress: called with the share done, 0 … 1, if the server tells the size of the file.
@@ -102,9 +102,7 @@ def _file_name(url: str) -> str:
     return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[-100:].strip(".") or "weights"
 
 
-def _fetch(
-    url: str, folder: Path, path: Path, shown: str, progress: Callable[[float], None] | None
-) -> None:
+def _fetch(url: str, folder: Path, path: Path, shown: str, progress: Share | None) -> None:
     """Download a file to `path`. A second caller waits for the first instead of downloading too."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"), TemporaryDirectory(dir=folder) as temporary:
@@ -121,7 +119,7 @@ def _fetch(
         part.replace(path)
 
 
-def _download(url: str, path: Path, progress: Callable[[float], None] | None) -> None:
+def _download(url: str, path: Path, progress: Share | None) -> None:
     with (
         httpx.stream("GET", url, follow_redirects=True, timeout=_SECONDS) as response,
         path.open("wb") as file,

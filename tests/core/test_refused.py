@@ -21,9 +21,7 @@ from .helpers import (
     save_pictures,
     zip_folder,
 )  # fmt: skip
-
-H264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", 3)
-
+from .odd_files import H264
 
 # ---- what is refused ----------------------------------------------------------------------------
 

@@ -21,8 +21,7 @@ from .helpers import (
     read_all,
     save_pictures,
 )  # fmt: skip
-
-H264 = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", 3)
+from .odd_files import H264
 
 
 def grey_levels(count: int) -> np.ndarray:
