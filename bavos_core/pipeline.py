@@ -32,7 +32,8 @@ from .settings import FRAMES_ON_CPU, FRAMES_ON_CUDA, AttentionSource, Compute, S
 from .sources import attention_rows, check_channels, choose_source
 from .tree import ClusterTree
 
-_PREVIEW_SIDE = 1024  # pixels of the longer side of the frames that are kept
+_READ_SIDE = 1920  # pixels of the longer side of the frames that the backbone's input is made from
+_PREVIEW_SIDE = 1024  # and of those that are kept
 _SHORT = "The GPU did not have enough memory, so"
 
 
@@ -58,19 +59,16 @@ def analyse(
         settings = replace(settings, backbone=name)
     run, opened = _Run(settings, Compute.choose(settings), progress), _opened(clip)
     with run.timed(Stage.FEATURES):
-        backbone = backbone or backbones.load(
-            settings.backbone,
-            weights=settings.weights,
-            layer=settings.layer,
-            device=run.compute.device,
-        )
+        backbone = backbone or _backbone(run)
     grid = grid_size(opened.size, backbone.patch, settings)
+    kept = max(_PREVIEW_SIDE, max(grid) * backbone.patch)
     with run.stage(Stage.DECODE):
-        small = opened.resized(max(_PREVIEW_SIDE, max(grid) * backbone.patch))
-        analysed, frames = read_sample(small, settings, run.compute, include_frame, run.progress)
+        read = opened.resized(max(_READ_SIDE, kept))
+        analysed, frames = read_sample(read, settings, run.compute, include_frame, run.progress)
         notes = _notes(opened, analysed)
     with run.stage(Stage.FEATURES):
-        images = backbones.to_images(frames, grid, backbone.patch)
+        images = backbones.to_images(frames, grid, backbone.patch)  # before they are shrunk
+        frames = np.stack(list(ArrayClip.of(frames).resized(kept).read()))
         features, run, short = _encode(run, backbone, images)
     with run.stage(Stage.CLUSTERING):
         source, correlator = choose_source(settings, features.channels, backbone.source)
@@ -80,6 +78,11 @@ def analyse(
         found = tell_apart(found, looks, _saliency(features), settings)
     notes = [substitute, backbone.note, *notes, *short, *found.notes]
     return _result(run, opened, analysed, frames, features, found, notes)
+
+
+def _backbone(run: _Run) -> Backbone:
+    named, device = run.settings, run.compute.device
+    return backbones.load(named.backbone, weights=named.weights, layer=named.layer, device=device)
 
 
 def _result(

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from bavos_core import Analysis, Settings, analyse, export
+from bavos_core import Analysis, Settings, analyse, backbones, export
 from bavos_core.export.masks import numbered_frames
+from bavos_core.settings import Compute
 from bavos_io.clip import ArrayClip
 from bavos_io.opening import open_clip
 
@@ -24,6 +26,17 @@ def large() -> Analysis:
 def test_frames_are_shrunk_and_the_size_is_that_of_the_clip(large) -> None:
     assert large.size == SIZE
     assert large.frames.shape == (3, 102, 1024, 3)
+
+
+def test_the_backbone_sees_what_full_frames_show_not_the_smaller_ones_that_are_kept() -> None:
+    frames = noise_clip(2, (80, 1600))
+    settings = Settings(backbone="descriptors", size=(32, 640), device="cpu")
+    analysis = analyse(frames, settings)
+    assert max(analysis.frames.shape[1:3]) == 1024
+    backbone = backbones.load("descriptors")
+    images = backbones.to_images(frames, analysis.grid, backbone.patch)
+    expected = backbone.encode(images, Compute.choose(settings))
+    torch.testing.assert_close(analysis.keys, expected.keys.half())
 
 
 def test_frames_of_up_to_1024_pixels_stay_as_they_are() -> None:
