@@ -56,7 +56,7 @@ def load(path: Path) -> Analysis:
         if meta.pop("format") == FORMAT:
             return _from_parts(arrays, meta)
     except (OSError, ValueError, LookupError, TypeError, EOFError, AttributeError) as error:
-        raise InputError(f"{path.name!r} is no sound analysis file of Bavos.") from error
+        raise InputError(f"{path.name!r} is not an analysis file of Bavos.") from error
     except (zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path.name!r} is damaged; analyse the clip again.") from error
     raise InputError(f"{path.name!r} was made by another version; analyse the clip again.")

@@ -112,7 +112,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
     segment = commands.add_parser("segment", help="segment and track the objects of a clip")
     _add_common(segment)
-    segment.add_argument("--out", type=path, required=True, metavar="DIR", help="folder to fill")
+    segment.add_argument("--out", type=path, required=True, metavar="DIR", help="results folder")
     segment.add_argument(
         "--sound",
         action=argparse.BooleanOptionalAction,
@@ -131,7 +131,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     attend = commands.add_parser("attend", help="show the attention of one patch in space and time")
     _add_common(attend)
     attend.add_argument("--clip-frame", type=int, required=True, metavar="N", help="frame, from 0")
-    attend.add_argument("--point", type=_point, required=True, metavar="X,Y", help="pixel")
+    attend.add_argument("--point", type=_point, required=True, metavar="X,Y", help="pixel of clip")
     attend.add_argument("--out", type=path, required=True, metavar="FILE.mp4")
     attend.add_argument("--npz", type=path, metavar="FILE.npz", help="write the attention here too")
     attend.add_argument("--head", type=int, metavar="H", help="one head; default: mean of all")

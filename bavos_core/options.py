@@ -34,7 +34,7 @@ def add_settings(parser: argparse._ActionsContainer) -> None:
     add("--layer", type=int, metavar="L", help="block whose keys are used, from 0")
     add("--correlator", metavar="FILE|URL|cross-frame|key-similarity|untrained",
         help="attention to cluster, or a trained correlator")  # fmt: skip
-    add("--tau", type=float, help=f"granularity ({default.tau})")
+    add("--tau", type=float, help=f"distance at which the hierarchy is cut ({default.tau})")
     add("--exact", action="store_true", help="follow the paper's procedure exactly")
     add("--frames", type=int, metavar="N", help="frames to analyse (24 on CPU, 80 on CUDA)")
     add("--size", type=size, metavar="HxW", help="pixels fed to the backbone")
@@ -73,7 +73,7 @@ def clusters(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) - 1 for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} are no numbers; write 1,4") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers; write 1,4") from None
 
 
 def path(text: str) -> Path:
@@ -86,7 +86,9 @@ def path(text: str) -> Path:
 def seconds(text: str) -> float:
     """Parse "90.5", "1:30.5" or "0:01:30.5" to seconds, for argparse."""
     if not re.fullmatch(_TIME, text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write seconds, mm:ss or hh:mm:ss")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time; write seconds, mm:ss or hh:mm:ss"
+        )
     total = 0.0
     for part in text.split(":"):
         total = 60 * total + float(part)

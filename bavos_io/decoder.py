@@ -196,7 +196,7 @@ def broken_off(name: str) -> InputError:
     """Return the error to raise when the decoder ends early or its answers make no sense."""
     return InputError(
         f"The decoder broke off while it read {shortened(name)!r}; try again, or export the clip "
-        "anew as mp4."
+        "again as mp4."
     )
 
 

@@ -183,7 +183,9 @@ class VideoFile:
             )
         except FileNotFoundError as error:
             name = shortened(self.path.name)
-            raise InputError(f"{name!r} is no longer there; give it again.") from error
+            raise InputError(
+                f"{name!r} is no longer there; check the path or upload it again."
+            ) from error
 
     def _learn(self, about: dict[str, Any]) -> list[bool]:
         """Take over what the container says; return how to turn the pictures.

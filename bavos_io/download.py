@@ -56,7 +56,7 @@ def local_file(source: FileOrUrl, *, progress: Share | None = None) -> Path:
     except OSError as error:
         reason = error.strerror or "no reason given"
         raise InputError(
-            f"{path.name} could not be kept in {folder} ({reason}); "
+            f"{path.name} could not be saved in {folder} ({reason}); "
             "make room there or set TORCH_HOME to another folder."
         ) from error
     return path
@@ -81,7 +81,7 @@ def _shown(url: str) -> str:
         parts = urlsplit(url)
         shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
     except ValueError:
-        raise InputError(f"{url!r} is no valid address; check it.") from None
+        raise InputError(f"{url!r} is not a valid address; check it.") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(
             f"{shown.geturl()} cannot be downloaded; give an http or https address or a path."
@@ -112,7 +112,7 @@ def _fetch(url: str, folder: Path, path: Path, shown: str, progress: Share | Non
         _download(url, part, progress)
         if weights_format(part) is None:
             raise InputError(
-                f"{shown} sends no weights file but, it seems, a web page; "
+                f"{shown} sends no weights file but what looks like a web page; "
                 "give the address of the file itself."
             )
         path.parent.mkdir(exist_ok=True)

@@ -35,11 +35,12 @@ def open_clip(
     """
     path = Path(source)
     if start < 0 or (end is not None and end <= start):
-        raise InputError(f"A clip cannot go from {start:g} s to {end} s; give 0 ≤ start < end.")
+        until = "the end" if end is None else f"{end:g} s"
+        raise InputError(f"There is no part from {start:g} s to {until}; give 0 ≤ start < end.")
     try:
         clip = _opened(path, limits or Limits(), start, end)
         if (start or end is not None) and not isinstance(clip, VideoClip):
-            raise InputError(f"{shortened(path.name)!r} is no video; give no start and no end.")
+            raise InputError(f"{shortened(path.name)!r} holds no video; give no start and no end.")
         return clip.resized(max_side)
     except OSError as error:
         why = error.strerror or "no reason given"
