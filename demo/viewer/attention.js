@@ -1,0 +1,4 @@
+/** Create the attention of a scene. */
+export function createAttention(scene, changed = () => {}) {
+  return {};
+}
