@@ -1,0 +1,2 @@
+/** Fill an element. */
+export function createCompare(context, element) {}

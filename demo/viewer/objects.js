@@ -1,0 +1,4 @@
+/** Fill an element. */
+export function createObjects(context, element) {
+  element.replaceChildren();
+}

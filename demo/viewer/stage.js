@@ -1,0 +1,4 @@
+/** Fill an element. */
+export function createStage(context, element) {
+  element.replaceChildren();
+}

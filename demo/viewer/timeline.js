@@ -1,0 +1,4 @@
+/** Fill an element. */
+export function createTimeline(context, element) {
+  element.replaceChildren();
+}

@@ -1,0 +1,4 @@
+/** Fill an element. */
+export function createToolbar(context, element) {
+  element.replaceChildren();
+}
