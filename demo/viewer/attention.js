@@ -18,8 +18,7 @@ export function openSource(part, grid, samples) {
   for (let i = 0; i < factor.length; i++) factor[i] = part.scale_q[i] * part.scale_k[i];
   const keys = Float32Array.from(part.k); // no conversion of bytes in the inner loop
   const queries = part.q ?? part.k;
-  const temperature = part.temperature ?? 1;
-  return { heads, rank, grid, samples, factor, queries, keys, temperature };
+  return { heads, rank, grid, samples, factor, queries, keys, temperature: part.temperature ?? null };
 }
 
 /** Return the two whole positions around one, and the weight of the second. */
@@ -134,8 +133,20 @@ export function cosineRow(source, point) {
   const out = new Float32Array(count);
   const query = queryAt(source, point.sample, cornersOf(point.y, point.x, source.grid));
   logitsInto(out, 0, source, 0, query, 0, count);
+  source.temperature ??= longest(source);
   const scale = 1 / source.temperature;
   return out.map((value) => Math.min(Math.max(value * scale, -1), 1));
+}
+
+/** Return the largest product of a patch with itself: near the temperature, as all have length 1. */
+function longest({ heads, rank, factor, keys }) {
+  let most = 0;
+  for (let at = 0; at < keys.length / heads; at += rank) {
+    let sum = 0;
+    for (let c = 0; c < rank; c++) sum += factor[c] * keys[at + c] * keys[at + c];
+    most = Math.max(most, sum);
+  }
+  return most;
 }
 
 /** Return a memory for the latest results of a function, by a key. */

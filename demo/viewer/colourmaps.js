@@ -15,7 +15,7 @@ const ANCHORS = {
     '30123b392a734040a14456c7466be3467ff64293ff37a7fa29bbec1dcdd818dcc31ee8b031f2994cf97e6bfd648aff4d' +
     'a3fd3cb8f735cced34dee037edd03af8c03afdae35fe982cfb8022f56817ec520fe04009d23105c02302ac1701950d017a0403',
   gray: '000000ffffff',
-  diverging: '2166ac67a9cfd1e5f0f7f7f7fddbc7ef8a62b2182b', // for similarities; ColorBrewer's RdBu, Apache 2.0
+  diverging: '2166ac4393c392c5def4a582d6604db2182b', // for similarities; from ColorBrewer's RdBu, Apache 2.0
 };
 const tables = new Map();
 

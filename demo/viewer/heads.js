@@ -1,10 +1,9 @@
 // A row of small maps, one a head: a click chooses the head.
 import { rowOfHead } from './attention.js';
 import { h, setText } from './dom.js';
-import { shownPoints } from './heat.js';
+import { placeInTime, shownPoints } from './heat.js';
 import { heatLayer } from './heatlayer.js';
 import { between, topOfScale } from './scale.js';
-import { placeInTime } from './scene.js';
 
 const WIDE = 76; // pixels of a map, at most
 
@@ -57,9 +56,9 @@ function paintHeads({ scene, store }, buttons, rows, count, [width, height]) {
     const values = between(row, sample, base.analysed.length);
     const heat = { values, keep: null, colour: null, scale: 1 / topOfScale(row, state.scaleMax) };
     const ctx = canvas.getContext('2d');
-    ctx.fillStyle = '#000';
-    ctx.fillRect(0, 0, 2 * width, 2 * height);
     if (picture) ctx.drawImage(picture.bitmap, 0, 0, 2 * width, 2 * height);
+    ctx.fillStyle = 'rgb(0 0 0 / 0.55)'; // so small, the heat must stand out
+    ctx.fillRect(0, 0, 2 * width, 2 * height);
     ctx.drawImage(heatLayer([heat], base.grid, { heat: 0.9, colours: state.colours }), 0, 0, 2 * width, 2 * height);
   });
 }

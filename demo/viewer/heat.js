@@ -41,6 +41,16 @@ export function rowAt(context, point) {
   });
 }
 
+/** Return the place of a time among the analysed frames: 1.5 is midway between frames 1 and 2. */
+export function placeInTime({ analysed, times }, seconds) {
+  const last = analysed.length - 1;
+  let low = 0;
+  while (low < last && times[analysed[low + 1]] <= seconds + 1e-6) low++;
+  if (low === last) return last;
+  const [before, after] = [times[analysed[low]], times[analysed[low + 1]]];
+  return low + Math.min(Math.max((seconds - before) / (after - before), 0), 1);
+}
+
 /** Return the points whose maps are shown: that under the pointer, or else the pins. */
 export function shownPoints(context) {
   const { hover, pins } = context.store.state;

@@ -71,8 +71,8 @@ function paintTable(name, opacity, signed) {
   return Uint8ClampedArray.from({ length: 1024 }, (_, i) => {
     const [row, channel] = [Math.floor(i / 4), i % 4];
     if (channel < 3) return table[row * 3 + channel];
-    const strength = signed ? Math.abs(row / 127.5 - 1) : row / 255;
-    return 255 * opacity * (0.25 + 0.75 * Math.min(1, 1.4 * strength));
+    if (signed) return 255 * opacity * Math.min(1, 1.25 * Math.abs(row / 127.5 - 1));
+    return 255 * opacity * (0.28 + 0.72 * Math.min(1, (1.8 * row) / 255));
   });
 }
 

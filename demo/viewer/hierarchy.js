@@ -38,16 +38,15 @@ function buildHierarchy(element, base) {
   element.classList.add('hierarchy');
   element.innerHTML = `
     <div class="tree-controls">
-      <h3 id="tree-title">Hierarchy</h3>
-      <button type="button" class="fewer" aria-label="Fewer clusters">−</button>
+      <button type="button" class="small fewer" aria-label="Fewer clusters">−</button>
       <input type="range" min="1" max="${base.most}" step="1" aria-label="Number of clusters">
-      <button type="button" class="more" aria-label="More clusters">+</button>
+      <button type="button" class="small more" aria-label="More clusters">+</button>
       <output class="count"></output>
-      <button type="button" class="levels" title="From the finest parts to the whole scene">▶ Levels</button>
+      <button type="button" class="small levels" title="From the finest parts to the whole scene">▶ Levels</button>
     </div>
     <canvas tabindex="0" role="application" aria-roledescription="cluster tree"></canvas>
-    <div class="branch"><span></span><button type="button" class="cut-here" hidden>Cut here</button>
-      <button type="button" class="join" hidden>Join</button></div>`;
+    <div class="branch"><span></span><button type="button" class="small cut-here" hidden>Cut here</button>
+      <button type="button" class="small join" hidden>Join</button></div>`;
   const find = (selector) => element.querySelector(selector);
   return {
     canvas: find('canvas'), slider: find('input'), count: find('output'), fewer: find('.fewer'), more: find('.more'),
@@ -170,13 +169,13 @@ function point(context, view, node) {
   context.store.touch();
 }
 
-const STEPS = { ArrowUp: 'parent', ArrowDown: 'child', ArrowLeft: 'left', ArrowRight: 'right' };
+const TREE_STEPS = { ArrowUp: 'parent', ArrowDown: 'child', ArrowLeft: 'left', ArrowRight: 'right' };
 
 function listenToKeys(context, view) {
   const parents = parentsOf(view.tree);
   view.canvas.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (STEPS[event.key]) choose(context, view, stepFrom(view, parents, STEPS[event.key]), false);
+    if (TREE_STEPS[event.key]) choose(context, view, stepFrom(view, parents, TREE_STEPS[event.key]), false);
     else if (event.key === 'Enter') actOn(context, view);
     else return;
     context.store.touch();

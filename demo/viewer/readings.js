@@ -1,13 +1,14 @@
 // The panel "Attention": what is read, from which source and head, how it is painted, and the pins.
-import { COLOUR_MAPS } from './colourmaps.js';
 import { createColourBar } from './colourbar.js';
+import { COLOUR_MAPS } from './colourmaps.js';
 import { h, segmented, setText } from './dom.js';
 import { createHeads } from './heads.js';
 import { createPins } from './pins.js';
+import { createPresets } from './compare.js';
 
 const READINGS = { attention: 'Attention', cosine: 'Similarity', pca: 'PCA', cls: 'CLS', kmeans: 'k-means' };
 const MEANINGS = {
-  attention: 'Where the patch under the pointer attends, in all frames. Click to pin.',
+  attention: 'Where the patch under the pointer attends, in all frames.',
   cosine: 'Cosine similarity of the features of the patch under the pointer with all others.',
   pca: 'The first three principal components of the features as red, green and blue, over the whole clip.',
   cls: 'Attention of the network’s [CLS] token: what matters for the whole picture.',
@@ -21,20 +22,23 @@ export const SOURCE_NAMES = {
   'key-similarity': 'Key similarity',
 };
 const SOURCE_MEANINGS = {
-  framewise: 'own query in every frame (Fig. 1b)',
+  framewise: 'each frame by itself (Fig. 1b)',
   'cross-frame': 'one query, all frames',
   untrained: 'random weights (Fig. 1c)',
   correlator: 'the paper’s method (Fig. 1d)',
   'key-similarity': 'of keys, without training',
 };
-const SCALES = { row: 'this row', 5: '5 × uniform', 20: '20 × uniform', 100: '100 × uniform' };
+const SCALES = { row: 'this row', 5: '5 × unif.', 20: '20 × unif.', 100: '100 × unif.' };
 const CAVEAT = 'Attention shows what the network compares; it does not explain a decision.';
 const DINO_MASS = 0.6;
 
 /** Create the panel in an element: {destroy()}. */
 export function createReadings(context, element) {
   const { store } = context;
-  const parts = [readingControl(context), sourceControl(context), createHeads(context), createColourBar(context), lookControl(context), createPins(context)];
+  const parts = [
+    readingControl(context), sourceControl(context), createHeads(context), createColourBar(context), lookControl(context),
+    createPresets(context), createPins(context),
+  ];
   element.classList.add('readings');
   element.replaceChildren(...parts.map((part) => part.element), h('p', { class: 'caveat' }, CAVEAT));
   const show = () => {
@@ -92,16 +96,16 @@ function sourceControl({ scene, store }) {
 function lookControl({ store }) {
   const mass = slider('Mass', { min: 5, max: 100, step: 1, list: 'bavos-masses' }, (value) => store.set({ mass: value >= 100 ? null : value / 100 }));
   const dino = h('button', {
-    type: 'button', class: 'chip', title: 'Show only the patches that hold 60 % of the attention, as in DINO',
+    type: 'button', class: 'small', title: 'Show only the patches that hold 60 % of the attention, as in DINO',
     onclick: () => store.set({ mass: store.state.mass === DINO_MASS ? null : DINO_MASS }),
-  }, '60 %');
+  }, 'DINO’s 60 %');
   const opacity = slider('Opacity', { min: 0, max: 100, step: 1 }, (value) => store.set({ heat: value / 100 }));
   const colours = choice('Colours', Object.fromEntries(COLOUR_MAPS.map((name) => [name, name])), (value) => store.set({ colours: value }));
   const scale = choice('Hottest', SCALES, (value) => store.set({ scaleMax: value === 'row' ? value : Number(value) }));
-  const patches = h('input', { type: 'checkbox', onchange: () => store.set({ patches: patches.checked }) });
+  const patches = h('input', { type: 'checkbox', 'aria-label': 'Patch grid', onchange: () => store.set({ patches: patches.checked }) });
   const marks = h('datalist', { id: 'bavos-masses' }, h('option', { value: 100 * DINO_MASS }));
   mass.element.append(dino, marks);
-  const selects = h('div', { class: 'selects' }, colours.element, scale.element, h('label', { class: 'check' }, patches, 'Patch grid'));
+  const selects = h('div', { class: 'selects' }, colours.element, scale.element, h('label', { class: 'check' }, patches, 'Grid'));
   return {
     element: h('div', { class: 'look' }, mass.element, opacity.element, selects),
     show(state) {
@@ -132,6 +136,6 @@ function slider(words, attributes, change) {
 
 function choice(words, choices, change) {
   const options = Object.entries(choices).map(([value, label]) => h('option', { value }, label));
-  const field = h('select', { onchange: () => change(field.value) }, ...options);
+  const field = h('select', { class: 'field', onchange: () => change(field.value) }, ...options);
   return { element: h('label', { class: 'choice' }, words, field), show(value) { field.value = value; } };
 }

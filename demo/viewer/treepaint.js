@@ -4,6 +4,7 @@ import { childrenOf, nodeClusters, weightOf } from './tree.js';
 
 const NARROWEST = 7; // pixels: branches of a narrower node merge into one shape
 const TICKS = [0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32];
+const LINE_COLOUR = '#d9480f';
 const ABOVE = '#8a8f98'; // branches above the cut, in light and in dark
 const BACKGROUND_BRANCH = '#969696';
 
@@ -26,12 +27,13 @@ export function paintTree(view, cut, base, state) {
   const style = getComputedStyle(view.canvas);
   const cluster = nodeClusters(view.tree, cut.leafCluster);
   const colourOf = (node) => branchColour(cut, base.colours, cluster[node], state.background);
-  const picture = { ctx, view, cluster, colourOf, ink: style.color, accent: style.accentColor === 'auto' ? '#d55e00' : style.accentColor };
+  const line = view.dragged ?? cutY(view.tree, view.layout, state.n);
+  const picture = { ctx, line, view, cluster, colourOf, ink: style.color, accent: LINE_COLOUR };
   paintScale(picture);
   paintBlocks(picture, state);
   paintBranches(picture, base.instances);
   paintLeaves(picture);
-  paintLine(picture, view.dragged ?? cutY(view.tree, view.layout, state.n));
+  paintLine(picture);
 }
 
 function branchColour(cut, colours, cluster, coloured) {
@@ -74,7 +76,7 @@ function paintBlocks({ ctx, view, cluster, colourOf }, state) {
   ctx.globalAlpha = 1;
 }
 
-function paintBranches({ ctx, view, colourOf, ink }, instances) {
+function paintBranches({ ctx, view, cluster, colourOf, ink, line }, instances) {
   const { tree, layout } = view;
   const { x, y, from, to, box } = layout;
   const { lines, wedges } = visibleNodes(tree, layout, NARROWEST);
@@ -90,19 +92,24 @@ function paintBranches({ ctx, view, colourOf, ink }, instances) {
     ctx.fill();
   }
   for (const node of lines) {
+    const above = cluster[node] < 0 ? Math.max(line, y[node]) : y[node]; // grey from here on
+    ctx.setLineDash(instances[node - tree.leaves] ? [0.1, 4] : []);
     for (const child of childrenOf(tree, node)) {
-      ctx.strokeStyle = colourOf(child);
       ctx.lineWidth = 1 + 2 * Math.sqrt(weightOf(tree, child) / total);
-      ctx.setLineDash(instances[node - tree.leaves] ? [0.1, 4] : []);
-      ctx.beginPath();
-      ctx.moveTo(x[child], y[child]);
-      ctx.lineTo(x[child], y[node]);
-      ctx.lineTo(x[node], y[node]);
-      ctx.stroke();
+      stroke(ctx, colourOf(node), [x[child], Math.min(above, y[child])], [x[child], y[node]], [x[node], y[node]]);
+      if (y[child] > above) stroke(ctx, colourOf(child), [x[child], y[child]], [x[child], above]);
     }
   }
   ctx.setLineDash([]);
   for (const node of new Set([view.pointed, view.chosen])) if (node !== null) paintKnot(ctx, layout, node, ink);
+}
+
+function stroke(ctx, colour, [startX, startY], ...places) {
+  ctx.strokeStyle = colour;
+  ctx.beginPath();
+  ctx.moveTo(startX, startY);
+  for (const [px, py] of places) ctx.lineTo(px, py);
+  ctx.stroke();
 }
 
 /** Mark a branch by a dot at its node and a line along what belongs to it. */
@@ -127,7 +134,7 @@ function paintLeaves({ ctx, view: { tree, layout }, colourOf }) {
   }
 }
 
-function paintLine({ ctx, view: { layout }, accent }, y) {
+function paintLine({ ctx, view: { layout }, accent, line: y }) {
   ctx.strokeStyle = accent;
   ctx.fillStyle = accent;
   ctx.lineWidth = 1.75;
