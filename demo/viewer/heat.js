@@ -1,12 +1,17 @@
-/** Return the heat of hover and pins in an analysed frame. */
-export function currentHeat(context, sample) {
-  return { heats: [] };
+/** Return the colour of a pin, [r, g, b]. */
+export function pinColour(base, i) {
+  return [...base.colours.subarray(3 * i, 3 * i + 3)];
 }
 
-/** Paint the current heat. */
+/** Return the place of a time among the analysed frames. */
+export function placeInTime({ analysed, times }, seconds) {
+  return analysed.findLastIndex((i) => times[i] <= seconds);
+}
+
+/** Return the attention over time for the timeline. */
+export function shareOverTime(context) {
+  return { lines: [], uniform: null, low: 0, high: 1, name: 'share of attention' };
+}
+
+/** Paint the current reading over the picture of a canvas. */
 export function paintHeat(context, ctx, sample, size) {}
-
-/** Return attention over time, one per pin: [{values: Float32Array(T), colour}]. */
-export function currentStrips(context) {
-  return [];
-}
