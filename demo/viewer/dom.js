@@ -28,7 +28,7 @@ const PATHS = {
   help: 'M6 6a2 2 0 1 1 2.700 1.900c-.500.200-.700.600-.700 1.100v.500M8 12v.200',
   export: 'M8 2v8M5 7l3 3 3-3M3 11.500V14h10v-2.500',
   tag: 'M2.500 8.500v-6h6l5 5-6 6zM5.500 5.500v.010',
-  outline: 'M3 3h10v10H3z',
+  close: 'M4 4l8 8M12 4l-8 8',
 };
 
 /** Make a picture of 16×16 that says what a button does; the button carries the words. */

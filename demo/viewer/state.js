@@ -26,6 +26,7 @@ export const FIRST_STATE = {
   colours: 'inferno',
   heat: 0.75, // opacity
   compare: null, // {source, head, reading}
+  arrived: 0, // grows when something beside the state has changed: a part has come
 };
 
 const later = globalThis.requestAnimationFrame ?? ((run) => setTimeout(run, 0));
@@ -48,20 +49,17 @@ export function createStore(initial) {
     told = state;
     for (const run of [...listeners]) run(state, previous);
   };
-  const touch = () => { // something beside the state has changed: a part has come
+  const set = (patch) => {
+    if (!Object.keys(patch).some((key) => !Object.is(state[key], patch[key]))) return;
+    state = { ...state, ...patch };
     if (due) return;
     due = true;
     later(flush);
   };
   return {
     get state() { return state; },
-    set(patch) {
-      const changed = Object.keys(patch).some((key) => !Object.is(state[key], patch[key]));
-      if (!changed) return;
-      state = { ...state, ...patch };
-      touch();
-    },
-    touch,
+    set,
+    touch() { set({ arrived: state.arrived + 1 }); },
     flush,
     subscribe(run) {
       listeners.add(run);

@@ -81,9 +81,10 @@ export function heightOf(tree, clusters) {
 }
 
 function justBelow(value) {
+  if (value <= 0) return 0;
   const bits = new BigInt64Array(new Float64Array([value]).buffer);
   bits[0] -= 1n;
-  return value > 0 ? new Float64Array(bits.buffer)[0] : -Number.MIN_VALUE;
+  return new Float64Array(bits.buffer)[0];
 }
 
 /** Return the cluster of every node in a cut; -1 for nodes above it. */
