@@ -7,8 +7,6 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import json
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +16,6 @@ import huggingface_hub.constants
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 from bavos_core import Analysis, Settings, analyse
 from demo import sessions
@@ -28,14 +25,6 @@ from demo.service import Service
 from demo.settings import DemoSettings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "examples"
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 SERVED = DemoSettings(backbone="descriptors", max_frames=6)
 
 
@@ -133,38 +122,3 @@ def page_of(served: Service) -> Callable[[Service], Page]:
     with gr.Blocks():
         page = Page.lay_out(served)
     return lambda service: replace(page, service=service)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium without a window. Without one, tests are skipped; on CI they fail.
-
-    It must play H.264, which Debian's and Google's builds do and Playwright's own does not.
-    """
-    names = ("chromium", "chromium-browser", "google-chrome")
-    executable = next(filter(None, map(shutil.which, names)), None)
-    if executable is None:
-        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
-        give_up(f"No browser: put one of {', '.join(names)} on PATH.")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="session")
-def axe() -> str:
-    """The program text of axe-core, which finds what keeps people from using a page.
-
-    It is not part of this repository: `npm install axe-core` in any folder, and BAVOS_AXE=path of
-    its axe.min.js; a global npm installation is found. Without it, tests are skipped; on CI they
-    fail.
-    """
-    found = os.environ.get("BAVOS_AXE")
-    if not found and (npm := shutil.which("npm")):
-        root = subprocess.run([npm, "root", "-g"], capture_output=True, text=True).stdout.strip()
-        found = str(Path(root) / "axe-core" / "axe.min.js")
-    if not (found and Path(found).is_file()):
-        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
-        give_up("No axe-core: npm install -g axe-core, or BAVOS_AXE=path of its axe.min.js.")
-    return Path(found).read_text(encoding="utf-8")

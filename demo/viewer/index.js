@@ -1,0 +1,139 @@
+// The viewer: mounts everything into a shadow root.
+
+import { createAttention } from './attention.js';
+import { createCompare } from './compare.js';
+import { h } from './dom.js';
+import { createHierarchy } from './hierarchy.js';
+import { createKeys } from './keys.js';
+import { createObjects } from './objects.js';
+import { createReadings } from './readings.js';
+import { createRecorder } from './record.js';
+import { openScene } from './scene.js';
+import { createStage } from './stage.js';
+import { createStore, differs } from './state.js';
+import { createTimeline } from './timeline.js';
+import { createToolbar } from './toolbar.js';
+
+/**
+ * Mount a viewer.
+ * @param {HTMLElement} element the viewer gets a shadow root in it
+ * @param {{part(name: string): Promise<ArrayBuffer>, exact?: Function, ask?: Function, changed?: Function}} host
+ * @param {{css?: string, state?: object, dark?: boolean}} options dark: undefined for the system's choice
+ * @returns {{open(): Promise<void>, destroy(): void, state: object, store: object}}
+ */
+export function mount(element, host, options = {}) {
+  const root = element.shadowRoot ?? element.attachShadow({ mode: 'open' });
+  const store = createStore(options.state ?? {});
+  const places = layout();
+  root.replaceChildren(h('style', {}, options.css ?? ''), places.all);
+  const closing = [themed(element, options.dark)];
+  const open = async () => {
+    places.all.setAttribute('aria-busy', 'true');
+    const scene = await openScene(host, store);
+    store.set({ n: scene.base.clusters, source: scene.base.source, ...options.state });
+    closing.push(() => scene.close());
+    fill({ root, scene, store, host, say: (text) => { places.live.textContent = text; } }, places, closing);
+    places.all.removeAttribute('aria-busy');
+    store.flush();
+  };
+  return {
+    open: () => open().catch((error) => {
+      places.stage.replaceChildren(h('p', { class: 'failure', role: 'alert' }, error.message));
+      throw error;
+    }),
+    destroy() {
+      for (const close of closing) close();
+      root.replaceChildren();
+    },
+    store,
+    get state() { return store.state; },
+  };
+}
+
+function layout() {
+  const places = {};
+  const place = (name, tag = 'div', attributes = {}, ...inside) => {
+    places[name] = h(tag, { class: name, ...attributes }, ...inside);
+    return places[name];
+  };
+  place('all', 'div', {},
+    place('toolbar', 'div', { role: 'toolbar', 'aria-label': 'View' }),
+    h('div', { class: 'body' },
+      h('div', { class: 'main' },
+        h('div', { class: 'panes' }, place('stage'), place('compare', 'div', { hidden: true })),
+        place('timeline')),
+      h('aside', { class: 'side', 'aria-label': 'Objects and attention' },
+        place('tabs', 'div', { role: 'tablist', 'aria-label': 'Panels' }),
+        h('div', { class: 'panels' },
+          place('objects', 'section', { role: 'tabpanel', id: 'panel-objects', 'aria-labelledby': 'tab-objects' }),
+          place('readings', 'section', { role: 'tabpanel', id: 'panel-attention', 'aria-labelledby': 'tab-attention', hidden: true })),
+        place('hierarchy', 'section', { 'aria-label': 'Hierarchy' }))),
+    place('live', 'p', { role: 'status', 'aria-live': 'polite' }));
+  return places;
+}
+
+function fill(context, places, closing) {
+  const { store, host } = context;
+  context.attention = createAttention(context.scene, store.touch);
+  createToolbar(context, places.toolbar);
+  createRecorder(context, places.toolbar.querySelector('.record'));
+  createStage(context, places.stage);
+  createTimeline(context, places.timeline);
+  createObjects(context, places.objects);
+  createReadings(context, places.readings);
+  createHierarchy(context, places.hierarchy);
+  createCompare(context, places.compare);
+  createTabs(places);
+  closing.push(createKeys(context, places.all));
+  if (host.changed) closing.push(reported(store, host));
+}
+
+function createTabs(places) {
+  const panels = { objects: places.objects, attention: places.readings };
+  const tabs = {};
+  const show = (name) => {
+    for (const [other, tab] of Object.entries(tabs)) {
+      tab.setAttribute('aria-selected', String(other === name));
+      tab.tabIndex = other === name ? 0 : -1;
+      panels[other].hidden = other !== name;
+    }
+  };
+  for (const name of Object.keys(panels)) {
+    tabs[name] = h('button', {
+      type: 'button', role: 'tab', id: `tab-${name}`, 'aria-controls': `panel-${name}`, onclick: () => show(name),
+      onkeydown: (event) => {
+        if (!['ArrowLeft', 'ArrowRight'].includes(event.key)) return;
+        const other = name === 'objects' ? 'attention' : 'objects';
+        show(other);
+        tabs[other].focus();
+        event.stopPropagation();
+      },
+    }, name[0].toUpperCase() + name.slice(1));
+    places.tabs.append(tabs[name]);
+  }
+  show('objects');
+}
+
+/** Tell the host of what a link or an export needs, when nothing has changed for a while. */
+function reported(store, host) {
+  let timer = 0;
+  const stop = store.subscribe((state, previous) => {
+    if (!differs(state, previous, 'time', 'view', 'n', 'edits', 'hidden', 'selected', 'pins', 'source', 'head', 'reading')) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => host.changed(store.state), 300);
+  });
+  return () => { clearTimeout(timer); stop(); };
+}
+
+function themed(element, dark) {
+  const set = (on) => element.classList.toggle('dark', on);
+  if (dark !== undefined) {
+    set(dark);
+    return () => {};
+  }
+  const system = matchMedia('(prefers-color-scheme: dark)');
+  const follow = () => set(system.matches);
+  follow();
+  system.addEventListener('change', follow);
+  return () => system.removeEventListener('change', follow);
+}
