@@ -24,6 +24,8 @@ export function createHierarchy(context, element) {
     paint();
   });
   resized.observe(view.canvas);
+  const themed = new MutationObserver(paint); // light or dark
+  themed.observe(context.root.host, { attributes: true, attributeFilter: ['class'] });
   listenToPointer(context, view);
   listenToKeys(context, view);
   listenToControls(context, view);
@@ -35,6 +37,7 @@ export function createHierarchy(context, element) {
     destroy() {
       forget();
       resized.disconnect();
+      themed.disconnect();
       clearTimeout(view.timer);
     },
   };

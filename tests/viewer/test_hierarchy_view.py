@@ -1,4 +1,4 @@
-"""The tree in the mounted viewer: dragging its line, cutting and joining branches, playing levels."""
+"""The tree in the mounted viewer: its line, cutting and joining branches, playing levels."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -11,13 +11,14 @@ def line(page: Page) -> tuple[float, float]:
     x, y = page.evaluate(
         """() => {
           const canvas = viewer_root().querySelector('.hierarchy canvas');
-          const { data, width, height } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+          const { width, height } = canvas;
+          const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
           const box = canvas.getBoundingClientRect();
           const column = width - 18;
           const rows = [];
           for (let y = 0; y < height; y++) {
             const at = (y * width + column) * 4;
-            if (data[at] > 200 && data[at + 1] < 100 && data[at + 2] < 60 && data[at + 3] > 200) rows.push(y);
+            if (data[at] > 200 && data[at + 1] < 100 && data[at + 3] > 200) rows.push(y);
           }
           const y = (rows[0] + rows.at(-1)) / 2;
           return [box.left + column * box.width / width, box.top + y * box.height / height];
