@@ -1,17 +1,182 @@
+// Attention and other readings as heat over a frame: rows, their scale, and the colours of every place.
+//
+// T analysed frames, h×w patches, N = h·w. A row has T·N numbers. The scale of a row is the same in all
+// frames: its 99.9th percentile, but at least LEAST_TOP times uniform attention, so that a flat row
+// stays cold. Frames between two analysed ones show the blend of both.
+import { remember, rowOfHead } from './attention.js';
+import { colourLayer, heatLayer } from './heatlayer.js';
+import { axisOf, between, highestOf, massThreshold, sharesOf, topOfScale } from './scale.js';
+
+const PIN_ORDER = [0, 1, 6, 2, 3, 5, 4, 7]; // of the colours of objects: the most unlike first
+const PICTURE_READINGS = ['pca', 'cls', 'kmeans'];
+
+const memories = new WeakMap(); // by scene: what was computed for it
+
+function memoryOf(context) {
+  if (!memories.has(context.scene)) {
+    memories.set(context.scene, { rows: remember(24), kept: remember(12), readings: null });
+  }
+  return memories.get(context.scene);
+}
+
 /** Return the colour of a pin, [r, g, b]. */
 export function pinColour(base, i) {
-  return [...base.colours.subarray(3 * i, 3 * i + 3)];
+  const at = PIN_ORDER[i % PIN_ORDER.length] * 3;
+  return [...base.colours.subarray(at, at + 3)];
 }
 
-/** Return the place of a time among the analysed frames. */
+/** Return {row, top, over} of a point in the current reading, or null until its part has come. */
+export function rowAt(context, point) {
+  const { source, head, reading, scaleMax } = context.store.state;
+  const samples = context.scene.base.analysed.length;
+  const cosine = reading === 'cosine';
+  const rows = cosine ? context.attention.cosine(point) : context.attention.rows(source, point);
+  if (!rows) return null;
+  const key = `${source} ${head} ${cosine} ${scaleMax} ${point.sample} ${point.y} ${point.x}`;
+  return memoryOf(context).rows(key, () => {
+    if (cosine) return { key, row: rows, top: 1, over: highestOf(rows, samples) };
+    const heads = context.attention.heads(source);
+    const row = rowOfHead(rows, heads, head < heads ? head : -1);
+    return { key, row, top: topOfScale(row, scaleMax), over: sharesOf(row, samples) };
+  });
+}
+
+/** Return the place of a time among the analysed frames: 1.5 is midway between frames 1 and 2. */
 export function placeInTime({ analysed, times }, seconds) {
-  return analysed.findLastIndex((i) => times[i] <= seconds);
+  const last = analysed.length - 1;
+  let low = 0;
+  while (low < last && times[analysed[low + 1]] <= seconds + 1e-6) low++;
+  if (low === last) return last;
+  const [before, after] = [times[analysed[low]], times[analysed[low + 1]]];
+  return low + Math.min(Math.max((seconds - before) / (after - before), 0), 1);
 }
 
-/** Return the attention over time for the timeline. */
+/** Return the points whose maps are shown: that under the pointer, or else the pins. */
+export function shownPoints(context) {
+  const { hover, pins } = context.store.state;
+  const { base } = context.scene;
+  if (hover) return [{ ...hover, colour: null }];
+  return pins.map((pin, i) => ({ ...pin, colour: pins.length > 1 ? pinColour(base, i) : null }));
+}
+
+/**
+ * Return the heat of one place in time: {heats: [{values, keep, colour, scale, signed}], waiting}.
+ * sample: an analysed frame, or a place between two. values (h·w) in units of `scale`'s inverse; keep
+ * (h·w): 1 for patches within the mass, or null; colour: [r, g, b], or null for the colour map.
+ */
+export function currentHeat(context, sample) {
+  const { reading, mass } = context.store.state;
+  const heats = [];
+  let waiting = false;
+  if (PICTURE_READINGS.includes(reading)) return { heats, waiting };
+  const signed = reading === 'cosine';
+  for (const point of shownPoints(context)) {
+    const found = rowAt(context, point);
+    waiting ||= !found;
+    if (!found) continue;
+    const values = between(found.row, sample, context.scene.base.analysed.length);
+    const keep = mass && !signed ? keptPatches(context, found, values, mass) : null;
+    heats.push({ values, keep, colour: point.colour, scale: 1 / found.top, signed });
+  }
+  return { heats, waiting };
+}
+
+function keptPatches(context, found, values, mass) {
+  const threshold = memoryOf(context).kept(`${found.key} ${mass}`, () => massThreshold(found.row, mass));
+  return values.map((value) => (value >= threshold ? 1 : 0));
+}
+
+/**
+ * Return the attention over time for the timeline: {lines: [{colour, shares, pointer}], uniform, low,
+ * high, name}. The axis runs from low to high and spans at least half of uniform attention, so that
+ * differences show and noise does not.
+ */
 export function shareOverTime(context) {
-  return { lines: [], uniform: null, low: 0, high: 1, name: 'share of attention' };
+  const { hover, pins, reading } = context.store.state;
+  const samples = context.scene.base.analysed.length;
+  const points = [...pins.map((pin, i) => [pin, pinColour(context.scene.base, i)]), ...(hover ? [[hover, null]] : [])];
+  const lines = [];
+  for (const [point, colour] of PICTURE_READINGS.includes(reading) ? [] : points) {
+    const found = rowAt(context, point);
+    if (found) lines.push({ colour, shares: found.over, pointer: !colour });
+  }
+  if (reading === 'cosine') return { lines, uniform: null, low: -0.2, high: 1, name: 'highest similarity' };
+  const uniform = 1 / samples;
+  return { lines, uniform, ...axisOf(lines.map((line) => line.shares), uniform), name: 'share of attention' };
 }
 
-/** Paint the current reading over the picture of a canvas. */
-export function paintHeat(context, ctx, sample, size) {}
+/** Return the scale for a colour bar: {signed, colours, top, uniform} or null without a row. */
+export function heatLegend(context) {
+  const { reading, colours } = context.store.state;
+  if (reading === 'cosine') return { signed: true, colours: 'diverging', top: 1, uniform: null };
+  if (reading !== 'attention') return null;
+  const found = shownPoints(context).map((point) => rowAt(context, point)).find(Boolean);
+  if (!found) return null;
+  return { signed: false, colours, top: found.top, uniform: 1 / found.row.length };
+}
+
+/**
+ * Paint the current reading over the picture of a canvas. sample: an analysed frame, or a place
+ * between two; size: {width, height} of the picture in the coordinates of ctx.
+ */
+export function paintHeat(context, ctx, sample, size) {
+  const state = context.store.state;
+  const { grid } = context.scene.base;
+  const layer = PICTURE_READINGS.includes(state.reading)
+    ? readingLayer(context, sample)
+    : heatLayer(currentHeat(context, sample).heats, grid, state);
+  if (layer) drawLayer(ctx, layer, size, state.reading !== 'kmeans');
+  if (state.patches) drawPatches(ctx, grid, size);
+}
+
+function drawLayer(ctx, layer, { width, height }, smooth) {
+  ctx.save();
+  ctx.imageSmoothingEnabled = smooth;
+  ctx.drawImage(layer, 0, 0, width, height);
+  ctx.restore();
+}
+
+function drawPatches(ctx, [h, w], { width, height }) {
+  ctx.save();
+  ctx.strokeStyle = 'rgb(255 255 255 / 0.35)';
+  ctx.lineWidth = Math.max(1, width / 1200);
+  ctx.beginPath();
+  for (let i = 1; i < w; i++) {
+    ctx.moveTo((i * width) / w, 0);
+    ctx.lineTo((i * width) / w, height);
+  }
+  for (let i = 1; i < h; i++) {
+    ctx.moveTo(0, (i * height) / h);
+    ctx.lineTo(width, (i * height) / h);
+  }
+  ctx.stroke();
+  ctx.restore();
+}
+
+/** Return PCA, CLS attention or k-means of one place in time as a canvas, or null while it comes. */
+function readingLayer(context, sample) {
+  const memory = memoryOf(context);
+  const { state } = context.store;
+  const { base } = context.scene;
+  if (!memory.readings) {
+    memory.readings = {};
+    context.scene.readings().then((part) => {
+      memory.readings = part;
+      context.store.touch();
+    }, () => {});
+  }
+  const values = memory.readings[state.reading];
+  if (!values) return null;
+  const samples = base.analysed.length;
+  if (state.reading === 'pca') return colourLayer(between(values, sample, samples), base.grid, state.heat);
+  if (state.reading === 'kmeans') {
+    const labels = between(values, Math.round(sample), samples);
+    return colourLayer(coloursOfLabels(labels, base.colours), base.grid, state.heat);
+  }
+  const heat = { values: between(values, sample, samples), keep: null, colour: null, scale: 1 / 255 };
+  return heatLayer([heat], base.grid, state);
+}
+
+function coloursOfLabels(labels, colours) {
+  return Uint8Array.from({ length: labels.length * 3 }, (_, i) => colours[labels[Math.floor(i / 3)] * 3 + (i % 3)]);
+}
