@@ -5,7 +5,7 @@ import contextlib
 with contextlib.suppress(ImportError):
     import spaces  # noqa: F401  # must precede torch; absent outside Spaces
 
-from bavos_core.process import prepare_process
+from bavos_io.process import prepare_process
 
 prepare_process()  # also before torch
 

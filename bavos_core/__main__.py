@@ -1,6 +1,6 @@
 """The programs `bavos` and `python -m bavos_core`."""
 
-from .process import prepare_process
+from bavos_io.process import prepare_process
 
 
 def main() -> int:

@@ -22,9 +22,9 @@ from .correlator import TrainedCorrelator
 from .edits import Edit
 from .errors import InputError
 from .frozen import Frozen
-from .instances import Looks, everywhere, instances, patch_looks
+from .instances import Looks, patch_looks
 from .roles import BALLOT, background, seams
-from .segmentation import Segmentation, soft_membership
+from .segmentation import Segmentation
 from .settings import SOURCES, AttentionSource, Settings
 from .sources import Projection, projection
 from .tree import ClusterTree
@@ -78,8 +78,7 @@ class Analysis:
         """Return a cut of the hierarchy with the edits applied.
 
         The cut is at symmetric KL `tau`, or into `n_clusters`; without either, at the settings' τ.
-        It takes milliseconds, and a tenth of a second for every split among the edits.
-        Raise InputError for τ ≤ 0.
+        It takes milliseconds. Raise InputError for τ ≤ 0.
         """
         if n_clusters is None:
             height = self.settings.tau if tau is None else tau
@@ -90,17 +89,28 @@ class Analysis:
             leaf_cluster = self.tree.cut_into(n_clusters)
             usual = self.tree.clusters_at(self.settings.tau) == n_clusters
             height = self.settings.tau if usual else self.tree.height_of(n_clusters)
-        count = int(leaf_cluster.max()) + 1
-        labels = leaf_cluster[self.nearest[..., 0]]
-        soft = soft_membership(self.nearest, self.distance, leaf_cluster, count)
-        tops = (self.tree.tops(times * height) for times in BALLOT)
-        ballot = [np.unique(top, return_inverse=True)[1][self.nearest[..., 0]] for top in tops]
-        scenery = background(labels, count, self.saliency, ballot)
-        thin = seams(labels, scenery)
-        cut = Segmentation(height, leaf_cluster, labels, soft, scenery, thin, cut=count)
+        cut = self._unedited(height, leaf_cluster)
         for edit in self.edits:
             cut = self._apply(edit, cut)
         return cut
+
+    def _unedited(self, height: float, leaf_cluster: np.ndarray) -> Segmentation:
+        leaves, count = self.nearest[..., 0], int(leaf_cluster.max()) + 1
+        tops = (self.tree.tops(times * height) for times in BALLOT)
+        ballot = [np.unique(top, return_inverse=True)[1][leaves] for top in tops]
+        scenery = background(leaf_cluster[leaves], count, self.saliency, ballot)
+        return Segmentation(height, leaf_cluster, leaves, scenery, cut=count)
+
+    @cached_property
+    def seams(self) -> np.ndarray:
+        """Leaves of the clusters at the settings' τ that are seams (see roles), (L,) bool.
+
+        They get no pixels unless they belong to an object. Where they would be most of the clip,
+        there are none.
+        """
+        cut = self._unedited(self.settings.tau, self.tree.cut(self.settings.tau))
+        found = seams(cut.labels, cut.background)[cut.leaf_cluster]
+        return found & (found[cut.leaves].mean() < 0.5)
 
     def edited(self, *edits: Edit) -> Analysis:
         """Return the same analysis with more edits; `segment` applies all of them in order."""
@@ -121,22 +131,8 @@ class Analysis:
                 return cut.with_role(edit.cluster, role)
             case "merge", int(into):
                 return cut.merged(edit.cluster, into)
-        parts = self._parts(cut, edit.cluster)
-        return cut if parts is None else cut.split(edit.cluster, parts)
-
-    def _parts(self, cut: Segmentation, cluster: int) -> np.ndarray | None:
-        """Return the parts of a cluster (T, h, w), or None if it cannot be divided.
-
-        The parts are its instances; of a single instance, its first division in the hierarchy.
-        """
-        inside = cut.labels == cluster
-        found = instances(inside, self.looks)
-        if found is None:
-            part_of_leaf = self.tree.first_parts(np.flatnonzero(cut.leaf_cluster == cluster))
-            found = np.where(inside, part_of_leaf[self.nearest[..., 0]], -1)
-            if len(np.unique(found[inside])) < 2:
-                return None
-        return everywhere(found)
+        parts = self.tree.first_parts(np.flatnonzero(cut.leaf_cluster == edit.cluster))
+        return cut.split(edit.cluster, parts) if parts.max() > 0 else cut
 
     def sources(self) -> tuple[AttentionSource, ...]:
         """Return the sources that `attend` can show; `correlator` needs a trained one."""

@@ -20,7 +20,7 @@ from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from .segmentation import nearest_place
+from .refinement import nearest_place
 
 _OFTEN = 0.25  # of the frames that hold the cluster: so many must show K pieces
 _SMALL = 0.25  # of a frame's largest piece: a smaller one counts as no piece

@@ -1,55 +1,201 @@
-"""From patch labels to pixel masks (paper, 3.3).
+"""From patches to pixel masks (paper, 3.3).
 
-T analysed frames, h×w patch grid, L leaves, C clusters, H×W pixels of the clip.
-The paper copies each patch label to its pixels. By default, membership is up-sampled, weighted by
-how common the pixel's colour is in each cluster, and aligned with the edges of the frame by a
-guided filter (He et al., ECCV 2010); each pixel then gets its strongest cluster.
+T analysed frames, h×w patch grid, L leaves, G nodes, H×W pixels of the clip.
+The paper copies each patch label to its pixels. By default, the membership of the leaves is
+up-sampled, weighted by how common the pixel's colour is in each leaf, and aligned with the edges of
+the frame by a guided filter (He et al., ECCV 2010). Each pixel then descends the tree from its
+root, at each node to the child with the larger membership, and so belongs to one leaf, whatever the
+cut: cuts, merges and splits only group leaves.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from .segmentation import UNLIKELY
-
+_SOFTNESS = 0.3  # symmetric KL over which membership falls by e
+_UNLIKELY = 1e-4  # membership of a place that colour can still outweigh
 _GUIDE_SIDE = 384  # pixels: longest side at which borders are refined
 _RADIUS = 3  # pixels of the guide at half its size
 _EPSILON = 2e-3  # below this variance (of 0 … 1 grey) the guide counts as flat
 _COLOUR_STEPS = 16  # a channel
-_FAINT = 0.12  # the strongest of a patch's 8 leaves has 1/8; weaker clusters win nowhere
+_FAINT = 0.12  # the strongest of a patch's 8 leaves has 1/8
 
 
-def nearest_pixels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return patch labels (h, w) copied to pixels (H, W): the paper's masks."""
-    rows = np.arange(size[0]) * labels.shape[0] // size[0]
-    columns = np.arange(size[1]) * labels.shape[1] // size[1]
-    return labels[rows[:, None], columns]
+# ---- membership of patches ----------------------------------------------------------------------
 
 
-def refined_membership(soft: Tensor, frame: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Refine membership (C, h, w) by the colours and edges of a frame (H, W, 3) uint8.
+def soft_membership(index: np.ndarray, distance: np.ndarray, leaves: int) -> Tensor:
+    """Return how much each patch of a frame belongs to each leaf, (L, h, w) float32.
 
-    Return the clusters that appear (C',) int64 and their membership (C', gh, gw), where gh×gw is
-    the frame's shape with its longer side at most 384 pixels. Colours are counted and the filter's
-    coefficients found at half that size, at a quarter of the cost (He and Sun, "Fast Guided
-    Filter", 2015).
+    index and distance (h, w, k): its nearest leaves. A softmax of the negative distances.
     """
-    shrink = min(1.0, _GUIDE_SIDE / max(frame.shape[:2]))
-    picture = _resampled(frame, [max(1, round(side * shrink)) for side in frame.shape[:2]])
-    small = _resampled(picture, [(side + 1) // 2 for side in picture.shape[:2]])
-    guide, half = _grey(picture), _grey(small)
+    weight = (-torch.from_numpy(distance.astype(np.float32)) / _SOFTNESS).softmax(-1)
+    soft = weight.new_zeros(*index.shape[:2], leaves)
+    soft.scatter_add_(2, torch.from_numpy(index.astype(np.int64)), weight)
+    return soft.permute(2, 0, 1).contiguous()
+
+
+def without_seams(soft: Tensor, seams: np.ndarray) -> Tensor:
+    """Return membership (L, h, w) with that of the seams (L,) bool given to the other leaves.
+
+    Each patch keeps the proportions that are left. Where nothing is left, it is as the nearest
+    patch; a frame of nothing but seams stays as it is.
+    """
+    kept = soft.clone()
+    kept[torch.from_numpy(seams)] = 0
+    left = kept.sum(0) > _UNLIKELY  # (h, w)
+    if not left.any():
+        return soft
+    if not left.all():
+        rows, columns = nearest_place(left.numpy())
+        kept = kept[:, rows, columns]
+    return kept / kept.sum(0)
+
+
+def nearest_place(where: np.ndarray) -> np.ndarray:
+    """Return row and column of the nearest true place of every place: (h, w) bool → (2, h, w)."""
+    found: np.ndarray = ndimage.distance_transform_edt(
+        ~where, return_distances=False, return_indices=True
+    )
+    return found
+
+
+# ---- membership of pixels -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A frame, small: what borders are aligned with."""
+
+    colours: np.ndarray  # (⌈gh/2⌉, ⌈gw/2⌉, 3) uint8
+    grey: Tensor  # (gh, gw) float32 in 0 … 1; the longer side is at most 384
+
+    @classmethod
+    def of(cls, frame: np.ndarray) -> Guide:
+        """Return the guide of a frame (H, W, 3) uint8."""
+        shrink = min(1.0, _GUIDE_SIDE / max(frame.shape[:2]))
+        picture = _resampled(frame, [max(1, round(side * shrink)) for side in frame.shape[:2]])
+        half = [(side + 1) // 2 for side in picture.shape[:2]]
+        return cls(_resampled(picture, half), _grey(picture))
+
+
+@dataclass(frozen=True)
+class NodeMaps:
+    """Membership of pixels in nodes of the tree that lie side by side, and how these merge."""
+
+    nodes: np.ndarray  # (G,) int64, those that appear
+    maps: Tensor  # (G, gh, gw)
+    pairs: Sequence[tuple[int, int]]  # places that merge; the i-th pair makes place G + i
+
+    @functools.cached_property
+    def _coarse(self) -> Tensor:
+        return self.winners()
+
+    def winners(self, maps: Tensor | None = None) -> Tensor:
+        """Return the place in `nodes` that each pixel descends to, of maps (G, …): (…) int64.
+
+        At each node, it goes to the child with the larger membership.
+        """
+        sums = list(self.maps if maps is None else maps)
+        found = [torch.full_like(sums[0], i, dtype=torch.int16) for i in range(len(sums))]
+        for a, b in self.pairs:
+            found.append(torch.where(sums[a] >= sums[b], found[a], found[b]))
+            sums.append(sums[a] + sums[b])
+        return found[-1].long()
+
+    def leads(self, chosen: np.ndarray) -> Tensor:
+        """Return by how much each pixel descends to chosen nodes, (gh, gw) in about -1 … 1.
+
+        chosen (G,) bool. It is above 0 just where the pixel does, and goes through 0 at the
+        border, with the difference of the membership of the nodes that meet there.
+        """
+        sums = list(self.maps)
+        lead = [torch.full_like(sums[0], 1.0 if inside else -1.0) for inside in chosen.tolist()]
+        for a, b in self.pairs:
+            lead.append(choose(sums[a] - sums[b], lead[a], lead[b]))
+            sums.append(sums[a] + sums[b])
+        return lead[-1]
+
+    def pixels(
+        self, size: tuple[int, int] | None = None, where: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the node of every pixel, (*size) int64; without a size, at that of the maps.
+
+        The result is that of up-sampling every map bilinearly; but where the four map pixels around
+        a pixel agree, which is nearly everywhere, there is nothing to compute. where (*size) bool:
+        pixels that are asked for.
+        """
+        coarse = self._coarse
+        if size is None:
+            return np.asarray(self.nodes[coarse.numpy()])
+        (y0, y1, wy), (x0, x1, wx) = (
+            _bilinear(wanted, given) for wanted, given in zip(size, coarse.shape, strict=True)
+        )
+        upper, lower = coarse[y0], coarse[y1]  # (H, gw)
+        pixels = upper[:, x0]
+        agree = (pixels == upper[:, x1]) & (pixels == lower[:, x0]) & (pixels == lower[:, x1])
+        open_ = ~agree if where is None else ~agree & torch.from_numpy(where)
+        rows, columns = open_.nonzero(as_tuple=True)
+        top, bottom, left, right = y0[rows], y1[rows], x0[columns], x1[columns]
+        above = torch.lerp(self.maps[:, top, left], self.maps[:, top, right], wx[columns])
+        below = torch.lerp(self.maps[:, bottom, left], self.maps[:, bottom, right], wx[columns])
+        pixels[rows, columns] = self.winners(torch.lerp(above, below, wy[rows]))
+        return np.asarray(self.nodes[pixels.numpy()])
+
+
+def choose(lead: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Return the lead of `first` where another lead is above 0, and that of `second` elsewhere.
+
+    All go through 0 where the choice changes, but not where both would be chosen.
+    """
+    either = torch.maximum(torch.minimum(lead, first), torch.minimum(-lead, second))
+    return torch.maximum(either, torch.minimum(first, second))
+
+
+def refined_maps(soft: Tensor, guide: Guide, node: np.ndarray, children: np.ndarray) -> NodeMaps:
+    """Refine membership of leaves (L, h, w) by the colours and edges of a frame.
+
+    node (L,): the node that stands for each leaf, the leaf itself or one above it. children
+    (L-1, 2): of the nodes above the leaves. Colours are counted and the filter's coefficients found
+    at half the guide's size, at a quarter of the cost (He and Sun, "Fast Guided Filter", 2015).
+    The filter is linear, so that leaves are summed before it.
+    """
     present = (soft.flatten(1).amax(1) > _FAINT).nonzero().flatten()
-    by_place = F.interpolate(soft[present][None], size=half.shape, mode="bicubic")[0]
-    maps = weighted_by_colour(by_place, small)
-    slope, offset = guided_coefficients(half, maps, radius=_RADIUS, epsilon=_EPSILON)
-    return present, _resize(slope, guide.shape) * guide + _resize(offset, guide.shape)
+    half = guide.colours.shape[:2]
+    by_place = F.interpolate(soft[present][None], size=half, mode="bicubic")[0]
+    weighted = weighted_by_colour(by_place, guide.colours)
+    nodes, place = np.unique(node[present.numpy()], return_inverse=True)
+    summed = weighted.new_zeros(len(nodes), *half).index_add_(0, torch.from_numpy(place), weighted)
+    grey = _grey(guide.colours)
+    slope, offset = guided_coefficients(grey, summed, radius=_RADIUS, epsilon=_EPSILON)
+    size = guide.grey.shape
+    maps = _resize(slope, size).mul_(guide.grey).add_(_resize(offset, size))
+    return NodeMaps(nodes, maps, merging(nodes.tolist(), children))
+
+
+def merging(nodes: Sequence[int], children: np.ndarray) -> list[tuple[int, int]]:
+    """Return how nodes merge above: pairs of places, of which the i-th makes place G + i.
+
+    nodes (G,): none is above another. children (L-1, 2): of the nodes above the leaves.
+    """
+    place, pairs = {node: i for i, node in enumerate(nodes)}, list[tuple[int, int]]()
+    for node, both in enumerate(children.tolist(), len(children) + 1):
+        below = [place[child] for child in both if child in place]
+        if len(below) == 2:
+            place[node] = len(nodes) + len(pairs)
+            pairs.append((below[0], below[1]))
+        elif below:
+            place[node] = below[0]
+    return pairs
 
 
 def weighted_by_colour(maps: Tensor, picture: np.ndarray) -> Tensor:
@@ -59,7 +205,7 @@ def weighted_by_colour(maps: Tensor, picture: np.ndarray) -> Tensor:
     common its colour is in the cluster. Colours are counted in 16 steps a channel and spread to the
     neighbouring steps. Sums to 1 over C.
     """
-    maps = maps.clamp_min(UNLIKELY)
+    maps = maps.clamp_min(_UNLIKELY)
     step = torch.from_numpy(picture // (256 // _COLOUR_STEPS)).long().flatten(0, 1)
     colour = step @ torch.tensor([_COLOUR_STEPS**2, _COLOUR_STEPS, 1])  # (H·W,)
     counts = maps.new_zeros(len(maps), _COLOUR_STEPS**3).index_add_(1, colour, maps.flatten(1))
@@ -70,37 +216,11 @@ def weighted_by_colour(maps: Tensor, picture: np.ndarray) -> Tensor:
     return weighted / weighted.sum(0)
 
 
-def refined_pixels(clusters: Tensor, membership: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Return the strongest cluster of every pixel (H, W) int64, from `refined_membership`.
-
-    The result is that of up-sampling every map bilinearly; but where the four map pixels around a
-    pixel agree, which is nearly everywhere, there is nothing to compute.
-    """
-    coarse = strongest(membership)  # (gh, gw)
-    (y0, y1, wy), (x0, x1, wx) = (
-        _bilinear(wanted, given) for wanted, given in zip(size, coarse.shape, strict=True)
-    )
-    upper, lower = coarse[y0], coarse[y1]  # (H, gw)
-    pixels = upper[:, x0]
-    agree = (pixels == upper[:, x1]) & (pixels == lower[:, x0]) & (pixels == lower[:, x1])
-    rows, columns = (~agree).nonzero(as_tuple=True)
-    top, bottom, left, right = y0[rows], y1[rows], x0[columns], x1[columns]
-    above = torch.lerp(membership[:, top, left], membership[:, top, right], wx[columns])
-    below = torch.lerp(membership[:, bottom, left], membership[:, bottom, right], wx[columns])
-    pixels[rows, columns] = strongest(torch.lerp(above, below, wy[rows]))
-    return np.asarray(clusters[pixels].numpy())
-
-
 def _bilinear(wanted: int, given: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return lower and upper neighbour and weight of the upper, (wanted,) each; centres aligned."""
     place = ((torch.arange(wanted) + 0.5) * (given / wanted) - 0.5).clamp(0, given - 1)
     low = place.long()
     return low, (low + 1).clamp(max=given - 1), place - low
-
-
-def strongest(maps: Tensor) -> Tensor:
-    """Return the index of the largest of C maps at every pixel, (C, H, W) → (H, W) int64."""
-    return maps.max(0).indices  # argmax(0) gives the same ten times slower
 
 
 def guided_coefficients(
@@ -151,3 +271,10 @@ def _grey(picture: np.ndarray) -> Tensor:
 def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Resize maps (C, H, W) to (C, *size), bilinear."""
     return F.interpolate(maps[None], size=tuple(size), mode="bilinear", align_corners=False)[0]
+
+
+def nearest_pixels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return patch labels (h, w) copied to pixels (H, W): the paper's masks."""
+    rows = np.arange(size[0]) * labels.shape[0] // size[0]
+    columns = np.arange(size[1]) * labels.shape[1] // size[1]
+    return labels[rows[:, None], columns]

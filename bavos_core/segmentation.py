@@ -1,4 +1,4 @@
-"""One cut of the hierarchy: labels, membership, roles and names.
+"""One cut of the hierarchy: which leaves make a cluster, roles and names.
 
 T analysed frames, h×w patch grid, L leaves, C clusters.
 """
@@ -10,17 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
-from scipy import ndimage
-from torch import Tensor
-from torch.nn import functional as F
 
 from .edits import Role
 from .errors import InputError
 from .frozen import Frozen
-
-_SOFTNESS = 0.3  # symmetric KL over which membership falls by e
-UNLIKELY = 1e-4  # membership of a place that colour can still outweigh
 
 
 @dataclass(frozen=True)
@@ -29,10 +22,8 @@ class Segmentation:
 
     tau: float  # height of the cut
     leaf_cluster: np.ndarray  # (L,) int64: cluster of every leaf
-    labels: np.ndarray  # (T, h, w) int64: cluster of every patch
-    soft: Tensor  # (T, C, h, w) float32: membership, sums to 1 over C
+    leaves: np.ndarray  # (T, h, w) int: leaf of every patch
     background: np.ndarray  # (C,) bool: the role of every cluster, an object or background
-    thin: np.ndarray  # (C,) bool: seams (see roles), which get no pixels unless they are objects
     names: Mapping[int, str] = field(default_factory=dict)  # of clusters that a person named
     cut: int = 0  # clusters of the hierarchy's cut, before any edit
     # numbers of the parts of every cluster that was split, its own first
@@ -53,9 +44,9 @@ class Segmentation:
         return [cluster for cluster in self.present if not self.background[cluster]]
 
     @functools.cached_property
-    def membership(self) -> Tensor:
-        """Return `soft` without the seams, from which pixel masks are made (T, C, h, w)."""
-        return without_seams(self.soft, self.thin & self.background)
+    def labels(self) -> np.ndarray:
+        """Cluster of every patch (T, h, w) int64."""
+        return self.leaf_cluster[self.leaves]
 
     @property
     def present(self) -> list[int]:
@@ -95,42 +86,28 @@ class Segmentation:
         self._check(into)
         if cluster == into:
             raise InputError(f"Cluster {cluster} cannot be merged into itself; give another one.")
-        soft, background, thin = self.soft.clone(), self.background.copy(), self.thin.copy()
-        soft[:, into] += soft[:, cluster]
-        soft[:, cluster] = 0
+        background = self.background.copy()
         background[into] &= background[cluster]
-        thin[into] &= thin[cluster]
-        return replace(
-            self,
-            leaf_cluster=np.where(self.leaf_cluster == cluster, into, self.leaf_cluster),
-            labels=np.where(self.labels == cluster, into, self.labels),
-            soft=soft,
-            background=background,
-            thin=thin,
-        )
+        leaf_cluster = np.where(self.leaf_cluster == cluster, into, self.leaf_cluster)
+        return replace(self, leaf_cluster=leaf_cluster, background=background)
 
     def split(self, cluster: int, parts: np.ndarray) -> Segmentation:
         """Return the same with one cluster divided: part 0 keeps its number, others get new ones.
 
-        parts (T, h, w) int 0 … K-1: the part of every patch; outside the cluster, the part that it
-        would belong to. The leaves of the hierarchy stay with part 0, and all parts have the
-        cluster's role. Raise InputError for a cluster that does not exist.
+        parts (L,): the part of every leaf of the cluster, 0 … K-1. All parts have the cluster's
+        role. Raise InputError for a cluster that does not exist.
         """
         self._check(cluster)
-        count = int(parts.max()) + 1
-        numbers = np.array([cluster, *range(self.clusters, self.clusters + count - 1)])
-        where = F.one_hot(torch.from_numpy(parts), count).permute(0, 3, 1, 2)  # (T, K, h, w)
-        shares = self.soft[:, cluster, None] * where
-        soft = torch.cat([self.soft, shares[:, 1:]], dim=1)
-        soft[:, cluster] = shares[:, 0]
+        inside = self.leaf_cluster == cluster
+        new = range(self.clusters, self.clusters + int(parts[inside].max(initial=0)))
+        leaf_cluster = self.leaf_cluster.copy()
+        leaf_cluster[inside] = np.array([cluster, *new])[parts[inside]]
         known = self.splits.get(cluster, (cluster,))
         return replace(
             self,
-            splits={**self.splits, cluster: (*known, *numbers[1:].tolist())},
-            labels=np.where(self.labels == cluster, numbers[parts], self.labels),
-            soft=soft,
-            background=np.append(self.background, np.repeat(self.background[cluster], count - 1)),
-            thin=np.append(self.thin, np.repeat(self.thin[cluster], count - 1)),
+            leaf_cluster=leaf_cluster,
+            splits={**self.splits, cluster: (*known, *new)},
+            background=np.append(self.background, np.repeat(self.background[cluster], len(new))),
         )
 
     def _check(self, cluster: int) -> None:
@@ -138,43 +115,3 @@ class Segmentation:
             raise InputError(
                 f"There is no cluster {cluster}; give one from 0 to {self.clusters - 1}."
             )
-
-
-def soft_membership(
-    index: np.ndarray, distance: np.ndarray, leaf_cluster: np.ndarray, clusters: int
-) -> Tensor:
-    """Return how much each patch belongs to each cluster, from its nearest leaves.
-
-    index and distance (T, h, w, k), leaf_cluster (L,) → (T, C, h, w) float32: a softmax of the
-    negative distances, summed over the leaves of each cluster.
-    """
-    weight = (-torch.from_numpy(distance.astype(np.float32)) / _SOFTNESS).softmax(-1)
-    cluster = torch.from_numpy(leaf_cluster[index])  # (T, h, w, k)
-    soft = weight.new_zeros(*index.shape[:3], clusters).scatter_add_(3, cluster, weight)
-    return soft.permute(0, 3, 1, 2).contiguous()
-
-
-def without_seams(soft: Tensor, seams: np.ndarray) -> Tensor:
-    """Return membership (T, C, h, w) with that of the seams (C,) bool given to the other clusters.
-
-    Each patch keeps the proportions that are left. Where nothing is left, it is as the nearest
-    patch of its frame; a frame of nothing but seams stays as it is.
-    """
-    kept = soft.clone()
-    kept[:, torch.from_numpy(seams)] = 0
-    total = kept.sum(1, keepdim=True)  # (T, 1, h, w)
-    for frame, before, left in zip(kept, soft, total[:, 0] > UNLIKELY, strict=True):
-        if not left.any():
-            frame[:] = before
-        elif not left.all():
-            rows, columns = nearest_place(left.numpy())
-            frame[:] = frame[:, rows, columns]
-    return kept / kept.sum(1, keepdim=True)
-
-
-def nearest_place(where: np.ndarray) -> np.ndarray:
-    """Return row and column of the nearest true place of every place: (h, w) bool → (2, h, w)."""
-    found: np.ndarray = ndimage.distance_transform_edt(
-        ~where, return_distances=False, return_indices=True
-    )
-    return found

@@ -68,9 +68,22 @@ class ClusterTree:
 
         These are the clusters of `cut`, found faster and numbered by their nodes.
         """
+        return self._highest(np.append(np.zeros(self.leaves), self.heights) <= tau)
+
+    def whole(self, values: np.ndarray) -> np.ndarray:
+        """Return the highest node above every leaf whose leaves have the same value: (L,) int64.
+
+        values (L,) int from 0.
+        """
+        return self._highest(self.node_clusters(values) >= 0)
+
+    def _highest(self, inside: np.ndarray) -> np.ndarray:
+        """Return the highest node above every leaf, (L,) int64, to which all nodes are inside.
+
+        inside (2L-1,) bool.
+        """
         parents = self.parents()
-        height = np.append(np.zeros(self.leaves), self.heights)
-        top = np.where((parents >= 0) & (height[parents] <= tau), parents, np.arange(len(parents)))
+        top = np.where((parents >= 0) & inside[parents], parents, np.arange(len(parents)))
         while (top[top] != top).any():
             top = top[top]
         found: np.ndarray = top[: self.leaves]
@@ -137,15 +150,15 @@ class ClusterTree:
         If one node holds exactly these leaves, its children are the parts; otherwise the largest
         nodes of such leaves are. Other leaves have -1.
         """
-        chosen = np.full(self.leaves, -1)
-        chosen[leaves] = 0
-        inside = np.append(self.node_clusters(chosen) >= 0, False)  # there is no node -1
-        tops = np.flatnonzero(inside[:-1] & ~inside[self.parents()]).tolist()
+        parts = np.full(self.leaves, -1)
+        chosen = np.zeros(self.leaves, np.int64)
+        chosen[leaves] = 1
+        tops = np.unique(self.whole(chosen)[leaves]).tolist()
         if len(tops) == 1 and tops[0] >= self.leaves:
             tops = self.children(tops[0])
         for part, node in enumerate(tops):
-            chosen[self.leaves_of(node)] = part
-        return chosen
+            parts[self.leaves_of(node)] = part
+        return parts
 
     def children(self, node: int) -> list[int]:
         """Return the two children of a node that is no leaf."""

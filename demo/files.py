@@ -172,7 +172,7 @@ def _write_downloads(
 
 def _content(cut: Segmentation) -> Iterator[bytes]:
     """Yield the content of a cut except for its names."""
-    for array in (cut.leaf_cluster, cut.labels, cut.soft.numpy(), cut.background):
+    for array in (cut.leaf_cluster, cut.background):
         yield array.tobytes()
 
 

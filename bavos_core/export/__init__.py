@@ -10,13 +10,13 @@ from .documents import (
     write_features,
     write_hierarchy,
     write_labels,
-)
+)  # fmt: skip
 from .editors import CutOuts, write_cut_outs
-from .masks import FrameMask, all_masks, analysed_mask, mask_png
+from .masks import FrameMask, all_masks, analysed_mask, leaf_maps
 from .videos import OPACITY, write_heatmap, write_overlay
 
 __all__ = [
     "OPACITY", "CutOuts", "FrameMask", "all_masks", "analysed_mask", "hierarchy_document",
-    "mask_png", "summary", "write_all", "write_attention", "write_cut_outs", "write_features",
+    "leaf_maps", "summary", "write_all", "write_attention", "write_cut_outs", "write_features",
     "write_frames", "write_heatmap", "write_hierarchy", "write_labels", "write_overlay",
 ]  # fmt: skip

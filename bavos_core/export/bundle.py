@@ -12,6 +12,7 @@ import numpy as np
 
 from bavos_io.clip import Clip
 from bavos_io.folder import filled
+from bavos_io.palette_png import palette_png
 
 from .. import render
 from ..analysis import Analysis
@@ -19,7 +20,7 @@ from ..progress import Progress, silent
 from ..segmentation import Segmentation
 from . import documents
 from .editors import CutOuts, write_cut_outs
-from .masks import all_masks, mask_png, png_values
+from .masks import all_masks, png_values
 from .videos import OPACITY, write_over_clip
 
 
@@ -69,7 +70,7 @@ def _fill(
         for mask in all_masks(analysis, segmentation, clip):
             start = time.perf_counter()
             name = f"{analysis.frame_names[mask.clip_frame]}.png"
-            (folder / "masks" / name).write_bytes(mask_png(mask, values))
+            (folder / "masks" / name).write_bytes(palette_png(values[mask.labels]))
             second = float(analysis.times[mask.clip_frame])
             coco.add(mask.labels, name, frame=mask.clip_frame, seconds=second)
             frame = mask.painted(colours, alpha)

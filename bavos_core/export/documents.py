@@ -100,7 +100,7 @@ def hierarchy_document(analysis: Analysis, segmentation: Segmentation) -> dict[s
 
     A node's `attention` is the share of its mean row that each key frame gets; labels.npz has the
     whole rows of the leaves. `instances` tells whether a node's children are instances of one
-    cluster. `splits` lists the parts of every divided cluster; its leaves stay with the first.
+    cluster. `splits` lists the parts of every divided cluster.
     """
     tree = analysis.tree
     slots, cluster = tree.slots(), tree.node_clusters(segmentation.leaf_cluster)

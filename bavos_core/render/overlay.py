@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..refinement import strongest
 from .palette import object_colour
 
 Style = Literal["both", "fills", "outlines"]
@@ -35,19 +34,17 @@ def cluster_paint(
 
 def paint(
     frame: np.ndarray,
-    clusters: Tensor,
-    membership: Tensor,
+    labels: np.ndarray,
     colours: np.ndarray,
     alpha: np.ndarray,
     style: Style = "both",
 ) -> np.ndarray:
-    """Paint every pixel in the colour of its strongest cluster, with a thin bright outline.
+    """Paint every pixel in the colour of its cluster, with a thin bright outline.
 
-    clusters (C',) and membership (C', gh, gw) as from `refined_membership`; colours (C, 3) and
-    alpha (C,) for all clusters. Colour and opacity are up-sampled instead of labels, which
-    smooths the borders on large frames.
+    labels (gh, gw) int: clusters, at any size. colours (C, 3) and alpha (C,) of the clusters.
+    Colour and opacity are up-sampled instead of labels, which smooths the borders on large frames.
     """
-    cluster = clusters[strongest(membership)]  # (gh, gw)
+    cluster = torch.from_numpy(labels)
     opacity = torch.from_numpy(alpha)[cluster]
     outline = _outline(cluster) & (_widen(opacity) > 0)
     tint = torch.from_numpy(colours)[cluster]

@@ -1,8 +1,6 @@
-"""Colours of objects and of mask files."""
+"""Colours of objects on screen."""
 
 from __future__ import annotations
-
-import numpy as np
 
 MAX_PARTS = 255  # clusters that a person can look at, and an 8-bit mask can number
 BACKGROUND_GREY = (150, 150, 150)  # background clusters, when they are shown
@@ -16,19 +14,6 @@ OBJECT_COLOURS = (
     (90, 140, 255), (255, 127, 80), (255, 182, 218), (197, 176, 213),
     (166, 86, 40), (23, 190, 207), (127, 188, 65), (188, 128, 20),
 )  # fmt: skip
-
-
-def davis_palette() -> np.ndarray:
-    """Return the palette of DAVIS (and PASCAL VOC) annotation files, (256, 3) uint8.
-
-    Colour i takes the bits of i, three at a time, as the high bits of red, green and blue.
-    """
-    index = np.arange(256)
-    palette = np.zeros((256, 3), np.uint8)
-    for bit in range(8):
-        place, channel = divmod(bit, 3)
-        palette[:, channel] |= (((index >> bit) & 1) << (7 - place)).astype(np.uint8)
-    return palette
 
 
 def object_colour(cluster: int) -> tuple[int, int, int]:

@@ -21,12 +21,13 @@ from bavos_core import backbones
 from bavos_core.analysis import Analysis
 from bavos_core.backbones import Backbone
 from bavos_core.errors import InputError
-from bavos_core.export import all_masks, mask_png, summary
+from bavos_core.export import all_masks, summary
 from bavos_core.pipeline import analyse
 from bavos_core.render import MAX_PARTS
 from bavos_core.segmentation import Segmentation
 from bavos_core.settings import Compute, Settings
 from bavos_io.clip import Clip
+from bavos_io.palette_png import palette_png
 
 from .sequences import Truth, VideoSequence, read_labels
 
@@ -128,7 +129,7 @@ def write_proposals(
     values[values > MAX_PARTS] = 0
     start = time.perf_counter()
     for mask in all_masks(analysis, segmentation, clip):
-        png = mask_png(mask, values.astype(np.uint8))
+        png = palette_png(values.astype(np.uint8)[mask.labels])
         (folder / f"{analysis.frame_names[mask.clip_frame]}.png").write_bytes(png)
     document = summary(analysis, segmentation, {"masks": time.perf_counter() - start})
     (folder / SUMMARY).write_text(json.dumps(document, indent=1))

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.nn import functional as F
 
 from bavos_core import render
 from bavos_core.backbones import describe
@@ -236,7 +234,6 @@ def _painted(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
         Image.fromarray(labels.astype(np.int32)).resize(size, Image.Resampling.NEAREST)
     )
     present, places = np.unique(np.append(found, 0), return_inverse=True)  # 0 comes first
-    membership = F.one_hot(torch.from_numpy(places[:-1].reshape(found.shape))).permute(2, 0, 1)
     colours = np.array([render.object_colour(int(n) - 1) for n in present], np.float32)
     alpha = np.where(present > 0, _OPACITY, 0.0).astype(np.float32)
-    return render.paint(small, torch.arange(len(present)), membership.float(), colours, alpha)
+    return render.paint(small, places[:-1].reshape(found.shape), colours, alpha)

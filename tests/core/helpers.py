@@ -15,7 +15,7 @@ from sklearn.metrics import adjusted_rand_score
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from bavos_core import Analysis, open_clip
+from bavos_core import Analysis, export, open_clip
 from bavos_core.attention import AttentionRows
 from bavos_core.clustering import Assignment
 from bavos_core.correlator import TemporalCorrelator
@@ -227,8 +227,7 @@ def assert_sound(analysis: Analysis) -> None:
     frames = len(analysis.analysed)
     assert cut.labels.shape == (frames, *analysis.grid)
     assert set(np.unique(cut.labels)) <= set(range(cut.clusters))
-    assert cut.soft.shape == (frames, cut.clusters, *analysis.grid)
-    assert cut.soft.isfinite().all()
+    assert export.analysed_mask(analysis, cut, frames - 1).labels.max() < cut.clusters
     assert np.isfinite(analysis.tree.merges).all()
     for source in analysis.sources():
         heat = analysis.attend(frames - 1, *(side / 2 for side in analysis.size), source=source)

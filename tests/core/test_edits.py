@@ -1,15 +1,13 @@
 """What a person changes: edits that make sense, how they compose, and how they are undone."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bavos_core import Analysis, InputError, Segmentation
+from bavos_core import Analysis, ClusterTree, InputError, Segmentation
 from bavos_core.edits import Edit
 
 from .helpers import check_message, same_partition
@@ -27,10 +25,10 @@ EDITS = [
 
 def assert_same(first: Segmentation, second: Segmentation) -> None:
     """To the bit."""
-    for name in ("leaf_cluster", "labels", "background", "thin"):
+    for name in ("leaf_cluster", "labels", "background"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
-    assert torch.equal(first.soft, second.soft)
-    assert (first.tau, first.cut, first.names) == (second.tau, second.cut, second.names)
+    for name in ("tau", "cut", "names", "splits"):
+        assert getattr(first, name) == getattr(second, name)
 
 
 # ---- single edits -------------------------------------------------------------------------------
@@ -156,12 +154,9 @@ def test_edits_compose_in_order_and_undoing_gives_each_earlier_state(square_anal
     at_once = square_analysis.edited(*edits)
     for state in reversed(states):
         assert_same(at_once.segment(n_clusters=6), state)
-        torch.testing.assert_close(state.soft.sum(1), torch.ones(7, 6, 8))
-        torch.testing.assert_close(state.membership.sum(1), torch.ones(7, 6, 8))
-        assert state.background.dtype == state.thin.dtype == bool
-        assert len(state.background) == len(state.thin) == state.soft.shape[1] == state.clusters
+        assert state.background.dtype == bool
         assert state.cut == 6
-        assert state.labels.max() < state.clusters
+        assert state.leaf_cluster.max() < state.clusters
         at_once = at_once.undone()
     assert at_once.edits == ()
     assert at_once.undone().edits == ()
@@ -199,51 +194,48 @@ def test_an_edit_holds_at_all_cuts_that_have_its_clusters(square_analysis: Analy
 # ---- splits -------------------------------------------------------------------------------------
 
 
-def test_a_split_divides_one_cluster_and_shares_out_its_membership(square_analysis) -> None:
-    cut, split = square_analysis.segment(n_clusters=3), []
-    for cluster in range(3):
-        found = square_analysis.edited(Edit.split(cluster, at=3)).segment(n_clusters=3)
-        parts = [cluster, *range(3, found.clusters)]
-        split.append(len(parts) > 1)
-        assert (np.isin(found.labels, parts) == (cut.labels == cluster)).all()
-        assert all((found.labels == part).any() for part in parts)
-        torch.testing.assert_close(found.soft[:, parts].sum(1), cut.soft[:, cluster])
-        others = [c for c in range(3) if c != cluster]
-        assert torch.equal(found.soft[:, others], cut.soft[:, others])
-    assert any(split)
-
-
-def test_what_has_no_instances_is_split_as_the_hierarchy_divides_it_next(square_analysis) -> None:
-    # Noise holds no instances: the finest parts that still have several leaves are divided so.
-    tree, leaves = square_analysis.tree, square_analysis.nearest[..., 0]
-    divided = 0
-    for clusters in range(2, 12):
-        cut = square_analysis.segment(n_clusters=clusters)
+def test_a_split_divides_one_cluster_as_the_tree_does_next(square_analysis) -> None:
+    tree, divided = square_analysis.tree, 0
+    for clusters in (1, 2, 5, 11):
+        cut, finer = (square_analysis.segment(n_clusters=n) for n in (clusters, clusters + 1))
         for cluster in range(clusters):
             edit = Edit.split(cluster, at=clusters)
             found = square_analysis.edited(edit).segment(n_clusters=clusters)
-            below = np.flatnonzero(cut.leaf_cluster == cluster)
-            own = cut.labels == cluster
-            if found.clusters == clusters + 1:
-                parts = tree.first_parts(below)[leaves]
-                divided += same_partition(found.labels[own], parts[own])
-            if len(below) == 1 and found.clusters == clusters:
+            own = cut.leaf_cluster == cluster
+            assert (found.leaf_cluster[~own] == cut.leaf_cluster[~own]).all()
+            if own.sum() == 1:
                 assert_same(found, cut)
-    assert divided > 5
+                continue
+            assert found.splits == {cluster: (cluster, clusters)}
+            assert (found.background[clusters:] == cut.background[cluster]).all()
+            tops = tree.children(node_of(tree, np.flatnonzero(own)))
+            for part, node in zip((cluster, clusters), tops, strict=True):
+                assert (np.flatnonzero(found.leaf_cluster == part) == tree.leaves_of(node)).all()
+            divided += same_partition(found.labels, finer.labels)
+    assert divided == 4  # once each, where the finer cut divides
 
 
-def test_two_things_in_one_cluster_are_split_into_the_things(square_analysis: Analysis) -> None:
-    # Take a cut into two and give everything in two far places to one cluster.
-    rows, columns = np.indices((6, 8))
-    spots = ((rows < 3) & (columns < 3)).astype(int) + 2 * ((rows > 3) & (columns > 4))
-    labels = np.broadcast_to((spots > 0).astype(int), (7, 6, 8))
-    cut = square_analysis.segment(n_clusters=2)
-    soft = torch.nn.functional.one_hot(torch.from_numpy(labels.copy()), 2).permute(0, 3, 1, 2)
-    drawn = replace(cut, labels=labels, soft=soft.float())
-    found = square_analysis._apply(Edit.split(1, at=2), drawn)
-    assert found.clusters == 3
-    for t in range(7):
-        assert same_partition(found.labels[t], spots)
+def node_of(tree: ClusterTree, leaves: np.ndarray) -> int:
+    """The node that holds just these leaves."""
+    nodes = range(2 * tree.leaves - 1)
+    return next(n for n in nodes if np.array_equal(tree.leaves_of(n), leaves))
+
+
+def test_merged_clusters_are_split_into_the_largest_nodes_that_they_hold(square_analysis) -> None:
+    cut, tree = square_analysis.segment(n_clusters=7), square_analysis.tree
+    several = 0
+    for one, other, third in ((0, 2, 5), (6, 4, 1), (3, 1, 0)):
+        edits = Edit.merge(one, third, at=7), Edit.merge(other, third, at=7)
+        found = square_analysis.edited(*edits, Edit.split(third, at=7)).segment(n_clusters=7)
+        own = set(np.flatnonzero(np.isin(cut.leaf_cluster, (one, other, third))).tolist())
+        whole = [n for n in range(2 * tree.leaves - 1) if set(tree.leaves_of(n).tolist()) <= own]
+        tops = [n for n in whole if tree.parents()[n] not in whole]
+        several += len(tops) > 1
+        parts = tops if len(tops) > 1 else tree.children(tops[0])
+        assert found.splits[third] == (third, *range(7, 6 + len(parts)))
+        for number, node in zip(found.splits[third], parts, strict=True):
+            assert (np.flatnonzero(found.leaf_cluster == number) == tree.leaves_of(node)).all()
+    assert several
 
 
 def test_a_part_of_a_split_can_be_named_merged_and_split_again(square_analysis) -> None:

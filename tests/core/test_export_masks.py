@@ -17,10 +17,11 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from bavos_core import Analysis, Segmentation, Settings, analyse, export
-from bavos_core.export.masks import png_values
-from bavos_core.render import davis_palette, object_colour
+from bavos_core.export.masks import blend, png_values, surrounding
+from bavos_core.render import object_colour
 from bavos_io.clip import ArrayClip, Timeline
 from bavos_io.coco import CocoFile
+from bavos_io.palette_png import davis_palette, palette_png
 
 from .helpers import TINY, decode
 
@@ -40,20 +41,10 @@ def sampled(request: pytest.FixtureRequest, clip: ArrayClip) -> Analysis:
     return analyse(clip, Settings(**TINY, frames=3, **ways[request.param]))
 
 
-def mask_of(labels: np.ndarray) -> export.FrameMask:
-    """Masks of one frame whose pixels have these labels (H, W)."""
-    soft = torch.eye(int(labels.max()) + 1)[torch.from_numpy(labels)].permute(2, 0, 1)
-    mask = export.FrameMask(5, np.zeros((*labels.shape, 3), np.uint8), soft, refined=False)
-    np.testing.assert_array_equal(mask.labels, labels)
-    return mask
-
-
 def segmentation_of(background: list[bool]) -> Segmentation:
     """A cut of which only the clusters matter."""
     labels = np.arange(len(background))
-    soft = torch.eye(len(background))[None, ..., None]
-    thin = np.zeros(len(background), bool)
-    return Segmentation(1.0, labels, labels[None, :, None], soft, np.array(background), thin)
+    return Segmentation(1.0, labels, labels[None, :, None], np.array(background))
 
 
 # ---- run-length codes --------------------------------------------------------------------------
@@ -114,7 +105,7 @@ def test_clusters_beyond_255_have_no_png_value_and_a_warning_says_so(square_anal
 def test_a_mask_png_is_8_bit_with_davis_palette_and_the_values_of_its_clusters() -> None:
     values = np.array([0, 2, 7], np.uint8)
     labels = np.random.default_rng(0).integers(0, 3, (9, 11))
-    with Image.open(BytesIO(export.mask_png(mask_of(labels), values))) as picture:
+    with Image.open(BytesIO(palette_png(values[labels]))) as picture:
         assert (picture.format, picture.mode) == ("PNG", "P")
         assert picture.getpalette() == davis_palette().ravel().tolist()
         np.testing.assert_array_equal(np.asarray(picture), values[labels])
@@ -145,31 +136,27 @@ def test_masks_at_analysed_frames_are_those_of_the_analysed_frames(sampled, clip
         np.testing.assert_array_equal(masks[clip_frame].labels, expected.labels)
 
 
-def test_refined_membership_between_analysed_frames_is_blended_by_time(clip) -> None:
+def test_frames_between_analysed_ones_are_blended_by_time(clip) -> None:
     analysis = analyse(clip, Settings(**TINY, frames=3))
-    cut = analysis.segment()
-    masks = list(export.all_masks(analysis, cut, clip))
-    for index, (before, after, share) in {1: (0, 1, 1 / 3), 5: (1, 2, 2 / 3)}.items():
-        expected = (1 - share) * cut.membership[before] + share * cut.membership[after]
-        torch.testing.assert_close(masks[index].soft, expected)
+    for index, (before, share) in {1: (0, 1 / 3), 3: (1, 0), 5: (1, 2 / 3)}.items():
+        expected = [(before, 1 - share), (before + 1, share)][: 2 if share else 1]
+        np.testing.assert_allclose(surrounding(analysis, index), expected)
+        row = analysis.attend(0, 10, 10)
+        mixed = blend(torch.from_numpy(row), analysis, index).numpy()
+        np.testing.assert_allclose(mixed, sum(s * row[i] for i, s in expected), rtol=1e-5)
 
 
 def test_uneven_times_decide_the_blend_and_not_the_frame_numbers(square_clip) -> None:
     times = np.array([0, 0.9, 1.0, 2.0, 3.0, 4.0, 5.0])
     clip = replace(ArrayClip.of(square_clip), timeline=Timeline(times, times[-1] + 0.1))
     analysis = analyse(clip, Settings(**TINY, frames=3))
-    cut = analysis.segment()
-    masks = list(export.all_masks(analysis, cut, clip))
-    expected = 0.55 * cut.membership[0] + 0.45 * cut.membership[1]
-    torch.testing.assert_close(masks[1].soft, expected)
+    np.testing.assert_allclose(surrounding(analysis, 1), [(0, 0.55), (1, 0.45)])
 
 
 def test_frames_before_the_first_and_after_the_last_analysed_one_follow_it(clip) -> None:
     analysis = analyse(clip, Settings(**TINY, frames=1))
     assert analysis.analysed.tolist() == [3]
-    cut = analysis.segment()
-    for mask in export.all_masks(analysis, cut, clip):
-        torch.testing.assert_close(mask.soft, cut.membership[0])
+    assert {tuple(surrounding(analysis, i)) for i in range(7)} == {((0, 1.0),)}
 
 
 def test_exact_masks_are_the_patch_labels_blown_up(exact_analysis, clip) -> None:
@@ -220,7 +207,7 @@ def test_an_overlay_without_opacity_shows_the_clip_itself(square_analysis, clip,
 
 
 def test_the_overlay_is_painted_in_the_style_asked_for(square_analysis, clip, tmp_path) -> None:
-    cut, changed = square_analysis.segment(), {}
+    cut, changed = square_analysis.segment(n_clusters=4), {}
     for style in ("fills", "outlines"):
         path = tmp_path / f"{style}.mp4"
         export.write_overlay(path, square_analysis, cut, clip, opacity=0.9, style=style)

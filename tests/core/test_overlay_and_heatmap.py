@@ -2,33 +2,31 @@
 
 import numpy as np
 import pytest
-import torch
 
 from bavos_core import render
 from bavos_core.render.heatmap import COLOUR_MAPS, colour_map
+from bavos_io.palette_png import davis_palette
 
 from .helpers import noise_clip
 
 RED, BLUE = (250.0, 10.0, 20.0), (10.0, 20.0, 250.0)
 
 
-def halves(height: int, width: int) -> torch.Tensor:
-    """Membership (2, height, width): cluster 0 on the left, cluster 1 on the right."""
-    left = torch.zeros(height, width)
-    left[:, : width // 2] = 1
-    return torch.stack([left, 1 - left])
+def halves(height: int, width: int) -> np.ndarray:
+    """Cluster 0 on the left, cluster 1 on the right: (height, width)."""
+    return np.tile(np.arange(width) * 2 // width, (height, 1))
 
 
-def painted(frame: np.ndarray, membership: torch.Tensor, alpha: tuple[float, ...]) -> np.ndarray:
+def painted(frame: np.ndarray, labels: np.ndarray, alpha: tuple[float, ...]) -> np.ndarray:
     colours = np.array([RED, BLUE], np.float32)
-    return render.paint(frame, torch.arange(2), membership, colours, np.array(alpha, np.float32))
+    return render.paint(frame, labels, colours, np.array(alpha, np.float32))
 
 
 # ---- palettes ----------------------------------------------------------------------------------
 
 
 def test_the_palette_begins_as_that_of_davis() -> None:
-    assert render.davis_palette()[:9].tolist() == [
+    assert davis_palette()[:9].tolist() == [
         [0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128],
         [128, 0, 128], [0, 128, 128], [128, 128, 128], [64, 0, 0],
     ]  # fmt: skip
@@ -43,11 +41,11 @@ def test_the_palette_is_the_one_of_the_pascal_voc_development_kit() -> None:
                 colour[channel] |= (bits >> channel & 1) << shift
             bits >>= 3
         expected.append(colour)
-    assert render.davis_palette().tolist() == expected
+    assert davis_palette().tolist() == expected
 
 
 def test_all_256_colours_of_the_palette_differ() -> None:
-    palette = render.davis_palette()
+    palette = davis_palette()
     assert palette.dtype == np.uint8
     assert len(np.unique(palette, axis=0)) == 256
 
@@ -97,7 +95,7 @@ def test_the_border_between_two_clusters_is_a_bright_line() -> None:
     np.testing.assert_allclose(found[:, 7], frame[:, 7] * 0.15 + 0.85 * bright, atol=0.51)
 
 
-def test_a_coarse_membership_is_spread_over_the_pixels_of_the_frame() -> None:
+def test_coarse_labels_are_spread_over_the_pixels_of_the_frame() -> None:
     frame = noise_clip(1, (24, 32))[0]
     found = painted(frame, halves(12, 16), (0.5, 0.5))
     for part, colour in ((np.s_[:, :12], RED), (np.s_[:, 18:], BLUE)):
@@ -109,7 +107,7 @@ def test_colours_follow_the_numbers_of_the_clusters_that_appear() -> None:
     frame = np.zeros((6, 8, 3), np.uint8)
     colours = np.arange(15, dtype=np.float32).reshape(5, 3) * 10
     alpha = np.ones(5, np.float32)
-    found = render.paint(frame, torch.tensor([2, 4]), halves(6, 8), colours, alpha)
+    found = render.paint(frame, np.array([2, 4])[halves(6, 8)], colours, alpha)
     assert found[3, 1].tolist() == colours[2].tolist()
     assert found[3, 6].tolist() == colours[4].tolist()
 
@@ -117,7 +115,7 @@ def test_colours_follow_the_numbers_of_the_clusters_that_appear() -> None:
 def test_fills_have_no_line_between_them() -> None:
     frame = noise_clip(1, (12, 16))[0]
     colours, alpha = np.array([RED, BLUE], np.float32), np.full(2, 0.5, np.float32)
-    found = render.paint(frame, torch.arange(2), halves(12, 16), colours, alpha, "fills")
+    found = render.paint(frame, halves(12, 16), colours, alpha, "fills")
     for part, colour in ((np.s_[:, :8], RED), (np.s_[:, 8:], BLUE)):
         np.testing.assert_allclose(found[part], frame[part] * 0.5 + 0.5 * np.array(colour), atol=1)
 
@@ -125,7 +123,7 @@ def test_fills_have_no_line_between_them() -> None:
 def test_outlines_leave_the_inside_as_it_is() -> None:
     frame = np.full((24, 32, 3), 128, np.uint8)
     colours, alpha = np.array([RED, BLUE], np.float32), np.full(2, 0.5, np.float32)
-    found = render.paint(frame, torch.arange(2), halves(24, 32), colours, alpha, "outlines")
+    found = render.paint(frame, halves(24, 32), colours, alpha, "outlines")
     changed = (found != frame).any((0, 2))
     assert 1 <= changed.sum() <= 4
     assert changed[14:18].any()

@@ -24,7 +24,7 @@ assert not logging.getLogger("PIL").handlers
 
 PREPARES = """
 import os, sys, warnings
-from bavos_core.process import prepare_process
+from bavos_io.process import prepare_process
 prepare_process()
 assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 assert "torch" not in sys.modules

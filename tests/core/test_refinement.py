@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bavos_core.refinement import (
+    Guide,
     box_mean,
     guided_coefficients,
     nearest_pixels,
-    refined_membership,
-    refined_pixels,
-    strongest,
+    refined_maps,
     weighted_by_colour,
 )
 
@@ -118,8 +117,11 @@ def halves() -> tuple[torch.Tensor, np.ndarray]:
 
 
 def refine(soft: torch.Tensor, frame: np.ndarray) -> np.ndarray:
-    """Refined masks (H, W) of the size of the frame."""
-    return refined_pixels(*refined_membership(soft, frame), frame.shape[:2])
+    """Refined masks (H, W) of the size of the frame; each leaf is merged with all before it."""
+    leaves = np.arange(len(soft))
+    children = np.array([[i, len(soft) + i - 2 if i > 1 else 0] for i in leaves[1:].tolist()])
+    maps = refined_maps(soft, Guide.of(frame), leaves, children.reshape(-1, 2))
+    return maps.pixels(frame.shape[:2])
 
 
 def test_colour_decides_where_place_does_not_worked_out_by_hand() -> None:
@@ -150,15 +152,15 @@ def test_refined_masks_follow_the_edge_of_the_picture() -> None:
     assert (found == expected).mean() > 0.99
 
 
-def test_clusters_that_are_nowhere_in_a_frame_are_left_out_of_it() -> None:
+def test_leaves_that_are_nowhere_in_a_frame_are_left_out_of_it() -> None:
     soft, frame = halves()
-    present, maps = refined_membership(soft, frame)
-    assert present.tolist() == [0, 2]
-    assert maps.shape == (2, 48, 64)
+    found = refined_maps(soft, Guide.of(frame), np.arange(3), np.array([[0, 1], [2, 3]]))
+    assert found.nodes.tolist() == [0, 2]
+    assert found.maps.shape == (2, 48, 64)
 
 
 @pytest.mark.parametrize("size", [(48, 64), (47, 63), (720, 1280), (5, 5)])
-def test_refined_masks_have_the_size_asked_for_and_only_known_clusters(size) -> None:
+def test_refined_masks_have_the_size_asked_for_and_only_known_leaves(size) -> None:
     rng = np.random.default_rng(0)
     soft = torch.tensor(rng.dirichlet(np.ones(4), (6, 8))).float().permute(2, 0, 1)
     frame = rng.integers(0, 256, (*size, 3), np.uint8)
@@ -168,15 +170,10 @@ def test_refined_masks_have_the_size_asked_for_and_only_known_clusters(size) -> 
 
 
 def test_the_guide_is_never_larger_than_384_pixels() -> None:
-    soft, _ = halves()
-    _, maps = refined_membership(soft, np.zeros((300, 900, 3), np.uint8))
-    assert maps.shape[1:] == (128, 384)
+    guide = Guide.of(np.zeros((300, 900, 3), np.uint8))
+    assert guide.grey.shape == (128, 384)
+    assert guide.colours.shape == (64, 192, 3)
 
 
-def test_one_cluster_over_a_black_frame_is_that_cluster_everywhere() -> None:
+def test_one_leaf_over_a_black_frame_is_that_leaf_everywhere() -> None:
     assert (refine(torch.ones(1, 6, 8), np.zeros((48, 64, 3), np.uint8)) == 0).all()
-
-
-def test_the_strongest_map_is_numpys_argmax() -> None:
-    maps = torch.tensor(np.random.default_rng(0).random((5, 7, 9)))
-    assert (strongest(maps).numpy() == maps.numpy().argmax(0)).all()

@@ -1,6 +1,4 @@
-"""Membership, seams, and changes of a segmentation."""
-
-from dataclasses import replace
+"""Membership of patches, and changes of a segmentation."""
 
 import numpy as np
 import pytest
@@ -10,52 +8,44 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bavos_core import Analysis, InputError
-from bavos_core.segmentation import Segmentation, nearest_place, soft_membership, without_seams
+from bavos_core.refinement import nearest_place, soft_membership, without_seams
+from bavos_core.segmentation import Segmentation
 
 from .helpers import check_message
 
 # ---- membership ---------------------------------------------------------------------------------
 
 
-def random_neighbours(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Nearest leaves (2, 3, 4, k), their distances, and the cluster of each of 9 leaves."""
+def random_neighbours(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest leaves (3, 4, k) of 9, and their distances."""
     rng = np.random.default_rng(seed)
-    index = np.stack([rng.permutation(9)[:5] for _ in range(24)]).reshape(2, 3, 4, 5)
-    distance = np.sort(rng.exponential(1.0, (2, 3, 4, 5)), axis=-1).astype(np.float16)
-    leaf_cluster = np.concatenate([np.arange(4), rng.integers(0, 4, 5)])
-    return index.astype(np.int32), distance, leaf_cluster
+    index = np.stack([rng.permutation(9)[:5] for _ in range(12)]).reshape(3, 4, 5)
+    distance = np.sort(rng.exponential(1.0, (3, 4, 5)), axis=-1).astype(np.float16)
+    return index.astype(np.int32), distance
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_membership_is_a_softmax_of_distances_summed_over_the_leaves_of_a_cluster(seed) -> None:
-    index, distance, leaf_cluster = random_neighbours(seed)
-    soft = soft_membership(index, distance, leaf_cluster, 4).numpy()
-    assert soft.shape == (2, 4, 3, 4)
-    np.testing.assert_allclose(soft.sum(1), 1, atol=1e-5)
-    for t, y, x in np.ndindex(2, 3, 4):
-        weights = np.exp(-distance[t, y, x].astype(np.float64) / 0.3)
-        expected = np.zeros(4)
-        np.add.at(expected, leaf_cluster[index[t, y, x]], weights / weights.sum())
-        np.testing.assert_allclose(soft[t, :, y, x], expected, atol=1e-5)
-
-
-def test_the_strongest_membership_is_the_label_where_the_nearest_leaf_is_clear() -> None:
-    index, distance, leaf_cluster = random_neighbours(7)
-    distance[..., 0], distance[..., 1:] = 0.1, distance[..., 1:] + 2
-    soft = soft_membership(index, distance, leaf_cluster, 4)
-    assert (soft.argmax(1).numpy() == leaf_cluster[index[..., 0]]).all()
+def test_membership_is_a_softmax_of_distances(seed: int) -> None:
+    index, distance = random_neighbours(seed)
+    soft = soft_membership(index, distance, 9).numpy()
+    assert soft.shape == (9, 3, 4)
+    for y, x in np.ndindex(3, 4):
+        weights = np.exp(-distance[y, x].astype(np.float64) / 0.3)
+        expected = np.zeros(9)
+        expected[index[y, x]] = weights / weights.sum()
+        np.testing.assert_allclose(soft[:, y, x], expected, atol=1e-5)
 
 
 # ---- seams --------------------------------------------------------------------------------------
 
 
-def random_soft(seed: int, clusters: int = 5) -> Tensor:
-    """Membership (3, clusters, 6, 8) that sums to 1, with zeros here and there."""
+def random_soft(seed: int, leaves: int = 5) -> Tensor:
+    """Membership (leaves, 6, 8) that sums to 1, with zeros here and there."""
     rng = np.random.default_rng(seed)
-    soft = rng.dirichlet(np.full(clusters, 0.3), (3, 6, 8))
-    only = np.eye(clusters)[rng.integers(0, clusters, (3, 6, 8))]
-    soft = np.where(rng.random((3, 6, 8, 1)) < 0.4, only, soft)
-    return torch.from_numpy(soft).float().permute(0, 3, 1, 2)
+    soft = rng.dirichlet(np.full(leaves, 0.3), (6, 8))
+    only = np.eye(leaves)[rng.integers(0, leaves, (6, 8))]
+    soft = np.where(rng.random((6, 8, 1)) < 0.4, only, soft)
+    return torch.from_numpy(soft).float().permute(2, 0, 1)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -63,30 +53,30 @@ def test_without_seams_each_patch_keeps_its_proportions_or_is_as_the_nearest_one
     soft = random_soft(seed)
     seams = np.random.default_rng(seed).random(5) < 0.4
     seams[seed % 5] = True
-    if seed % 2:
-        soft[2] = torch.eye(5)[seed % 5, :, None, None]
+    if seed % 5 == 4:
+        soft = torch.eye(5)[seed % 5, :, None, None].expand(5, 6, 8).clone()
     before = soft.clone()
     found = without_seams(soft, seams).double().numpy()
     assert torch.equal(soft, before)
     others = soft.double().numpy() * ~seams[:, None, None]
-    left = others.sum(1) > 1e-4
-    for t, y, x in np.ndindex(3, 6, 8):
-        if left[t].any():
-            held = np.argwhere(left[t])
+    left = others.sum(0) > 1e-4
+    for y, x in np.ndindex(6, 8):
+        if left.any():
+            held = np.argwhere(left)
             away = ((held - (y, x)) ** 2).sum(1)
-            nearest = [others[t, :, i, j] for i, j in held[away == away.min()]]
+            nearest = [others[:, i, j] for i, j in held[away == away.min()]]
             expected = [row / row.sum() for row in nearest]
         else:
-            expected = [soft[t, :, y, x].numpy()]  # nothing but seams
-        assert min(abs(found[t, :, y, x] - row).max() for row in expected) < 1e-5
+            expected = [soft[:, y, x].numpy()]  # nothing but seams
+        assert min(abs(found[:, y, x] - row).max() for row in expected) < 1e-5
     assert (~left).any()
 
 
 @settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.lists(st.booleans(), min_size=5, max_size=5))
-def test_membership_without_seams_sums_to_one_even_if_all_clusters_are_seams(seed, seams) -> None:
+def test_membership_without_seams_sums_to_one_even_if_all_leaves_are_seams(seed, seams) -> None:
     found = without_seams(random_soft(seed), np.array(seams))
-    torch.testing.assert_close(found.sum(1), torch.ones(3, 6, 8))
+    torch.testing.assert_close(found.sum(0), torch.ones(6, 8))
     assert (found >= 0).all()
 
 
@@ -109,43 +99,6 @@ def test_the_nearest_place_is_none_farther_than_another(seed: int) -> None:
         assert squared == ((held - (y, x)) ** 2).sum(1).min()
 
 
-def outlined(roles: list[bool]) -> Segmentation:
-    """Scenery 0, a thing 1 and its outline 2, a seam, on one frame of 6×8 patches."""
-    labels = np.zeros((1, 6, 8), int)
-    labels[:, 1:5, 2:7], labels[:, 2:4, 3:6] = 2, 1
-    soft = torch.nn.functional.one_hot(torch.from_numpy(labels), 3).permute(0, 3, 1, 2).float()
-    thin = np.array([False, False, True])
-    return Segmentation(1.0, np.arange(3), labels, soft, np.array(roles), thin, cut=3)
-
-
-def test_seams_get_no_pixels_unless_a_person_makes_them_objects() -> None:
-    cut = outlined([True, False, True])
-    refined = cut.membership.argmax(1).numpy()
-    assert set(np.unique(refined)) == {0, 1}
-    same = cut.labels != 2
-    assert (refined[same] == cut.labels[same]).all()
-    assert (cut.membership[:, 2] == 0).all()
-    as_object = cut.with_role(2, "object")
-    assert torch.equal(as_object.membership, cut.soft)
-    assert torch.equal(as_object.with_role(2, "background").membership, cut.membership)
-    assert (cut.labels == 2).any()  # the patches themselves stay in the seam
-    assert cut.present == [0, 1, 2]
-
-
-def test_scenery_that_is_merged_into_a_seam_keeps_its_pixels() -> None:
-    cut = outlined([True, False, True])
-    merged = cut.merged(0, 2)
-    assert torch.equal(merged.membership, merged.soft)
-    assert (merged.membership.argmax(1).numpy() == np.choose(cut.labels, [2, 1, 2])).all()
-    assert cut.merged(2, 0).thin.tolist() == [False, False, True]
-    assert cut.thin.tolist() == [False, False, True]
-
-
-def test_two_seams_that_are_merged_are_a_seam() -> None:
-    cut = replace(outlined([True, False, True]), thin=np.array([True, False, True]))
-    assert cut.merged(0, 2).thin[2]
-
-
 # ---- what a person changes ---------------------------------------------------------------------
 
 
@@ -160,8 +113,6 @@ def test_merged_clusters_are_one_and_the_others_keep_their_numbers(cut: Segmenta
     expected = np.where(cut.labels == 4, 1, cut.labels)
     np.testing.assert_array_equal(found.labels, expected)
     np.testing.assert_array_equal(found.leaf_cluster == 1, np.isin(cut.leaf_cluster, (1, 4)))
-    torch.testing.assert_close(found.soft[:, 1], cut.soft[:, 1] + cut.soft[:, 4])
-    torch.testing.assert_close(found.soft.sum(1), torch.ones_like(found.soft[:, 0]))
     assert found.clusters == 6
     assert 4 not in found.objects
     assert (cut.labels == 4).any()  # the old one is as it was
@@ -191,7 +142,7 @@ def test_a_cluster_cannot_be_merged_into_itself(cut: Segmentation) -> None:
 def test_what_does_not_exist_has_no_role_and_cannot_be_split(cluster, cut: Segmentation) -> None:
     for change in (
         lambda: cut.with_role(cluster, "object"),
-        lambda: cut.split(cluster, np.zeros(cut.labels.shape, int)),
+        lambda: cut.split(cluster, np.zeros_like(cut.leaf_cluster)),
     ):
         with pytest.raises(InputError) as caught:
             change()
@@ -211,24 +162,19 @@ def test_a_role_is_given_to_one_cluster_and_the_old_cut_stays_as_it_was(cut: Seg
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_a_cluster_is_split_into_its_parts_and_all_else_stays(count, cut: Segmentation) -> None:
-    parts = np.random.default_rng(count).integers(0, count, cut.labels.shape)
-    parts[0, 0, 0] = count - 1
+    own = cut.leaf_cluster == 1
+    parts = np.where(own, np.arange(len(own)) % count, -1)
+    parts[np.flatnonzero(own)[-1]] = count - 1
     found = cut.split(1, parts)
     assert found.clusters == 6 + count - 1
-    assert found.soft.shape == (7, found.clusters, 6, 8)
-    numbers = [1, *range(6, 6 + count - 1)]
+    numbers = (1, *range(6, 6 + count - 1))
     for part, number in enumerate(numbers):
-        assert ((found.labels == number) == ((cut.labels == 1) & (parts == part))).all()
-        assert (found.background[number], found.thin[number]) == (cut.background[1], cut.thin[1])
-        mine = np.where(parts == part, cut.soft[:, 1].numpy(), 0)
-        np.testing.assert_array_equal(found.soft[:, number].numpy(), mine)
-    others = [0, 2, 3, 4, 5]
-    assert torch.equal(found.soft[:, others], cut.soft[:, others])
-    assert (found.labels[cut.labels != 1] == cut.labels[cut.labels != 1]).all()
-    torch.testing.assert_close(found.soft.sum(1), cut.soft.sum(1))
-    torch.testing.assert_close(found.membership.sum(1), torch.ones(7, 6, 8))
-    assert (found.leaf_cluster == cut.leaf_cluster).all()
+        assert ((found.leaf_cluster == number) == (own & (parts == part))).all()
+        assert found.background[number] == cut.background[1]
+    assert (found.leaf_cluster[~own] == cut.leaf_cluster[~own]).all()
+    assert (found.labels == found.leaf_cluster[cut.leaves]).all()
     assert (found.cut, cut.clusters) == (6, 6)
+    assert found.splits == {1: numbers}
 
 
 def test_clusters_have_the_names_given_or_their_role_and_number(cut: Segmentation) -> None:

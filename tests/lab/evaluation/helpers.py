@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bavos_core.render import davis_palette
+from bavos_io.palette_png import davis_palette
 from bavos_lab.evaluation import Annotation, Truth
 
 ROOT = Path(__file__).resolve().parents[3]
