@@ -128,7 +128,7 @@ export function paintFrame(context, ctx, size, index) {
   if (!frame) return false;
   const [width, height] = size;
   ctx.imageSmoothingEnabled = true;
-  ctx.imageSmoothingQuality = 'high';
+  ctx.imageSmoothingQuality = 'low';
   ctx.drawImage(frame.bitmap, 0, 0, width, height);
   if (state.view === 'original') return true;
   ctx.save();

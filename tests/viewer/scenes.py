@@ -125,7 +125,10 @@ def html(parts: dict[str, bytes], program: str, style: str, options: str = "{}")
     data = json.dumps({name: base64.b64encode(part).decode() for name, part in parts.items()})
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Viewer</title>
 <meta name="viewport" content="width=device-width">
-<style>body {{ margin: 0 }} main {{ height: 100vh }}</style><main id="viewer"></main><script>
+<style>body {{ margin: 0 }} #viewer {{ height: 100vh }}
+h1 {{ position: absolute; opacity: 0 }}</style>
+<main><h1>Viewer</h1>
+<div id="viewer"></div></main><script>
 {program}
 const parts = {data};
 const host = {{
