@@ -33,6 +33,8 @@ export function mount(element, host, options = {}) {
     scene = await openScene(host, store);
     store.set({ n: scene.base.clusters, source: scene.base.source, ...options.state });
     closing.push(() => scene.close());
+    places.all.classList.add(scene.base.size[1] > scene.base.size[0] ? 'landscape' : 'portrait');
+    places.title.textContent = scene.base.name;
     places.all.style.setProperty('--aspect', scene.base.size[1] / scene.base.size[0]);
     fill({ root, scene, store, host, say: (text) => { places.live.textContent = text; } }, places, closing);
     places.all.removeAttribute('aria-busy');
@@ -60,6 +62,7 @@ function layout() {
     return places[name];
   };
   place('all', 'div', { tabindex: -1 },
+    place('title', 'h2', {}, 'Viewer'),
     place('toolbar', 'div', { role: 'toolbar', 'aria-label': 'View' }),
     h('div', { class: 'body' },
       h('div', { class: 'main' },

@@ -15,7 +15,7 @@ export function createObjects(context, element) {
   const history = createHistory(context);
   const list = h('ul', { class: 'list', 'aria-label': 'Objects' });
   const scenery = h('ul', { class: 'list', 'aria-label': 'Background' });
-  const count = h('h2', {});
+  const count = h('h3', {});
   const summary = h('summary', {});
   const details = h('details', { class: 'scenery', ontoggle: () => update(store.state, {}) }, summary, scenery);
   const chosen = createChosen(context);

@@ -77,6 +77,7 @@ def test_the_list_is_walked_by_arrows(page: Page) -> None:
     page.keyboard.press("Enter")
     assert len(state(page, "selected")) == 1
     page.keyboard.press("x")  # the row moves to the objects; the focus goes with it
+    assert actions(page) == ["role"]
     assert focus != page.evaluate(
         "document.getElementById('viewer').shadowRoot.activeElement.ariaLabel"
     )
