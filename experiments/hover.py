@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bavos_lab.scene import Scene
 from playwright.sync_api import Page, Route, sync_playwright
 
 from bavos_core import Analysis, Settings, analyse, open_clip
+from bavos_lab.scene import Scene
 from demo.viewer import bundle, css
 
 from .common import GRID, Row, markdown, parser_of, write_rows
