@@ -19,7 +19,8 @@ const TOAST_SECONDS = 4;
 /**
  * Mount a viewer.
  * @param {HTMLElement} element the viewer gets a shadow root in it
- * @param {{part(name: string): Promise<ArrayBuffer>, exact?: Function, ask?: Function, changed?: Function}} host
+ * @param {{part(name: string): Promise<ArrayBuffer>, has?: (name: string) => boolean, exact?: Function,
+ *   ask?: Function, changed?: Function}} host a part that fails with {final: true} is not asked for again
  * @param {{css?: string, state?: object, dark?: boolean}} options dark: undefined for the system's choice
  * @returns {{open(): Promise<void>, destroy(): void, state: object, store: object, scene: object|null}}
  */

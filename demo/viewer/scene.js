@@ -50,7 +50,7 @@ export async function openScene(host, store) {
       try {
         return await host.part(name);
       } catch (error) {
-        if (attempt === TRIES || closed) throw error;
+        if (error.final || attempt === TRIES || closed) throw error; // final: asking again is of no use
         await new Promise((go) => setTimeout(go, 500 * attempt));
       }
     }
@@ -60,7 +60,9 @@ export async function openScene(host, store) {
     return others.get(name);
   };
 
-  const waiting = new Set(Array.from({ length: frames }, (_, i) => i));
+  const waiting = new Set();
+  for (let i = 0; i < frames; i++) if (host.has?.(`frame/${i}`) ?? true) waiting.add(i);
+  const expected = waiting.size;
   const soon = [`attention/${sourcesFirst(base, store)[0]}`, 'readings']; // after the analysed frames
   const late = sourcesFirst(base, store).slice(1).map((name) => `attention/${name}`); // after all frames
   const unasked = (names) => {
@@ -96,7 +98,7 @@ export async function openScene(host, store) {
     }
   };
   const scene = {
-    base, ready, failures, frames,
+    base, ready, failures, frames, expected,
     frame: (i) => opened.get(i),
     nearestReady: (i) => opened.nearest(i, ready),
     /** Say which frame is looked at: it and those after it come first. */

@@ -159,10 +159,11 @@ function paintAxis({ scene }, { axis, arrived, width }) {
   paintTicks(ctx, ink, base, x, width);
 }
 
-function arrivedWords({ base, ready, frames, failures }) {
+function arrivedWords({ base, ready, frames, failures, expected }) {
   const analysed = base.analysed.length;
   if (ready.size === frames) return `${frames === 1 ? '1 frame' : `${frames} frames`}, ${analysed} analysed`;
   const failed = [...failures.keys()].filter((name) => name.startsWith('frame/')).length;
+  if (ready.size === expected) return `${ready.size} of ${frames} frames, those that were analysed`;
   if (failed && ready.size + failed === frames) return `${ready.size} of ${frames} frames; the others did not come`;
   return `${ready.size} of ${frames} frames are here`;
 }
