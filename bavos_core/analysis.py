@@ -103,14 +103,18 @@ class Analysis:
 
     @cached_property
     def seams(self) -> np.ndarray:
-        """Leaves of the clusters at the settings' τ that are seams (see roles), (L,) bool.
+        """Leaves of seams (see roles), (L,) bool: they get no pixels unless an object has them.
 
-        They get no pixels unless they belong to an object. Where they would be most of the clip,
-        there are none.
+        They are the seams at the settings' τ and, of the objects there, those at 0.7 times it.
+        Where they would be most of the clip, there are none.
         """
-        cut = self._unedited(self.settings.tau, self.tree.cut(self.settings.tau))
-        found = seams(cut.labels, cut.background)[cut.leaf_cluster]
-        return found & (found[cut.leaves].mean() < 0.5)
+        found = np.zeros(self.tree.leaves, bool)
+        inside = ~found  # where seams are looked for
+        for height in (self.settings.tau, 0.7 * self.settings.tau):
+            cut = self._unedited(height, self.tree.cut(height))
+            found |= inside & seams(cut.labels, cut.background)[cut.leaf_cluster]
+            inside = ~cut.background[cut.leaf_cluster]
+        return found & (found[self.nearest[..., 0]].mean() < 0.5)
 
     def edited(self, *edits: Edit) -> Analysis:
         """Return the same analysis with more edits; `segment` applies all of them in order."""

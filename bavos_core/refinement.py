@@ -145,10 +145,16 @@ class NodeMaps:
         agree = (pixels == upper[:, x1]) & (pixels == lower[:, x0]) & (pixels == lower[:, x1])
         open_ = ~agree if where is None else ~agree & torch.from_numpy(where)
         rows, columns = open_.nonzero(as_tuple=True)
-        top, bottom, left, right = y0[rows], y1[rows], x0[columns], x1[columns]
-        above = torch.lerp(self.maps[:, top, left], self.maps[:, top, right], wx[columns])
-        below = torch.lerp(self.maps[:, bottom, left], self.maps[:, bottom, right], wx[columns])
-        pixels[rows, columns] = self.winners(torch.lerp(above, below, wy[rows]))
+        flat, width = self.maps.flatten(1), coarse.shape[1]
+        upper_row, lower_row = (
+            torch.lerp(
+                flat.index_select(1, y[rows] * width + x0[columns]),
+                flat.index_select(1, y[rows] * width + x1[columns]),
+                wx[columns],
+            )
+            for y in (y0, y1)
+        )
+        pixels[rows, columns] = self.winners(torch.lerp(upper_row, lower_row, wy[rows]))
         return np.asarray(self.nodes[pixels.numpy()])
 
 
