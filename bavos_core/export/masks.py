@@ -148,16 +148,19 @@ def _grouping(analysis: Analysis, segmentation: Segmentation) -> Grouping:
 
 
 def leaf_maps(
-    analysis: Analysis, frame: np.ndarray, clip_frame: int
+    analysis: Analysis,
+    frame: np.ndarray,
+    clip_frame: int,
+    size: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the leaf of every pixel of a frame of the clip, twice: (H, W) int64 each.
+    """Return the leaf of every pixel of a frame of the clip, twice: (*size) int64 each.
 
-    frame (H, W, 3) uint8, at any size. In any cut, a pixel has the cluster of its first leaf; but
-    where that is a seam (see `Analysis.seams`) and no object, that of its second. The two differ
-    at seams only. The pixels of `all_masks` are the same.
+    frame (H, W, 3) uint8; size: of the maps, without it that of the frame. In any cut, a pixel has
+    the cluster of its first leaf; but where that is a seam (see `Analysis.seams`) and no object,
+    that of its second. The two differ at seams only. The pixels of `all_masks` are the same.
     """
     grouping = Grouping.of(analysis, np.arange(analysis.tree.leaves), analysis.seams)
-    return FrameMask(analysis, clip_frame, frame, grouping).nodes(frame.shape[:2])
+    return FrameMask(analysis, clip_frame, frame, grouping).nodes(size or frame.shape[:2])
 
 
 def numbered_frames(analysis: Analysis, clip: Clip | None) -> Iterator[tuple[int, np.ndarray]]:

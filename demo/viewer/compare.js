@@ -37,7 +37,7 @@ export function presetsOf({ sources, source }) {
   }
   presets.push(
     { label: 'Fig. 2', title: 'Clusters of attention beside k-means on features', state: { view: 'objects', background: true, compare: paneOf('kmeans') } },
-    { label: 'Objects | attention', title: 'Objects beside the attention of the point', state: { view: 'objects', compare: paneOf(source) } },
+    { label: 'Objects', title: 'Objects beside the attention of the point', state: { view: 'objects', compare: paneOf(source) } },
   );
   return presets;
 }
@@ -79,16 +79,17 @@ export function overlaidStore(store, field) {
 
 /** Create the panes in an element, which is hidden while there is nothing to compare. */
 export function createCompare(context, element) {
-  const { store, root } = context;
+  const { store } = context;
+  const all = element.parentElement; // with the first stage
   const caption = h('p', { class: 'caption', hidden: true });
   const panes = ['compare', 'also'].map((field) => createPane(context, field));
   element.replaceChildren(...panes.map((pane) => pane.element));
-  element.parentElement.append(caption);
+  all.append(caption);
   const show = (state) => {
     element.hidden = !state.compare;
     caption.hidden = !state.compare;
-    root.querySelector('.panes')?.classList.toggle('comparing', Boolean(state.compare));
-    element.style.setProperty('--panes', state.compare?.also ? 2 : 1);
+    all.classList.toggle('comparing', Boolean(state.compare));
+    all.style.setProperty('--panes', state.compare?.also ? 3 : 2);
     panes[0].show(state.compare);
     panes[1].show(state.compare?.also ?? null);
     setText(caption, captionOf(state));
@@ -145,9 +146,9 @@ export function createPresets({ store, scene }) {
     button: h('button', { type: 'button', class: 'small', title: preset.title, onclick: () => store.set(isShown(store.state, preset) ? { compare: null } : preset.state) }, preset.label),
   }));
   const choice = h('select', { class: 'field', 'aria-label': 'Compare with', onchange: () => store.set({ compare: choice.value ? paneOf(choice.value) : null }) },
-    h('option', { value: '' }, 'nothing'), ...paneChoices(scene.base).map(([value, words]) => h('option', { value }, words)));
+    h('option', { value: '' }, 'with …'), ...paneChoices(scene.base).map(([value, words]) => h('option', { value }, words)));
   return {
-    element: h('div', { class: 'presets selects' }, h('h3', {}, 'Compare'), choice, ...presets.map(({ button }) => button)),
+    element: h('div', { class: 'presets selects' }, h('h3', {}, 'Compare'), ...presets.map(({ button }) => button), choice),
     show(state) {
       choice.value = state.compare?.choice ?? '';
       for (const preset of presets) preset.button.setAttribute('aria-pressed', String(isShown(state, preset)));

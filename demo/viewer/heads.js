@@ -6,6 +6,7 @@ import { heatLayer } from './heatlayer.js';
 import { between, topOfScale } from './scale.js';
 
 const WIDE = 76; // pixels of a map, at most
+const REST = 70; // milliseconds without a change before the maps follow, so that they never hold up the picture
 
 /** Create the row: {element, show(state)}. */
 export function createHeads(context) {
@@ -17,6 +18,7 @@ export function createHeads(context) {
   const element = h('div', { class: 'heads' }, maps, hint);
   let buttons = [];
   let painted = ''; // what the maps show
+  let timer = 0;
   const show = (state) => {
     const count = scene.base.sources.find(({ name }) => name === state.source)?.heads ?? 1;
     element.hidden = state.reading !== 'attention' || count < 2;
@@ -34,7 +36,8 @@ export function createHeads(context) {
     const now = rows ? `${state.source} ${point.sample} ${point.y} ${point.x} ${state.time} ${state.colours}` : '';
     if (!rows || now === painted) return;
     painted = now;
-    paintHeads(context, buttons, rows, count, size);
+    clearTimeout(timer);
+    timer = setTimeout(() => paintHeads(context, buttons, rows, count, size), REST);
   };
   return { element, show };
 }
@@ -59,6 +62,6 @@ function paintHeads({ scene, store }, buttons, rows, count, [width, height]) {
     if (picture) ctx.drawImage(picture.bitmap, 0, 0, 2 * width, 2 * height);
     ctx.fillStyle = 'rgb(0 0 0 / 0.55)'; // so small, the heat must stand out
     ctx.fillRect(0, 0, 2 * width, 2 * height);
-    ctx.drawImage(heatLayer([heat], base.grid, { heat: 0.9, colours: state.colours }), 0, 0, 2 * width, 2 * height);
+    ctx.drawImage(heatLayer([heat], base.grid, { heat: 0.9, colours: state.colours, side: 2 * width }), 0, 0, 2 * width, 2 * height);
   });
 }

@@ -4,7 +4,7 @@
 import { neighbours } from './attention.js';
 import { colourTable } from './colourmaps.js';
 
-const LAYER_SIDE = 400; // pixels of the longer side, about: the canvas smooths the rest
+const LAYER_SIDE = 400; // pixels of the longer side, at most about: the canvas smooths the rest
 const VEIL = [14, 14, 20]; // over patches that lie outside the mass
 const VEIL_STRENGTH = 0.8; // of the heat's opacity
 
@@ -12,9 +12,9 @@ const VEIL_STRENGTH = 0.8; // of the heat's opacity
  * Return heats as a canvas, or null for none. One heat is painted in the colour map, each of several in
  * its own colour; patches outside the mass of all of them lie under a veil.
  */
-export function heatLayer(heats, [h, w], { heat: opacity, colours }) {
+export function heatLayer(heats, [h, w], { heat: opacity, colours, side = LAYER_SIDE }) {
   if (!heats.length) return null;
-  const step = Math.min(Math.max(Math.round(LAYER_SIDE / Math.max(h, w)), 2), 12);
+  const step = Math.min(Math.max(Math.round(side / Math.max(h, w)), 1), 12);
   const picture = new ImageData(w * step, h * step);
   const spreads = heats.map(({ values, scale, signed }) =>
     spread(values, [h, w], step, signed ? scale / 2 : scale, signed ? 0.5 : 0),
@@ -72,7 +72,7 @@ function paintTable(name, opacity, signed) {
     const [row, channel] = [Math.floor(i / 4), i % 4];
     if (channel < 3) return table[row * 3 + channel];
     if (signed) return 255 * opacity * Math.min(1, 1.25 * Math.abs(row / 127.5 - 1));
-    return 255 * opacity * (0.28 + 0.72 * Math.min(1, (1.8 * row) / 255));
+    return 255 * opacity * (0.28 + 0.72 * Math.min(Math.max((2 * row) / 255 - 0.2, 0), 1));
   });
 }
 

@@ -2,33 +2,42 @@
 import { branchOf, cutBranch, joinBranch } from './branches.js';
 import { cutY, heightAtY, nodeAtPlace } from './dendrogram.js';
 import { currentCut, objectName } from './edits.js';
+import { differs } from './state.js';
 import { paintTree } from './treepaint.js';
 import { childrenOf, clustersAt, heightOfNode, parentsOf, treeOf, weightOf } from './tree.js';
 
 const NEAR_LINE = 7; // pixels
 const LEAST_DRAG = 3; // pixels: a shorter drag counts as a click
-const LEVELS_SECONDS = 7; // that playing all levels takes
+const LEVELS_SECONDS = 5; // that playing all levels takes
 
 /** Create the tree in an element: {destroy()}. */
 export function createHierarchy(context, element) {
   const { scene, store } = context;
   const tree = treeOf(scene.base);
-  const view = { tree, layout: null, chosen: null, pointed: null, dragged: null, timer: null, ...buildHierarchy(element, scene.base) };
-  const paint = () => paintHierarchy(context, view);
+  const view = { tree, layout: null, chosen: null, pointed: null, dragged: null, timer: null, stale: true, ...buildHierarchy(element, scene.base) };
+  const paint = () => {
+    view.stale = false;
+    paintHierarchy(context, view);
+  };
   const resized = new ResizeObserver(() => {
     view.layout = null;
     paint();
   });
   resized.observe(view.canvas);
+  const themed = new MutationObserver(paint); // light or dark
+  themed.observe(context.root.host, { attributes: true, attributeFilter: ['class'] });
   listenToPointer(context, view);
   listenToKeys(context, view);
   listenToControls(context, view);
-  const forget = store.subscribe(paint);
+  const forget = store.subscribe((state, previous) => {
+    if (view.stale || differs(state, previous, 'n', 'edits', 'hovered', 'selected', 'background')) paint();
+  });
   paint();
   return {
     destroy() {
       forget();
       resized.disconnect();
+      themed.disconnect();
       clearTimeout(view.timer);
     },
   };
@@ -61,8 +70,10 @@ function paintHierarchy(context, view) {
   view.slider.value = state.n;
   view.slider.setAttribute('aria-valuetext', title);
   view.count.textContent = title;
+  view.fewer.disabled = state.n <= 1;
+  view.more.disabled = state.n >= context.scene.base.most;
   describeBranch(context, view, cut);
-  paintTree(view, cut, context.scene.base, state);
+  paintTree(context, view, cut);
 }
 
 function describeBranch({ scene }, view, cut) {
@@ -120,11 +131,11 @@ function listenToPointer(context, view) {
     view.dragged = Math.min(Math.max(y, box.top), box.floor - 0.5);
     const n = clustersAt(tree, heightAtY(view.layout, view.dragged));
     store.set({ n: Math.min(Math.max(n, 1), context.scene.base.most) });
-    store.touch();
+    repaint(context, view);
   };
   canvas.addEventListener('pointerdown', (event) => {
     const [, y] = place(event);
-    stopLevels(view);
+    stopLevels(store, view);
     if (!view.layout || event.button !== 0 || !nearLine(y)) return;
     grabbed = y;
     moved = false;
@@ -147,7 +158,7 @@ function listenToPointer(context, view) {
     grabbed = null;
     moved = false;
     view.dragged = null;
-    store.touch();
+    repaint(context, view);
     if (clicked) choose(context, view, nodeAtPlace(tree, view.layout, x, y), event.shiftKey);
   });
   canvas.addEventListener('dblclick', () => actOn(context, view));
@@ -160,13 +171,19 @@ function listenToPointer(context, view) {
   });
 }
 
+/** Paint the tree again though the state is the same. */
+function repaint({ store }, view) {
+  view.stale = true;
+  store.touch();
+}
+
 /** Show a branch as pointed at, and its cluster on the stage. */
 function point(context, view, node) {
   if (view.pointed === node) return;
   view.pointed = node;
   const clusters = node === null ? [] : branchOf(view.tree, currentCut(context), node).clusters;
   context.store.set({ hovered: clusters.length === 1 ? clusters[0] : null });
-  context.store.touch();
+  repaint(context, view);
 }
 
 const TREE_STEPS = { ArrowUp: 'parent', ArrowDown: 'child', ArrowLeft: 'left', ArrowRight: 'right' };
@@ -178,7 +195,7 @@ function listenToKeys(context, view) {
     if (TREE_STEPS[event.key]) choose(context, view, stepFrom(view, parents, TREE_STEPS[event.key]), false);
     else if (event.key === 'Enter') actOn(context, view);
     else return;
-    context.store.touch();
+    repaint(context, view);
     event.preventDefault();
     event.stopPropagation();
   });
@@ -201,31 +218,32 @@ function stepFrom({ tree, layout, chosen }, parents, step) {
 function listenToControls(context, view) {
   const { store, scene } = context;
   const step = (by) => {
-    stopLevels(view);
+    stopLevels(store, view);
     store.set({ n: Math.min(Math.max(store.state.n + by, 1), scene.base.most) });
   };
   view.slider.addEventListener('input', () => {
-    stopLevels(view);
+    stopLevels(store, view);
     store.set({ n: Number(view.slider.value) });
   });
   view.fewer.addEventListener('click', () => step(-1));
   view.more.addEventListener('click', () => step(1));
   view.cutHere.addEventListener('click', () => actOn(context, view));
   view.join.addEventListener('click', () => actOn(context, view));
-  view.levels.addEventListener('click', () => (view.timer ? stopLevels(view) : playLevels(context, view)));
+  view.levels.addEventListener('click', () => (view.timer ? stopLevels(store, view) : playLevels(context, view)));
 }
 
 /** Show the cuts from the finest to the whole scene, then the one from before. */
 function playLevels({ store, scene }, view) {
-  const before = store.state.n;
+  view.before = store.state.n;
   const pause = (1000 * LEVELS_SECONDS) / levelsOf(scene.base.most).length;
   const left = levelsOf(scene.base.most);
   view.levels.textContent = '■ Stop';
   const next = () => {
     const n = left.shift();
-    store.set({ n: n ?? before });
-    view.timer = n === undefined ? null : setTimeout(next, n === 1 ? 1500 : pause);
-    if (n === undefined) stopLevels(view);
+    if (n === undefined) return stopLevels(store, view);
+    store.set({ n });
+    view.timer = setTimeout(next, n === 1 ? 1500 : pause);
+    return undefined;
   };
   next();
 }
@@ -237,8 +255,11 @@ export function levelsOf(most) {
   return levels;
 }
 
-function stopLevels(view) {
+/** Show the cut again that was shown before the levels. */
+function stopLevels(store, view) {
+  if (!view.timer) return;
   clearTimeout(view.timer);
   view.timer = null;
+  store.set({ n: view.before });
   view.levels.textContent = '▶ Levels';
 }

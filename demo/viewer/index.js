@@ -19,7 +19,7 @@ import { createToolbar } from './toolbar.js';
  * @param {HTMLElement} element the viewer gets a shadow root in it
  * @param {{part(name: string): Promise<ArrayBuffer>, exact?: Function, ask?: Function, changed?: Function}} host
  * @param {{css?: string, state?: object, dark?: boolean}} options dark: undefined for the system's choice
- * @returns {{open(): Promise<void>, destroy(): void, state: object, store: object}}
+ * @returns {{open(): Promise<void>, destroy(): void, state: object, store: object, scene: object|null}}
  */
 export function mount(element, host, options = {}) {
   const root = element.shadowRoot ?? element.attachShadow({ mode: 'open' });
@@ -27,11 +27,15 @@ export function mount(element, host, options = {}) {
   const places = layout();
   root.replaceChildren(h('style', {}, options.css ?? ''), places.all);
   const closing = [themed(element, options.dark)];
+  let scene = null;
   const open = async () => {
     places.all.setAttribute('aria-busy', 'true');
-    const scene = await openScene(host, store);
+    scene = await openScene(host, store);
     store.set({ n: scene.base.clusters, source: scene.base.source, ...options.state });
     closing.push(() => scene.close());
+    places.all.classList.add(scene.base.size[1] > scene.base.size[0] ? 'landscape' : 'portrait');
+    places.title.textContent = scene.base.name;
+    places.all.style.setProperty('--aspect', scene.base.size[1] / scene.base.size[0]);
     fill({ root, scene, store, host, say: (text) => { places.live.textContent = text; } }, places, closing);
     places.all.removeAttribute('aria-busy');
     store.flush();
@@ -47,6 +51,7 @@ export function mount(element, host, options = {}) {
     },
     store,
     get state() { return store.state; },
+    get scene() { return scene; },
   };
 }
 
@@ -56,7 +61,8 @@ function layout() {
     places[name] = h(tag, { class: name, ...attributes }, ...inside);
     return places[name];
   };
-  place('all', 'div', {},
+  place('all', 'div', { tabindex: -1 },
+    place('title', 'h2', {}, 'Viewer'),
     place('toolbar', 'div', { role: 'toolbar', 'aria-label': 'View' }),
     h('div', { class: 'body' },
       h('div', { class: 'main' },
@@ -83,12 +89,13 @@ function fill(context, places, closing) {
   createReadings(context, places.readings);
   createHierarchy(context, places.hierarchy);
   createCompare(context, places.compare);
-  createTabs(places);
+  createTabs(store, places);
   closing.push(createKeys(context, places.all));
   if (host.changed) closing.push(reported(store, host));
 }
 
-function createTabs(places) {
+/** Tabs, which follow the view: that of attention opens the panel of attention. */
+function createTabs(store, places) {
   const panels = { objects: places.objects, attention: places.readings };
   const tabs = {};
   const show = (name) => {
@@ -111,7 +118,11 @@ function createTabs(places) {
     }, name[0].toUpperCase() + name.slice(1));
     places.tabs.append(tabs[name]);
   }
-  show('objects');
+  const panelOf = (view) => (view === 'attention' || view === 'both' ? 'attention' : 'objects');
+  store.subscribe((state, previous) => {
+    if (differs(state, previous, 'view') && panelOf(state.view) !== panelOf(previous.view)) show(panelOf(state.view));
+  });
+  show(panelOf(store.state.view));
 }
 
 /** Tell the host of what a link or an export needs, when nothing has changed for a while. */

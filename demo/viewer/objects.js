@@ -15,7 +15,7 @@ export function createObjects(context, element) {
   const history = createHistory(context);
   const list = h('ul', { class: 'list', 'aria-label': 'Objects' });
   const scenery = h('ul', { class: 'list', 'aria-label': 'Background' });
-  const count = h('h2', {});
+  const count = h('h3', {});
   const summary = h('summary', {});
   const details = h('details', { class: 'scenery', ontoggle: () => update(store.state, {}) }, summary, scenery);
   const chosen = createChosen(context);
@@ -31,27 +31,42 @@ export function createObjects(context, element) {
     setText(summary, `Background: ${others.length === 1 ? '1 cluster' : `${others.length} clusters`}`);
     const shown = details.open ? [...objects, ...others] : objects;
     for (const cluster of shown) if (!rows.has(cluster)) rows.set(cluster, createRow(context, cluster));
+    const focus = element.getRootNode().activeElement;
     arrange(list, objects, rows);
     arrange(scenery, details.open ? others : [], rows);
     for (const cluster of shown) showRow(context, rows.get(cluster), cut, cluster, state);
     roveIn([...list.children, ...scenery.children]);
     history.show(state, cut);
     chosen.show(state, cut);
+    keepFocus(element, focus);
     if (differs(state, previous, 'n', 'edits')) thumbs.renew(shown);
     else thumbs.complete(shown);
   };
   store.subscribe(update);
+  store.subscribe((state, previous) => { if (state.n !== previous.n) store.set(withoutParts(state, previous.n)); });
   scene.listen((name) => { if (name.startsWith('opened/')) thumbs.complete([...rows.keys()]); });
   for (const part of [list, scenery]) part.addEventListener('keydown', (event) => moveInList(event, [list, scenery]));
   update(store.state, {});
 }
 
+/** Parts of a split have numbers that another cut uses differently: none stays hidden or selected. */
+function withoutParts({ hidden, selected }, n) {
+  const kept = (clusters) => (clusters.every((i) => i < n) ? clusters : clusters.filter((i) => i < n));
+  return { hidden: kept(hidden), selected: kept(selected) };
+}
+
 function arrange(list, clusters, rows) {
   const wanted = clusters.map((cluster) => rows.get(cluster).element);
   if (wanted.length === list.children.length && wanted.every((row, i) => row === list.children[i])) return;
-  const focus = list.getRootNode().activeElement;
   list.replaceChildren(...wanted);
-  if (focus?.isConnected && list.contains(focus)) focus.focus({ preventScroll: true });
+}
+
+/** Give the focus back where a change has taken it: to the same control, or else to the list. */
+function keepFocus(element, focus) {
+  if (!focus || focus === element.getRootNode().activeElement) return;
+  const there = focus.isConnected && focus.checkVisibility();
+  if (there && !element.contains(focus)) return;
+  (there ? focus : element.querySelector('[tabindex="0"], summary')).focus({ preventScroll: true });
 }
 
 // ---- rows --------------------------------------------------------------------------------------
@@ -231,7 +246,7 @@ function createChosen(context) {
   const words = h('strong', {});
   const button = (label, run) => h('button', { type: 'button', class: 'small', onclick: run }, label);
   const merge = button('Merge', () => mergeSelected(context));
-  const role = button('Background', () => toggleRole(context, store.state.selected));
+  const role = button('Make background', () => toggleRole(context, store.state.selected));
   const hide = button('Hide', () => toggleHidden(context, store.state.selected));
   const clear = button('Clear', () => store.set({ selected: [] }));
   const element = h('div', { class: 'chosen', role: 'group', 'aria-label': 'Selected objects', hidden: true }, words, merge, role, hide, clear);
@@ -244,10 +259,15 @@ function createChosen(context) {
       setText(words, here.length === 1 ? objectName(cut, here[0]) : `${here.length} selected`);
       merge.hidden = here.length < 2;
       setText(merge, `Merge into ${objectName(cut, here[0])}`);
-      setText(role, here.every((i) => cut.background[i]) ? 'Make objects' : 'Background');
+      setText(role, roleWords(cut, here));
       setText(hide, here.every((i) => hidden.includes(i)) ? 'Show' : 'Hide');
     },
   };
+}
+
+function roleWords(cut, clusters) {
+  if (!clusters.every((i) => cut.background[i])) return 'Make background';
+  return clusters.length === 1 ? 'Make object' : 'Make objects';
 }
 
 // ---- changes -----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@
 import { clustersWithRole, currentCut, objectName } from './edits.js';
 import { paintHeat, placeInTime } from './heat.js';
 
-const GREY = [150, 150, 150]; // background, when it is coloured
+const GREY = [150, 150, 150]; // background, unless it is coloured
 const TAG_AREA = 0.0015; // of the picture: smaller objects have no name tag
 const STEP = 3; // pixels: places of name tags are found on every third
 
@@ -58,8 +58,8 @@ export function clusterAt(context, index, y, x) {
 }
 
 /** Return the colour of a cluster, [red, green, blue]. */
-export function colourOf({ scene: { base } }, cut, cluster) {
-  if (cut.background[cluster]) return GREY;
+export function colourOf({ scene: { base }, store }, cut, cluster) {
+  if (cut.background[cluster] && !store.state.background) return GREY;
   const i = 3 * (cluster % 255);
   return [base.colours[i], base.colours[i + 1], base.colours[i + 2]];
 }
@@ -128,7 +128,7 @@ export function paintFrame(context, ctx, size, index) {
   if (!frame) return false;
   const [width, height] = size;
   ctx.imageSmoothingEnabled = true;
-  ctx.imageSmoothingQuality = 'high';
+  ctx.imageSmoothingQuality = 'low';
   ctx.drawImage(frame.bitmap, 0, 0, width, height);
   if (state.view === 'original') return true;
   ctx.save();

@@ -102,10 +102,11 @@ function lookControl({ store }) {
   const opacity = slider('Opacity', { min: 0, max: 100, step: 1 }, (value) => store.set({ heat: value / 100 }));
   const colours = choice('Colours', Object.fromEntries(COLOUR_MAPS.map((name) => [name, name])), (value) => store.set({ colours: value }));
   const scale = choice('Hottest', SCALES, (value) => store.set({ scaleMax: value === 'row' ? value : Number(value) }));
-  const patches = h('input', { type: 'checkbox', 'aria-label': 'Patch grid', onchange: () => store.set({ patches: patches.checked }) });
+  const patches = h('input', { type: 'checkbox', onchange: () => store.set({ patches: patches.checked }) });
   const marks = h('datalist', { id: 'bavos-masses' }, h('option', { value: 100 * DINO_MASS }));
   mass.element.append(dino, marks);
-  const selects = h('div', { class: 'selects' }, colours.element, scale.element, h('label', { class: 'check' }, patches, 'Grid'));
+  opacity.element.append(h('label', { class: 'check' }, patches, 'Patch grid'));
+  const selects = h('div', { class: 'selects' }, colours.element, scale.element);
   return {
     element: h('div', { class: 'look' }, mass.element, opacity.element, selects),
     show(state) {
@@ -113,6 +114,7 @@ function lookControl({ store }) {
       mass.show(100 * (state.mass ?? 1), state.mass ? `${Math.round(100 * state.mass)} %` : 'all');
       dino.setAttribute('aria-pressed', String(state.mass === DINO_MASS));
       opacity.show(100 * state.heat, `${Math.round(100 * state.heat)} %`);
+      colours.element.hidden = !['attention', 'cls'].includes(state.reading);
       colours.show(state.colours);
       scale.show(String(state.scaleMax));
       scale.element.hidden = state.reading !== 'attention';

@@ -37,7 +37,7 @@ export function createRecorder(context, element) {
     for (const button of buttons) button.hidden = false;
     for (const part of [progress, cancel]) part.hidden = true;
   };
-  const button = (words, title, run) => buttons.push(h('button', { type: 'button', class: 'small', title, onclick: run }, words));
+  const button = (words, title, run) => buttons.push(h('button', { type: 'button', class: 'small', title, 'aria-label': `Record as ${words}`, onclick: run }, words));
   if (film) {
     const ending = film.startsWith('video/mp4') ? 'mp4' : 'webm';
     button(ending.toUpperCase(), 'Record this view over the whole clip, as a film', start((own, told) => recordFilm(own, told, film), ending));

@@ -2,7 +2,7 @@
 //
 // T analysed frames, h×w patches, N = h·w. A row has T·N numbers.
 
-export const LEAST_TOP = 5; // times uniform attention: a row without a peak reaches a fifth of the scale
+export const LEAST_TOP = 6; // times uniform attention: a row without a peak reaches a sixth of the scale
 const PERCENTILE = 0.999; // of a row: the weight with the hottest colour
 const LEAST_RANGE = 0.5; // of uniform attention: the least that the axis over time spans
 

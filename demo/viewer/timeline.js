@@ -17,7 +17,7 @@ const LEAST_TICK = 56; // pixels between two times that are written
 export function createTimeline(context, element) {
   const { scene, store } = context;
   const play = iconButton('play', 'Play', () => togglePlay(context), { key: 'Space', filled: true });
-  const now = h('output', { class: 'clock' });
+  const now = h('span', { class: 'clock' });
   const total = h('span', { class: 'dim' });
   const arrived = h('span', { class: 'arrived dim' });
   const axis = h('canvas', { class: 'axis', height: AXIS });
@@ -34,7 +34,7 @@ export function createTimeline(context, element) {
     if (differs(state, previous, 'time')) showTime(context, parts);
     if (differs(state, previous, 'playing')) showPlaying(parts, state.playing);
     if (differs(state, previous, 'n', 'edits', 'hovered', 'selected', 'hidden')) paintTracks(context, parts);
-    if (differs(state, previous, 'arrived', 'pins', 'hover', 'source', 'head', 'reading', 'scaleMax')) paintStrips(context, parts);
+    if (differs(state, previous, 'arrived', 'pins', 'hover', 'source', 'head', 'reading', 'scaleMax', 'view')) paintStrips(context, parts);
   };
   const everything = () => {
     paintAxis(context, parts);
@@ -235,10 +235,10 @@ function shortened(ctx, text, room) {
 }
 
 function paintStrips(context, { strips, width }) {
-  const { scene } = context;
+  const { scene, store } = context;
+  strips.hidden = !store.state.pins.length && !['attention', 'both'].includes(store.state.view);
+  if (strips.hidden) return;
   const { lines, uniform, low, high, name } = shareOverTime(context);
-  strips.hidden = !lines.length;
-  if (!lines.length) return;
   const { ctx, ink } = prepared(strips, width, STRIP);
   const { x } = scaleOf(scene, width);
   const y = (value) => 4 + (1 - (Math.min(Math.max(value, low), high) - low) / (high - low || 1)) * (STRIP - 8);

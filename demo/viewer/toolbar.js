@@ -23,7 +23,7 @@ export function createToolbar(context, element) {
   const save = h('button', { type: 'button', class: 'small export', onclick: () => host.ask('export', { selected: store.state.selected }) }, 'Export all');
   element.replaceChildren(
     view.element, h('span', { class: 'group' }, ...Object.values(toggles)),
-    h('span', { class: 'group look' }, style, h('label', { class: 'opacity', title: 'Opacity of fills' }, opacity)),
+    h('span', { class: 'group appearance' }, style, h('label', { class: 'opacity', title: 'Opacity of fills' }, opacity)),
     h('span', { class: 'spacer' }), h('span', { class: 'record group' }), host.ask ? save : '', help);
   const update = (state, previous) => {
     if (differs(state, previous, 'view')) view.show(state.view);

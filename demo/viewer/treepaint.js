@@ -1,18 +1,19 @@
 // The tree of clusters on its canvas.
 import { clusterTops, cutY, layoutTree, visibleNodes, yOfHeight } from './dendrogram.js';
+import { cssOf } from './paint.js';
 import { childrenOf, nodeClusters, weightOf } from './tree.js';
 
 const NARROWEST = 7; // pixels: branches of a narrower node merge into one shape
 const TICKS = [0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32];
 const LINE_COLOUR = '#d9480f';
 const ABOVE = '#8a8f98'; // branches above the cut, in light and in dark
-const BACKGROUND_BRANCH = '#969696';
 
 /**
  * Paint a view's tree {canvas, tree, layout, pointed, chosen, dragged} with the branches below the cut in
  * the colours of their clusters; make its layout for the canvas' size if it has none.
  */
-export function paintTree(view, cut, base, state) {
+export function paintTree(context, view, cut) {
+  const { state } = context.store;
   const [width, height] = [view.canvas.clientWidth, view.canvas.clientHeight];
   if (!width || !height) return;
   const sharp = globalThis.devicePixelRatio || 1;
@@ -26,21 +27,14 @@ export function paintTree(view, cut, base, state) {
   ctx.clearRect(0, 0, width, height);
   const style = getComputedStyle(view.canvas);
   const cluster = nodeClusters(view.tree, cut.leafCluster);
-  const colourOf = (node) => branchColour(cut, base.colours, cluster[node], state.background);
+  const colours = (node) => (cluster[node] < 0 ? ABOVE : cssOf(context, cut, cluster[node]));
   const line = view.dragged ?? cutY(view.tree, view.layout, state.n);
-  const picture = { ctx, line, view, cluster, colourOf, ink: style.color, accent: LINE_COLOUR };
+  const picture = { ctx, line, view, cluster, colours, ink: style.color, accent: LINE_COLOUR };
   paintScale(picture);
   paintBlocks(picture, state);
-  paintBranches(picture, base.instances);
+  paintBranches(picture, context.scene.base.instances);
   paintLeaves(picture);
   paintLine(picture);
-}
-
-function branchColour(cut, colours, cluster, coloured) {
-  if (cluster < 0) return ABOVE;
-  if (cut.background[cluster] && !coloured) return BACKGROUND_BRANCH;
-  const at = (cluster % 255) * 3;
-  return `rgb(${colours[at]} ${colours[at + 1]} ${colours[at + 2]})`;
 }
 
 function paintScale({ ctx, view: { layout }, ink }) {
@@ -62,13 +56,13 @@ function paintScale({ ctx, view: { layout }, ink }) {
 }
 
 /** Paint the ground of every cluster; selected and hovered ones stand out. */
-function paintBlocks({ ctx, view, cluster, colourOf }, state) {
+function paintBlocks({ ctx, view, cluster, colours }, state) {
   const { tree, layout } = view;
   for (const node of clusterTops(tree, cluster)) {
     const strong = state.hovered === cluster[node] ? 0.5 : state.selected.includes(cluster[node]) ? 0.38 : 0.16;
     const top = Math.min(layout.y[node], layout.box.floor - 10) - 4;
     ctx.globalAlpha = strong;
-    ctx.fillStyle = colourOf(node);
+    ctx.fillStyle = colours(node);
     ctx.beginPath();
     ctx.roundRect(layout.from[node] + 0.5, top, Math.max(layout.to[node] - layout.from[node] - 1, 0.8), layout.box.floor - top, [4, 4, 0, 0]);
     ctx.fill();
@@ -76,7 +70,7 @@ function paintBlocks({ ctx, view, cluster, colourOf }, state) {
   ctx.globalAlpha = 1;
 }
 
-function paintBranches({ ctx, view, cluster, colourOf, ink, line }, instances) {
+function paintBranches({ ctx, view, cluster, colours, ink, line }, instances) {
   const { tree, layout } = view;
   const { x, y, from, to, box } = layout;
   const { lines, wedges } = visibleNodes(tree, layout, NARROWEST);
@@ -84,7 +78,7 @@ function paintBranches({ ctx, view, cluster, colourOf, ink, line }, instances) {
   ctx.lineJoin = 'round';
   ctx.lineCap = 'round';
   for (const node of wedges) {
-    ctx.fillStyle = colourOf(node);
+    ctx.fillStyle = colours(node);
     ctx.beginPath();
     ctx.moveTo(x[node], y[node]);
     ctx.lineTo(to[node] - 0.5, box.floor);
@@ -96,8 +90,8 @@ function paintBranches({ ctx, view, cluster, colourOf, ink, line }, instances) {
     ctx.setLineDash(instances[node - tree.leaves] ? [0.1, 4] : []);
     for (const child of childrenOf(tree, node)) {
       ctx.lineWidth = 1 + 2 * Math.sqrt(weightOf(tree, child) / total);
-      stroke(ctx, colourOf(node), [x[child], Math.min(above, y[child])], [x[child], y[node]], [x[node], y[node]]);
-      if (y[child] > above) stroke(ctx, colourOf(child), [x[child], y[child]], [x[child], above]);
+      stroke(ctx, colours(node), [x[child], Math.min(above, y[child])], [x[child], y[node]], [x[node], y[node]]);
+      if (y[child] > above) stroke(ctx, colours(child), [x[child], y[child]], [x[child], above]);
     }
   }
   ctx.setLineDash([]);
@@ -126,10 +120,10 @@ function paintKnot(ctx, { x, y, from, to, box }, node, ink) {
   ctx.stroke();
 }
 
-function paintLeaves({ ctx, view: { tree, layout }, colourOf }) {
+function paintLeaves({ ctx, view: { tree, layout }, colours }) {
   for (let leaf = 0; leaf < tree.leaves; leaf++) {
     const wide = layout.to[leaf] - layout.from[leaf];
-    ctx.fillStyle = colourOf(leaf);
+    ctx.fillStyle = colours(leaf);
     ctx.fillRect(layout.from[leaf], layout.box.floor, wide > 4 ? wide - 1 : wide + 0.3, 8);
   }
 }

@@ -41,6 +41,7 @@ def opened(
         page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
         page.goto(viewer_file.as_uri())
         page.evaluate("opened")
+        page.locator(".wait").wait_for(state="hidden")
         pages.append(page)
         return page
 

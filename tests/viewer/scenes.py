@@ -12,6 +12,8 @@ from PIL import Image
 from bavos_core.render.palette import object_colour
 from bavos_core.tree import ClusterTree
 
+from .attention_parts import SOURCES, attention_blobs
+
 FRAMES, ANALYSED = 11, 6
 GRID, PREVIEW = (9, 16), (180, 320)
 LEAVES = 14
@@ -49,7 +51,7 @@ def random_tree(leaves: int, frames: int, random: np.random.Generator) -> Cluste
 
 
 def scene_parts(seed: int = 0) -> dict[str, bytes]:
-    """All parts of a scene except attention, by name."""
+    """All parts of a scene, by name."""
     random = np.random.default_rng(seed)
     maps = [leaf_map(i) for i in range(FRAMES)]
     analysed = np.linspace(0, FRAMES - 1, ANALYSED).astype(np.int32)
@@ -64,6 +66,8 @@ def scene_parts(seed: int = 0) -> dict[str, bytes]:
         parts[f"frame/{i}"] = pack({}, {"jpeg": jpeg(leaf, i), "leaf": leaf, "solid": leaf})
     pca = random.integers(0, 255, (ANALYSED, *GRID, 3)).astype(np.uint8)
     parts["readings"] = pack({"k": 4}, {"pca": pca, "kmeans": (nearest % 4).astype(np.uint8)})
+    for source in ("cross-frame", "untrained", "key-similarity"):
+        parts[f"attention/{source}"] = pack(*attention_blobs(nearest, source))
     return parts
 
 
@@ -78,7 +82,7 @@ def base_part(
     fields = {
         "version": 1, "name": "discs.mp4", "size": [360, 640], "preview": PREVIEW, "grid": GRID,
         "end": FRAMES / 10, "part": [0, None], "clusters": 6, "most": MOST, "source": "cross-frame",
-        "tau": 0.5, "sources": [{"name": "cross-frame", "heads": 2}], "backbone": "descriptors",
+        "tau": 0.5, "sources": SOURCES, "backbone": "descriptors",
         "notes": [], "seconds": {"features": 1.0},
     }  # fmt: skip
     return pack(
@@ -121,7 +125,10 @@ def html(parts: dict[str, bytes], program: str, style: str, options: str = "{}")
     data = json.dumps({name: base64.b64encode(part).decode() for name, part in parts.items()})
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Viewer</title>
 <meta name="viewport" content="width=device-width">
-<style>body {{ margin: 0 }} main {{ height: 100vh }}</style><main id="viewer"></main><script>
+<style>body {{ margin: 0 }} #viewer {{ height: 100vh }}
+h1 {{ position: absolute; opacity: 0 }}</style>
+<main><h1>Viewer</h1>
+<div id="viewer"></div></main><script>
 {program}
 const parts = {data};
 const host = {{
