@@ -61,5 +61,5 @@ def tree_picture(tree: ClusterTree, cut: Segmentation, thumbnails: Mapping[int, 
             f'<image data-node="{node}" x="{x:.1f}" y="{y:.1f}" width="{_WIDE}" height="{_HIGH}" '
             f'preserveAspectRatio="xMidYMid slice" href="{thumbnails[node]}"/>'
         )
-    svg = hierarchy_svg(tree, cut.tau, cut.leaf_cluster, cut.background, width=_WIDTH)
+    svg = hierarchy_svg(tree, cut.tau, cut.leaf_cluster, cut.background, cut.colours, width=_WIDTH)
     return svg.replace("<line ", "".join(drawn) + "<line ", 1)  # below the line of the cut

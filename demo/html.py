@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from bavos_core import Analysis, Edit, Segmentation, render
+from bavos_core import Analysis, Edit, Segmentation
 
 from . import strings
 from .drawing import query_colour
@@ -31,7 +31,7 @@ def object_list(cut: Segmentation, edits: Edits, thumbnails: Mapping[int, str]) 
             looks += _button("alone", i, name, "Only this", pressed=alone)
         return (
             f'<li class="{"unseen" if i in unseen else ""}">'
-            f'<i style="background:rgb{render.object_colour(i)}"></i>'
+            f'<i style="background:rgb{cut.colour(i)}"></i>'
             f'<img src="{thumbnails[i]}" alt="{name}">'
             f'<input data-action="name" data-id="{i}" value="{name}" aria-label="Name of {name}">'
             f"<small>{share[i]:.1%} of the area, {frames} frames</small>"

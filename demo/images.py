@@ -61,6 +61,7 @@ def objects_frame(
 ) -> np.ndarray:
     """Return an analysed frame with its objects painted."""
     colours, alpha = render.cluster_paint(
+        cut.colours,
         cut.background,
         opacity=look.opacity,
         show_background=look.background,

@@ -11,7 +11,7 @@ from html import escape
 import numpy as np
 
 from ..tree import ClusterTree
-from .palette import BACKGROUND_GREY, MAX_PARTS, object_colour
+from .palette import BACKGROUND_GREY, MAX_PARTS
 
 _MARGIN = 44  # pixels on the left, for the scale
 _CEILING = 16  # y of the highest τ
@@ -70,18 +70,21 @@ def hierarchy_svg(
     tau: float,
     leaf_cluster: np.ndarray,
     background: np.ndarray,
+    colours: np.ndarray,
     *,
     width: int = 720,
     height: int = 340,
 ) -> str:
     """Return the hierarchy as a standing tree, leaves below and the whole scene on top.
 
-    leaf_cluster (L,): a cut at τ. background (C,) bool. Branches below the cut have the colour of
-    their cluster, dotted ones lead to instances of one cluster, and the dashed line is the cut.
-    Every branch carries the number of its lower node as data-node, and the picture what turns a
-    place into τ: √τ = data-top · (data-floor - y) / (data-floor - 16).
+    leaf_cluster (L,): a cut at τ. background (C,) bool. colours (255, 3): of the clusters. Branches
+    below the cut have the colour of their cluster, dotted ones lead to instances of one cluster,
+    and the dashed line is the cut. Every branch carries the number of its lower node as data-node,
+    and the picture what turns a place into τ: √τ = data-top · (data-floor - y) / (data-floor - 16).
     """
     layout = TreeLayout.of(tree, tau, len(background), width=width, height=height)
+    tints = colours[np.arange(len(background)) % len(colours)]
+    tints[background] = BACKGROUND_GREY
     cut = layout.y_of(tau)
     scale = "".join(
         f'<text x="{_MARGIN - 8}" y="{layout.y_of(t) + 4:.1f}" text-anchor="end">{t:g}</text>'
@@ -96,7 +99,7 @@ def hierarchy_svg(
         f'aria-label="{title}" font-family="sans-serif" font-size="12" fill="#707070">'
         f"<title>{title}</title>"
         f'<g fill="none" stroke-width="2" stroke-linejoin="round">'
-        f"{_branches(tree, layout, leaf_cluster, background)}</g>{scale}"
+        f"{_branches(tree, layout, tree.node_clusters(leaf_cluster), tints)}</g>{scale}"
         f'<text x="8" y="14">τ</text>'
         f'<line x1="{_MARGIN}" x2="{width}" y1="{cut:.1f}" y2="{cut:.1f}" class="cut" '
         f'stroke="#d55e00" stroke-width="1.5" stroke-dasharray="6 4"/>'
@@ -107,10 +110,8 @@ def hierarchy_svg(
     )
 
 
-def _branches(
-    tree: ClusterTree, layout: TreeLayout, leaf_cluster: np.ndarray, background: np.ndarray
-) -> str:
-    cluster, patches = tree.node_clusters(leaf_cluster), tree.node_counts().sum(1)
+def _branches(tree: ClusterTree, layout: TreeLayout, cluster: np.ndarray, tints: np.ndarray) -> str:
+    patches = tree.node_counts().sum(1)
     x, y = layout.x, layout.y
     lines = []
     for node in _inner(tree, len(layout.parts)):
@@ -120,20 +121,14 @@ def _branches(
             dots = ' stroke-dasharray="0.1 4" stroke-linecap="round"'
             joined = "told apart as instances"
         for child in tree.children(node):
-            colour = _branch_colour(int(cluster[child]), background)
+            below = cluster[child] >= 0  # the cut
+            colour = f"#{tints[cluster[child]].tobytes().hex()}" if below else "#999999"
             lines.append(
                 f'<path data-node="{child}" d="M{x[child]:.1f} {y[child]:.1f}'
                 f'V{y[node]:.1f}H{x[node]:.1f}" stroke="{colour}"{dots}>'
                 f"<title>{patches[child]} patches, {joined}</title></path>"
             )
     return "".join(lines)
-
-
-def _branch_colour(cluster: int, background: np.ndarray) -> str:
-    if cluster < 0:
-        return "#999999"
-    red, green, blue = BACKGROUND_GREY if background[cluster] else object_colour(cluster)
-    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def _inner(tree: ClusterTree, parts: int) -> range:

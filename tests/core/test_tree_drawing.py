@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bavos_core import render
+from bavos_core.render.palette import usual_colours
 from bavos_core.tree import ClusterTree
 
 from .helpers import tree_of
@@ -28,7 +29,7 @@ def picture_of(tree: ClusterTree, tau: float, background: np.ndarray | None = No
     if background is None:
         background = np.zeros(tree.clusters_at(tau), bool)
     cut = tree.cut_into(len(background))
-    return ET.fromstring(render.hierarchy_svg(tree, tau, cut, background))
+    return ET.fromstring(render.hierarchy_svg(tree, tau, cut, background, usual_colours()))
 
 
 def paths(picture: ET.Element) -> list[tuple[list[float], str]]:
