@@ -198,8 +198,7 @@ def _pairs(a: _Pieces, b: _Pieces, apart: np.ndarray) -> np.ndarray:
     """
     unlike = apart / (a.areas[:, None] * b.areas) ** 0.25
     unlike += np.linalg.norm(a.looks[:, None] - b.looks, axis=-1)
-    pairs: np.ndarray = linear_sum_assignment(unlike)[1]
-    return pairs
+    return np.asarray(linear_sum_assignment(unlike)[1])
 
 
 def _divide(pieces: _Pieces, tracks: _Tracks, t: int, looks: np.ndarray) -> np.ndarray:

@@ -63,10 +63,9 @@ def without_seams(soft: Tensor, seams: np.ndarray) -> Tensor:
 
 def nearest_place(where: np.ndarray) -> np.ndarray:
     """Return row and column of the nearest true place of every place: (h, w) bool → (2, h, w)."""
-    found: np.ndarray = ndimage.distance_transform_edt(
-        ~where, return_distances=False, return_indices=True
+    return np.asarray(
+        ndimage.distance_transform_edt(~where, return_distances=False, return_indices=True)
     )
-    return found
 
 
 # ---- membership of pixels -----------------------------------------------------------------------
@@ -146,15 +145,12 @@ class NodeMaps:
         open_ = ~agree if where is None else ~agree & torch.from_numpy(where)
         rows, columns = open_.nonzero(as_tuple=True)
         flat, width = self.maps.flatten(1), coarse.shape[1]
-        upper_row, lower_row = (
-            torch.lerp(
-                flat.index_select(1, y[rows] * width + x0[columns]),
-                flat.index_select(1, y[rows] * width + x1[columns]),
-                wx[columns],
-            )
-            for y in (y0, y1)
-        )
-        pixels[rows, columns] = self.winners(torch.lerp(upper_row, lower_row, wy[rows]))
+
+        def row(y: Tensor) -> Tensor:
+            left, right = (flat.index_select(1, y * width + x[columns]) for x in (x0, x1))
+            return torch.lerp(left, right, wx[columns])
+
+        pixels[rows, columns] = self.winners(torch.lerp(row(y0[rows]), row(y1[rows]), wy[rows]))
         return np.asarray(self.nodes[pixels.numpy()])
 
 

@@ -9,11 +9,13 @@ export function createColourBar(context) {
   const uniform = h('i', { class: 'uniform', title: 'uniform attention' });
   const [cold, middle, hot] = [h('span', {}), h('span', {}), h('span', {})];
   const element = h('div', { class: 'colour-bar', role: 'img' }, h('div', { class: 'bar-line' }, bar, uniform), h('div', { class: 'ticks' }, cold, middle, hot));
+  let painted = null; // the colour map in the bar
   const show = (state) => {
     const legend = heatLegend(context);
     element.hidden = !legend;
     if (!legend) return;
-    bar.style.background = gradientOf(legend.colours);
+    if (painted !== legend.colours) bar.style.background = gradientOf(legend.colours);
+    painted = legend.colours;
     uniform.hidden = legend.signed;
     if (legend.signed) {
       setText(cold, '−1');

@@ -102,7 +102,9 @@ export function shareOverTime(context) {
   }
   if (reading === 'cosine') return { lines, uniform: null, low: -0.2, high: 1, name: 'highest similarity' };
   const uniform = 1 / samples;
-  return { lines, uniform, ...axisOf(lines.map((line) => line.shares), uniform), name: 'share of attention' };
+  const axis = axisOf(lines.map((line) => line.shares), uniform);
+  const [low, high] = [axis.low, axis.high].map((share) => Number((100 * share).toPrecision(2)));
+  return { lines, uniform, ...axis, name: `attention ${low}–${high} %` };
 }
 
 /** Return the scale for a colour bar: {signed, colours, top, uniform} or null without a row. */

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bavos_core import Analysis, Edit, InputError, Settings, analyse, open_clip, render
+from bavos_core import Analysis, Edit, InputError, Settings, analyse, open_clip
 from bavos_io.clip import ArrayClip
 from bavos_lab.scene import PREVIEW_SIDE, Scene, base_part, pack, unpack
 from bavos_lab.scene.base import preview_size
