@@ -180,8 +180,9 @@ function readingsOf({ scene, store }) {
 
 /** Return why the current reading cannot be shown yet, or at all: a sentence, or an empty text. */
 export function readingNote(context) {
-  const { source, reading } = context.store.state;
-  if (!PICTURE_READINGS.includes(reading)) return context.attention.failure(context.store.state) ?? '';
+  const { state } = context.store;
+  const { reading } = state;
+  if (!PICTURE_READINGS.includes(reading)) return context.attention.failure(state) ?? '';
   const found = readingsOf(context);
   if (found.coming) return 'This reading is on its way.';
   return found.failure ?? (found[reading] ? '' : 'This backbone has no [CLS] token.');

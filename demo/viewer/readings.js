@@ -103,7 +103,7 @@ function blockControl({ scene, store }) {
   const { blocks = 0, block: own } = scene.base;
   const numbers = Array.from({ length: blocks }, (_, i) => [i, i === own ? `${i} (clustered)` : String(i)]);
   const block = choice('Block', Object.fromEntries(numbers), (value) => store.set({ block: Number(value) === own ? null : Number(value), head: -1 }));
-  const vectors = choice('Compare', VECTORS, (value) => store.set({ vectors: value }));
+  const vectors = choice('Vectors', VECTORS, (value) => store.set({ vectors: value }));
   return {
     element: h('div', { class: 'selects' }, block.element, vectors.element),
     show({ reading, source, block: chosen, vectors: which }) {
