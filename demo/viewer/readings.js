@@ -48,13 +48,13 @@ export function createReadings(context, element) {
     if (element.hidden) return;
     for (const part of parts) part.show(store.state);
   };
-  const forgets = [store.subscribe(show), context.scene.listen(() => store.touch())];
+  const forget = store.subscribe(show);
   const seen = new MutationObserver(show); // the tab was chosen
   seen.observe(element, { attributes: true, attributeFilter: ['hidden'] });
   show();
   return {
     destroy() {
-      for (const forget of forgets) forget();
+      forget();
       seen.disconnect();
     },
   };
