@@ -21,6 +21,7 @@ const TABLE = [
   ['M', 'merge the selected into the first'],
   ['H', 'hide or show the selected'],
   ['Z or Shift + Z', 'undo; redo'],
+  ['← → ↑ ↓ Enter', 'in the hierarchy: choose a branch; cut or join it'],
   ['Esc', 'select nothing; then remove the pins'],
   ['?', 'these keys'],
 ];
