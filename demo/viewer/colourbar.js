@@ -16,11 +16,15 @@ export function createColourBar(context) {
     if (!legend) return;
     if (painted !== legend.colours) bar.style.background = gradientOf(legend.colours);
     painted = legend.colours;
-    uniform.hidden = legend.signed;
+    uniform.hidden = !legend.uniform;
     if (legend.signed) {
       setText(cold, '−1');
       setText(middle, 'cosine similarity');
       setText(hot, '1');
+    } else if (!legend.uniform) {
+      setText(cold, '0');
+      setText(middle, 'of the attention of [CLS] in its frame');
+      setText(hot, percent(legend.top));
     } else {
       const times = legend.top / legend.uniform;
       uniform.style.left = `${Math.min(100, 100 / times)}%`;

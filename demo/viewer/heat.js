@@ -3,11 +3,12 @@
 // T analysed frames, h×w patches, N = h·w. A row has T·N numbers. The scale of a row is the same in all
 // frames: its 99.9th percentile, but at least LEAST_TOP times uniform attention, so that a flat row
 // stays cold. Frames between two analysed ones show the blend of both.
-import { remember, rowOfHead } from './attention.js';
+import { partOf, remember, rowOfHead } from './attention.js';
 import { colourLayer, heatLayer } from './heatlayer.js';
-import { axisOf, between, highestOf, massThreshold, sharesOf, topOfScale } from './scale.js';
+import { axisOf, between, highestOf, massThreshold, quantile, sharesOf, topOfScale } from './scale.js';
 
 const PIN_ORDER = [0, 1, 6, 2, 3, 5, 4, 7]; // of the colours of objects: the most unlike first
+const CLS_PERCENTILE = 0.998; // of the clip: the attention of [CLS] with the hottest colour
 const PICTURE_READINGS = ['pca', 'cls', 'kmeans'];
 
 const memories = new WeakMap(); // by scene: what was computed for it
@@ -27,15 +28,17 @@ export function pinColour(base, i) {
 
 /** Return {row, top, over} of a point in the current reading, or null until its part has come. */
 export function rowAt(context, point) {
-  const { source, head, reading, scaleMax } = context.store.state;
+  const { state } = context.store;
+  const { source, head, reading, scaleMax } = state;
   const samples = context.scene.base.analysed.length;
   const cosine = reading === 'cosine';
-  const rows = cosine ? context.attention.cosine(point) : context.attention.rows(source, point);
+  const rows = cosine ? context.attention.cosine(state, point) : context.attention.rows(state, point);
   if (!rows) return null;
-  const key = `${source} ${head} ${cosine} ${scaleMax} ${point.sample} ${point.y} ${point.x}`;
+  const part = partOf(state, context.scene.base);
+  const key = `${source} ${part} ${head} ${cosine} ${scaleMax} ${point.sample} ${point.y} ${point.x}`;
   return memoryOf(context).rows(key, () => {
     if (cosine) return { key, row: rows, top: 1, over: highestOf(rows, samples) };
-    const heads = context.attention.heads(source);
+    const heads = context.attention.heads(state);
     const row = rowOfHead(rows, heads, head < heads ? head : -1);
     return { key, row, top: topOfScale(row, scaleMax), over: sharesOf(row, samples) };
   });
@@ -100,17 +103,22 @@ export function shareOverTime(context) {
     const found = rowAt(context, point);
     if (found) lines.push({ colour, shares: found.over, pointer: !colour });
   }
+  if (!lines.length) return { lines, uniform: 1 / samples, low: 0, high: 1, name: 'share of attention' };
   if (reading === 'cosine') return { lines, uniform: null, low: -0.2, high: 1, name: 'highest similarity' };
   const uniform = 1 / samples;
   const axis = axisOf(lines.map((line) => line.shares), uniform);
   const [low, high] = [axis.low, axis.high].map((share) => Number((100 * share).toPrecision(2)));
-  return { lines, uniform, ...axis, name: `attention ${low}–${high} %` };
+  return { lines, uniform, ...axis, name: `share ${low}–${high} %` };
 }
 
 /** Return the scale for a colour bar: {signed, colours, top, uniform} or null without a row. */
 export function heatLegend(context) {
   const { reading, colours } = context.store.state;
   if (reading === 'cosine') return { signed: true, colours: 'diverging', top: 1, uniform: null };
+  if (reading === 'cls') {
+    const { cls, cls_most: most } = readingsOf(context);
+    return cls ? { signed: false, colours, top: (most * memoryOf(context).hottest) / 255, uniform: null } : null;
+  }
   if (reading !== 'attention') return null;
   const found = shownPoints(context).map((point) => rowAt(context, point)).find(Boolean);
   if (!found) return null;
@@ -155,19 +163,37 @@ function drawPatches(ctx, [h, w], { width, height }) {
   ctx.restore();
 }
 
+/** Return the part with the other readings, empty until it has come; `failure` says why it does not. */
+function readingsOf({ scene, store }) {
+  const memory = memoryOf({ scene });
+  const got = (part) => {
+    memory.readings = part;
+    memory.hottest = Math.max(1, quantile(part.cls ?? [255], CLS_PERCENTILE));
+    store.touch();
+  };
+  if (!memory.readings) {
+    memory.readings = { coming: true };
+    scene.readings().then(got, (error) => got({ failure: error.message }));
+  }
+  return memory.readings;
+}
+
+/** Return why the current reading cannot be shown yet, or at all: a sentence, or an empty text. */
+export function readingNote(context) {
+  const { state } = context.store;
+  const { reading } = state;
+  if (!PICTURE_READINGS.includes(reading)) return context.attention.failure(state) ?? '';
+  const found = readingsOf(context);
+  if (found.coming) return 'This reading is on its way.';
+  return found.failure ?? (found[reading] ? '' : 'This backbone has no [CLS] token.');
+}
+
 /** Return PCA, CLS attention or k-means of one place in time as a canvas, or null while it comes. */
 function readingLayer(context, sample) {
   const memory = memoryOf(context);
   const { state } = context.store;
   const { base } = context.scene;
-  if (!memory.readings) {
-    memory.readings = {};
-    context.scene.readings().then((part) => {
-      memory.readings = part;
-      context.store.touch();
-    }, () => {});
-  }
-  const values = memory.readings[state.reading];
+  const values = readingsOf(context)[state.reading];
   if (!values) return null;
   const samples = base.analysed.length;
   if (state.reading === 'pca') return colourLayer(between(values, sample, samples), base.grid, state.heat);
@@ -175,7 +201,7 @@ function readingLayer(context, sample) {
     const labels = between(values, Math.round(sample), samples);
     return colourLayer(coloursOfLabels(labels, base.colours), base.grid, state.heat);
   }
-  const heat = { values: between(values, sample, samples), keep: null, colour: null, scale: 1 / 255 };
+  const heat = { values: between(values, sample, samples), keep: null, colour: null, scale: 1 / memory.hottest };
   return heatLayer([heat], base.grid, state);
 }
 
