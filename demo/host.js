@@ -142,11 +142,13 @@ const mount = async (value, state) => {
   viewer?.destroy();
   shown = value;
   const dark = document.body.classList.contains('dark');
-  const made = Bavos.mount(place, hostOf(value.result), { css: CSS_TEXT, state, dark });
+  const { playing = false, ...rest } = state;
+  const made = Bavos.mount(place, hostOf(value.result), { css: CSS_TEXT, state: rest, dark });
   viewer = made;
   element.dataset.result = value.result;
   try {
     await made.open();
+    if (playing) made.store.set({ playing });
     if (viewer === made) element.dataset.opened = value.result;
   } catch (error) {
     if (viewer === made && value.result !== ARRIVAL) console.warn(error.message);

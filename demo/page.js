@@ -15,6 +15,7 @@
   const mend = () => {
     all('.upload-container[aria-label]', (e) => e.removeAttribute('aria-label'));
     all('.empty[aria-label]', (e) => set(e, 'role', 'img'));
+    all('footer img[alt]', (e) => set(e, 'alt', '')); // beside the same words
     all('.cm-scroller', (e) => set(e, 'tabindex', '0'));
     all('#seen', (block) => {
       const name = block.querySelector('[data-testid=block-label]')?.textContent.trim() ?? '';
