@@ -18,7 +18,7 @@ from ..clips import Clips, Part
 from ..examples import ARRIVES, example_path, listed, thumbnail
 from ..presets import PRESETS, usual_preset
 from ..service import Service
-from .events import DEVICE, IN_ORDER, PRIVATE, QUICK, Values, politely, script
+from .events import DEVICE, IN_ORDER, LATEST, PRIVATE, QUICK, Values, politely, script
 
 if TYPE_CHECKING:
     from ..page import Page
@@ -126,9 +126,11 @@ class StartEvents:
         """Register the listeners."""
         s, v = self.page.start, self.page.viewer
         about = [v.notice, s.run, s.start, s.end]
-        gr.on([s.clip.upload, s.clip.clear], self.chosen, s.clip, [v.notice, s.run], **QUICK)
+        gr.on(
+            [s.clip.upload, s.clip.clear], self.chosen, s.clip, [v.notice, s.run], **QUICK, **LATEST
+        )
         again = [s.clip.upload, s.clip.clear, s.preset.input, s.backbone.input]
-        gr.on(again, self.describe, {s.clip, s.preset, s.backbone}, about, **QUICK)
+        gr.on(again, self.describe, {s.clip, s.preset, s.backbone}, about, **QUICK, **LATEST)
         taken = s.examples.select(self.take_example, None, [s.clip, s.start, s.end], **IN_ORDER)
         ready = [s.run, s.cancel]
         segment: dict[str, Any] = {
