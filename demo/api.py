@@ -7,19 +7,17 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from bavos_core import ClusterTree, Edit, InputError, Segmentation
+from bavos_core import ClusterTree, InputError, Segmentation
 from bavos_core.compat import current_source
 from bavos_core.settings import GRID_PATCHES, SOURCES, AttentionSource
 
 from . import images
-from .edits import Edits
-from .images import HeatLook, ObjectsLook
+from .edits import checked_edits
 from .panels.events import politely
 from .presets import Preset
+from .runs import single
 from .service import Service
 from .store import Result
-
-MOST_EDITS = 256  # a split takes a tenth of a second
 
 
 class Api:
@@ -54,10 +52,11 @@ class Api:
         """
         preset = Preset(int(frames), int(patches))
         with self.service.runs.cancellable(str(request.session_hash)) as stop:
-            result, overlay = self.service.segment(
+            result = self.service.segment(
                 clip, backbone, preset, stop.raising(_ignore), part=(start, end or None)
             )
-        return as_json(result), str(overlay)
+            painting = single(stop.raising(_ignore))
+            return as_json(result), str(self.service.overlay(result.id, painting))
 
     def cancel(self, request: gr.Request) -> None:
         """Cancel what segment is doing for this client; that call then fails with "Cancelled."."""
@@ -80,8 +79,7 @@ class Api:
         """
         made, clusters = checked_edits(edits), int(n_clusters)
         found, cut = self.service.cut(result, clusters, made)
-        look = ObjectsLook(edits=made)
-        picture = self.service.frame(result, int(sample_index), clusters, look)
+        picture = self.service.frame(result, int(sample_index), clusters, made)
         return cut_as_json(found, cut), str(self.service.files.picture(found, picture))
 
     @politely
@@ -101,14 +99,13 @@ class Api:
         Returns:
             the row of attention (frames, rows, columns), the frame's heatmap and a heatmap video
         """
-        position = int(sample_index)
-        query = (position, y, x)
-        look = HeatLook(source=checked_source(source), head=int(head) if head >= 0 else None)
-        found, rows = self.service.attention(result, [query], look)
-        heat = images.heat_frame(found.analysis, rows, position, [query], look)
+        query = (int(sample_index), y, x)
+        one = int(head) if head >= 0 else None
+        found, row = self.service.attention(result, query, checked_source(source), one)
+        heat = images.heat_frame(found.analysis, row, query)
         picture = self.service.files.picture(found, heat)
-        video = self.service.files.heatmap(found, rows[0], query)
-        return {"row": rows[0].tolist()}, str(picture), str(video)
+        video = self.service.files.heatmap(found, row, query)
+        return {"row": row.tolist()}, str(picture), str(video)
 
     @politely
     def export(self, result: str, n_clusters: float, edits: list[dict[str, Any]]) -> list[str]:
@@ -139,15 +136,6 @@ def checked_source(name: str) -> AttentionSource:
     raise InputError(f"Unknown source {name!r}; choose {', '.join(SOURCES)}.")
 
 
-def checked_edits(values: object) -> Edits:
-    """Return the edits in a list of JSON objects; raise InputError for anything else."""
-    if not isinstance(values, list):
-        raise InputError(f"Edits must be a list, not {values!r:.100}.")
-    if len(values) > MOST_EDITS:
-        raise InputError(f"There are {len(values)} edits; give at most {MOST_EDITS}.")
-    return Edits(tuple(map(Edit.from_dict, values)))
-
-
 def as_json(result: Result) -> dict[str, Any]:
     """Return the summary of a result as JSON values."""
     analysis = result.analysis
@@ -165,7 +153,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "background": cut.background.tolist(),
         "leaves": analysis.tree.leaves,
         "sources": list(analysis.sources()),
-        "seconds": {stage: round(value, 3) for stage, value in result.seconds.items()},
+        "seconds": {stage: round(value, 3) for stage, value in result.analysis.timings.items()},
         "notices": list(result.notices),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from bavos_io.clip import Clip
 from .settings import DemoSettings
 
 _MOST_OPEN = 8  # clips kept open; the directory of a large zip takes tens of MiB
+
+_MOST_TIMED = 256  # clips of which it is known how long reading them takes
 
 Part = tuple[float, float | None]  # seconds of a video from and until which it is read
 WHOLE: Part = (0.0, None)
@@ -25,6 +28,7 @@ class Clips:
     def __init__(self, settings: DemoSettings):
         self._settings = settings
         self._kept: OrderedDict[Key, Clip] = OrderedDict()
+        self._seconds: OrderedDict[Key | None, float] = OrderedDict()
         self._lock = threading.Lock()
 
     def open(self, path: str | Path | None, part: Part = WHOLE) -> Clip:
@@ -43,6 +47,25 @@ class Clips:
                 while len(self._kept) > _MOST_OPEN:
                     self._kept.popitem(last=False)
         return clip
+
+    def seconds_to_read(self, path: Path, part: Part = WHOLE) -> float:
+        """Return how long reading a clip takes; unless that is known, read it."""
+        clip, key = self.open(path, part), _key(path, part)
+        with self._lock:
+            known = self._seconds.get(key)
+        if known is None:
+            start = time.perf_counter()
+            len(clip.times)
+            known = time.perf_counter() - start
+            self.took(path, part, known)
+        return known
+
+    def took(self, path: Path, part: Part, seconds: float) -> None:
+        """Remember how long reading a clip took."""
+        with self._lock:
+            self._seconds[_key(path, part)] = seconds
+            while len(self._seconds) > _MOST_TIMED:
+                self._seconds.popitem(last=False)
 
     def small(self, path: str | Path | None, part: Part = WHOLE) -> Clip:
         """Return a clip at preview size, under the same limits."""

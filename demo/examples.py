@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+import base64
 import filecmp
-import shutil
+import io
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from bavos_core import Analysis, Settings
+from PIL import Image
+
+from bavos_core import Settings, open_clip
 
 from .store import Result, Store
 
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
-_MOST_KEPT = 16  # analyses: each clip at each quality and with each backbone
-
-
-@dataclass(frozen=True)
-class Example:
-    """An analysed example; shared by all visitors."""
-
-    analysis: Analysis
-    clip: Path
-    notices: tuple[str, ...]
-    overlay: Path
-    painting_seconds: float
+ARRIVES = "rolling-balls"  # the example that is shown on arrival
+_THUMBNAIL = 192  # longer side in pixels
+_MOST_KEPT = 16  # results: each clip at each quality and with each backbone
 
 
 class Examples:
-    """The example clips and the most recent of their analyses."""
+    """The example clips and the most recent of their results, which everybody is shown."""
 
     def __init__(self, clips: Sequence[Path], store: Store):
         self.clips = clips
         self._store = store
-        self._analysed: dict[tuple[Path, Settings], Example] = {}
+        self._results: dict[tuple[Path, Settings], Result] = {}
 
     def find(self, path: Path) -> Path | None:
         """Return the example that a file is a copy of, if any."""
@@ -43,21 +38,40 @@ class Examples:
                 return clip
         return None
 
-    def get(self, clip: Path, settings: Settings) -> Example | None:
-        """Return the analysis of an example under these settings, if it has been made."""
-        return self._analysed.get((clip, settings))
+    def get(self, clip: Path, settings: Settings) -> Result | None:
+        """Return the result of an example under these settings, if it has been made."""
+        return self._results.get((clip, settings))
 
-    def keep(self, clip: Path, settings: Settings, result: Result, overlay: Path) -> None:
-        """Keep the result of an example for the next visitors; the oldest is dropped."""
-        kept = Path(shutil.copy(overlay, self._store.lasting_file(".mp4")))
-        self._analysed[clip, settings] = Example(
-            result.analysis, clip, result.notices, kept, result.painting_seconds
-        )
-        while len(self._analysed) > _MOST_KEPT:
-            oldest = self._analysed.pop(next(iter(self._analysed)))
-            oldest.overlay.unlink(missing_ok=True)
+    def first_of(self, name: str) -> Result | None:
+        """Return the first result that was made of an example, if any: that of the warm-up."""
+        found = (result for (clip, _), result in self._results.items() if clip.stem == name)
+        return next(found, None)
+
+    def keep(self, clip: Path, settings: Settings, result: Result) -> None:
+        """Keep the result of an example for the next visitors; the oldest is let go."""
+        self._store.share(result, clip.stem)
+        self._results[clip, settings] = result
+        while len(self._results) > _MOST_KEPT:
+            self._store.share(self._results.pop(next(iter(self._results))), "")
+
+
+def listed() -> list[dict[str, Any]]:
+    """Return name, title, size and frames of every example."""
+    found: list[dict[str, Any]] = json.loads(
+        (EXAMPLES / "examples.json").read_text(encoding="utf-8")
+    )
+    return found
 
 
 def example_path(name: str) -> Path:
     """Return the clip of an example."""
     return EXAMPLES / f"{name}.mp4"
+
+
+def thumbnail(name: str) -> str:
+    """Return a small picture of an example as a data URL."""
+    clip = open_clip(example_path(name)).resized(_THUMBNAIL)
+    picture = Image.fromarray(next(iter(clip.read([len(clip.times) // 3]))))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

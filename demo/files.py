@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from gradio.processing_utils import save_file_to_cache
 from PIL import Image
 
-from bavos_core import Analysis, Segmentation, export
+from bavos_core import Segmentation, export
 from bavos_core.export import CutOuts
 from bavos_core.progress import Progress, silent
-from bavos_io.clip import Clip, Timeline
+from bavos_io.clip import Clip
 from bavos_io.files import atomic_write
 from bavos_io.folder import MANIFEST
+from bavos_lab import scene
 from bavos_lab.training import write_correlator
 
-from . import images
+from . import viewer
 from .clips import Clips
-from .images import ObjectsLook, Query
+from .images import Query
 from .store import Result, Store
 
 
@@ -37,49 +40,14 @@ class Files:
         self._store = store
         self._clips = clips
 
-    def preview(self, path: str | None) -> tuple[Path, Clip]:
-        """Return the clip as a small video that every browser plays, and the clip itself."""
-        clip, small = self._clips.open(path), self._clips.small(path)
-        with self._store.preview_folder(Path(str(path))) as folder:
-            target = folder / "original.mp4"
-            if not target.exists():
-                export.write_frames(target, small.timed(), size=small.size, sound=small.sound())
-            return self._outgoing(target), clip
-
-    def overlay(
-        self,
-        result: Result,
-        cut: Segmentation,
-        *,
-        look: ObjectsLook | None = None,
-        progress: Progress = silent,
-        clip: Clip | None = None,
-    ) -> Path:
-        """Return the overlay video of a cut at preview size; each look is painted once.
-
-        clip: the clip at preview size if it is open; otherwise the result's own copy is opened.
-        """
-        look = look or ObjectsLook()
+    def overlay(self, result: Result, cut: Segmentation, progress: Progress = silent) -> Path:
+        """Return the overlay video of a cut at preview size; each is painted once."""
         with self._store.room(result) as folder, result.writing:
-            path = overlay_path(folder, cut, look)
+            path = folder / f"objects-{_digest(*_content(cut))}.mp4"
             if not path.exists():
-                export.write_overlay(
-                    path,
-                    result.analysis,
-                    cut,
-                    clip or self._clips.small(folder / result.clip, result.analysis.part),
-                    opacity=look.opacity,
-                    show_background=look.background,
-                    hidden=look.edits.unseen(cut),
-                    style=look.style,
-                    progress=progress,
-                )
+                clip = self._clips.small(folder / result.clip, result.analysis.part)
+                export.write_overlay(path, result.analysis, cut, clip, progress=progress)
             return self._outgoing(path)
-
-    def keep_overlay(self, result: Result, cut: Segmentation, overlay: Path) -> None:
-        """Use an overlay video that is already painted as the one of a cut in the usual look."""
-        with self._store.room(result) as folder:
-            shutil.copy(overlay, overlay_path(folder, cut, ObjectsLook()))
 
     def picture(self, result: Result, picture: np.ndarray) -> Path:
         """Return a picture (H, W, 3) uint8 as a PNG file, written atomically.
@@ -100,13 +68,17 @@ class Files:
             export.write_heatmap(path, result.analysis, row, None, query=query)
             return self._outgoing(path)
 
-    def levels(self, result: Result, position: int) -> Path:
-        """Return a video of one frame at every level of the hierarchy, a second each (Fig. 5)."""
-        result.check_position(position)
+    def html(self, result: Result, state: Mapping[str, Any]) -> Path:
+        """Return one HTML file that shows a result offline, in the state of a viewer."""
         with self._store.room(result) as folder, result.writing:
-            path = folder / f"levels-{position}.mp4"
-            if not path.exists():
-                _write_levels(path, result.analysis, position)
+            path = folder / f"{_stem(result.analysis.clip_name)}.html"
+            scene.write_html(
+                path,
+                result.analysis,
+                state=state,
+                viewer_js=viewer.bundle(),
+                viewer_css=viewer.css(),
+            )
             return self._outgoing(path)
 
     def downloads(
@@ -129,20 +101,6 @@ class Files:
 
     def _outgoing(self, file: Path) -> Path:
         return Path(save_file_to_cache(file, str(self._store.cache)))
-
-
-def overlay_path(folder: Path, cut: Segmentation, look: ObjectsLook) -> Path:
-    """Return the path of the overlay video of a cut: the same for looks that paint the same."""
-    unseen = sorted(look.edits.unseen(cut))
-    shown = repr((look.background, round(look.opacity, 3), look.style, unseen))
-    return folder / f"objects-{_digest(*_content(cut), shown.encode())}.mp4"
-
-
-def _write_levels(path: Path, analysis: Analysis, position: int) -> None:
-    """Write a video of one frame at every level of the hierarchy, a second each."""
-    pictures = [picture for picture, _ in images.level_pictures(analysis, position)]
-    times = Timeline.regular(len(pictures), fps=1)
-    export.write_frames(path, times.timed(pictures), size=images.picture_size(analysis))
 
 
 def _write_downloads(
@@ -181,3 +139,8 @@ def _digest(*content: bytes) -> str:
     for part in content:
         hasher.update(part)
     return hasher.hexdigest()[:16]
+
+
+def _stem(name: str) -> str:
+    """Return the name of a clip without its suffix, as the name of a file."""
+    return re.sub(r"[^\w-]+", "-", Path(name).stem)[:60] or "bavos"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, replace
 
@@ -37,6 +38,8 @@ class Preset:
         return self.rows * max(1, self.frames // SAMPLED_KEY_RATIO) * self.patches
 
 
+_MOST_RUNS = 16  # sizes that are remembered for a backbone
+
 PRESETS = {
     "fast": Preset(12, 648),
     "balanced": Preset(24, GRID_PATCHES),
@@ -49,27 +52,43 @@ def usual_preset() -> str:
     return "balanced" if ZERO_GPU or torch.cuda.is_available() else "fast"
 
 
+@dataclass(frozen=True)
+class _Ran:
+    """The cost of a run on this machine."""
+
+    preset: Preset
+    per_row: float  # seconds of features
+    per_product: float  # seconds of attention, clustering and instances
+
+
 class Pace:
-    """Estimates the duration of a run from the last run on this machine."""
+    """Estimates the duration of a run from earlier runs on this machine, each with its backbone."""
 
     def __init__(self) -> None:
-        self._per_row = 0.0
-        self._per_product = 0.0
-        self._rest = 0.0
+        self._ran: dict[str, dict[Preset, _Ran]] = {}
         self._lock = threading.Lock()
 
-    def learn(self, analysis: Analysis, painting_seconds: float = 0.0) -> None:
-        """Take the timings of a finished run and of painting its overlay video."""
+    def learn(self, analysis: Analysis) -> None:
+        """Take the timings of a finished run."""
         ran = Preset(len(analysis.analysed), analysis.grid[0] * analysis.grid[1])
         seconds = analysis.timings
+        found = seconds[Stage.CLUSTERING.value] + seconds.get(Stage.INSTANCES.value, 0.0)
+        cost = _Ran(ran, seconds[Stage.FEATURES.value] / ran.rows, found / ran.products)
         with self._lock:
-            self._per_row = seconds[Stage.FEATURES.value] / ran.rows
-            self._per_product = seconds[Stage.CLUSTERING.value] / ran.products
-            self._rest = seconds[Stage.DECODE.value] + painting_seconds
+            known = self._ran.setdefault(analysis.settings.backbone, {})
+            known.pop(ran, None)
+            known[ran] = cost
+            while len(known) > _MOST_RUNS:
+                known.pop(next(iter(known)))
 
-    def seconds(self, preset: Preset) -> float | None:
-        """Return the expected seconds of a run, or None before the first one."""
+    def seconds(self, backbone: str, preset: Preset, decoding: float) -> float | None:
+        """Return the expected seconds of a run, or None before the first one with this backbone.
+
+        decoding: seconds that reading the clip takes. The run that was nearest in size counts.
+        """
         with self._lock:
-            if not self._per_row:
-                return None
-            return self._per_row * preset.rows + self._per_product * preset.products + self._rest
+            known = list(self._ran.get(backbone, {}).values())
+        if not known:
+            return None
+        near = min(known, key=lambda ran: abs(math.log(ran.preset.products / preset.products)))
+        return near.per_row * preset.rows + near.per_product * preset.products + decoding

@@ -26,7 +26,7 @@ def code(result: Result, cut: Segmentation, edits: Edits, link: str) -> str:
     part = _Part.of(*result.analysis.part)
     described = backbones.describe(settings.backbone)
     about = f"# Backbone: {described}\n" if described != settings.backbone else ""
-    made = edits.concerning(cut)
+    made = [edit for edit in edits if edit.holds_at(cut.cut)]
     changed = f".edited({_lines(map(_as_python, made))})" if made else ""
     passed = f", [{_lines(repr(edit.to_dict()) for edit in made)}]" if made else ""
     return f"""{about}# Command line (edits need Python or the page)

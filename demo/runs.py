@@ -16,11 +16,10 @@ Report = Callable[[float, str], None]  # share of the whole run 0 … 1, what is
 Job = tuple[Path | None, Settings]  # an example, or None for any other clip
 
 _SPANS = {  # where each stage begins and ends in the progress bar
-    Stage.DECODE: (0.0, 0.05),
-    Stage.FEATURES: (0.05, 0.3),
-    Stage.CLUSTERING: (0.3, 0.65),
-    Stage.INSTANCES: (0.65, 0.7),
-    Stage.MASKS: (0.7, 1.0),
+    Stage.DECODE: (0.0, 0.1),
+    Stage.FEATURES: (0.1, 0.45),
+    Stage.CLUSTERING: (0.45, 0.92),
+    Stage.INSTANCES: (0.92, 1.0),
 }
 
 

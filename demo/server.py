@@ -12,15 +12,24 @@ from typing import Any
 
 from bavos_core import InputError
 
-from . import sessions
+from . import sessions, strings
 from .examples import EXAMPLES
 from .gpu import ZERO_GPU
 from .page import build
 from .panels.events import script
+from .routes import PICTURE, PREFIX, routes
 from .service import Service
 from .settings import DemoSettings
 from .theme import theme
 
+HEAD = """
+<meta name="description" content="{about}">
+<meta property="og:title" content="Bavos: objects of a video from attention">
+<meta property="og:description" content="{about}">
+<meta property="og:type" content="website">
+<meta property="og:image" content="{picture}">
+<meta name="twitter:card" content="summary_large_image">
+"""
 CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
 
@@ -41,19 +50,22 @@ def launch() -> None:
         page = build(service)
         service.store.keep_cached()
         threading.Thread(target=service.store.sweep_for_ever, daemon=True).start()
-        page.launch(**launch_options(settings))
+        page.launch(**launch_options(service))
     finally:
         service.close()
         if warm_up.is_alive():  # a thread that runs torch must not outlive the interpreter
             warm_up.join(10)
 
 
-def launch_options(settings: DemoSettings) -> dict[str, Any]:
+def launch_options(service: Service) -> dict[str, Any]:
     """Return the arguments of `Blocks.launch`."""
+    settings = service.settings
     return {
         "theme": theme(),
         "css": CSS,
         "js": script("page.js"),
+        "head": head(),
+        "app_kwargs": {"routes": routes(service)},
         "max_file_size": f"{settings.max_upload_mib}mb",
         "allowed_paths": [str(EXAMPLES)],
         "footer_links": ["api", "settings"],
@@ -61,3 +73,10 @@ def launch_options(settings: DemoSettings) -> dict[str, Any]:
         "state_session_capacity": 5 * settings.queue_size,
         "mcp_server": importlib.util.find_spec("mcp") is not None,
     }
+
+
+def head() -> str:
+    """Return the tags from which a preview of a shared link is made; crawlers want a full URL."""
+    host = os.environ.get("SPACE_HOST", "")
+    picture = f"{f'https://{host}' if host else ''}{PREFIX}/{PICTURE}"
+    return HEAD.format(about=strings.ABOUT, picture=picture)

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from bavos_core import Cancelled, Edit, InputError, Segmentation
+from bavos_core import Cancelled, InputError, Segmentation
 from bavos_core.correlator import TrainedCorrelator
 from bavos_core.export import CutOuts
-from bavos_core.progress import Progress, silent
+from bavos_core.progress import Progress, Stage, silent
+from bavos_core.settings import AttentionSource
 from bavos_io.clip import Clip
 from bavos_lab.training import Step
 
 from . import compute, images, strings
 from .clips import WHOLE, Clips, Part
-from .edits import Edits
-from .examples import Example, Examples
+from .edits import Edits, Look
+from .examples import ARRIVES, Examples
 from .files import Files
 from .gpu import ZERO_GPU
-from .images import HeatLook, ObjectsLook, Query, Tile
+from .images import Query
+from .parts import ARRIVAL, Parts
 from .presets import PRESETS, Pace, Preset, usual_preset
 from .runs import Job, Lane, Report, Runs, StopFlag, staged
 from .settings import DemoSettings
@@ -33,7 +35,7 @@ from .store import Result, Store
 _WARM_UP = "warm-up"  # not the id of any visitor's session
 _MOST_CUTS = 4  # kept: one event on the page asks for the same cut several times
 
-_Cut = tuple[str, int, tuple[Edit, ...]]  # id of a result, number of clusters, edits
+_Cut = tuple[str, int, Edits]  # id of a result, number of clusters, edits
 
 
 class _GaveWay(Exception):
@@ -53,7 +55,10 @@ class Service:
         """`whose` returns the session of the current request; by default all share one."""
         self.settings = settings
         self.store = Store(
-            most_bytes=settings.store_mib * 2**20, keep_seconds=settings.keep_seconds, whose=whose
+            most_bytes=settings.store_mib * 2**20,
+            keep_seconds=settings.keep_seconds,
+            grace_seconds=settings.grace_seconds,
+            whose=whose,
         )
         self.clips = Clips(settings)
         self.files = Files(self.store, self.clips)
@@ -61,17 +66,19 @@ class Service:
         self.pace = Pace()
         self.runs = Runs()
         self.lane = Lane()
+        self.parts = Parts(self.store, self.clips, self.lane)
         self._cuts: OrderedDict[_Cut, Segmentation] = OrderedDict()
         self._cuts_lock = threading.Lock()
 
     def leave(self, session: str) -> None:
-        """Cancel the run of a session that ended and drop its results."""
+        """Cancel the run of a session that ended; its results are kept for a while."""
         self.runs.cancel(session)
-        self.store.drop_all_of(session)
+        self.store.leave(session)
 
     def close(self) -> None:
         """Cancel all runs and delete all files."""
         self.runs.cancel_all()
+        self.parts.close()
         self.store.close()
 
     # ---- segment -------------------------------------------------------------------------------
@@ -84,12 +91,11 @@ class Service:
         report: Report,
         *,
         part: Part = WHOLE,
-    ) -> tuple[Result, Path]:
-        """Analyse a clip, or a part of a video, in seconds.
+    ) -> Result:
+        """Analyse a clip, or a part of a video, in seconds, and store the result.
 
-        Return the stored result and its overlay video at preview size. Whole examples are analysed
-        once for all visitors. Raise InputError for a clip or for settings that cannot be used, and
-        whatever `report` raises.
+        Whole examples are analysed once for all visitors. Raise InputError for a clip or for
+        settings that cannot be used, and whatever `report` raises.
         """
         clip = self.clips.open(path, part)
         source = Path(str(path))
@@ -99,40 +105,34 @@ class Service:
         with self.lane.turn((example, plan.settings), report):
             done = self.examples.get(example, plan.settings) if example else None
             if done:
-                return self._repeated(done)
-            result, overlay = self._segmented(clip, example or source, plan, report)
+                return self.store.visit(done.id)
+            result = self._analysed(clip, example or source, plan, report)
             if example:
-                self.examples.keep(example, plan.settings, result, overlay)
-        return result, overlay
+                self.examples.keep(example, plan.settings, result)
+        self.parts.fill(result)
+        return result
 
-    def _repeated(self, done: Example) -> tuple[Result, Path]:
-        """Store a new result of an example that is already analysed."""
-        with self.store.put(done.analysis, done.clip, done.notices) as result:
-            cut = result.analysis.segment()
-            self.files.keep_overlay(result, cut, done.overlay)
-            overlay = self.files.overlay(result, cut)
-            return self.store.painted(result, done.painting_seconds), overlay
-
-    def _segmented(
-        self, clip: Clip, path: Path, plan: compute.Plan, report: Report
-    ) -> tuple[Result, Path]:
-        progress = staged(report)
-        analysis = compute.run_analysis(clip, plan.settings, silent if ZERO_GPU else progress)
+    def _analysed(self, clip: Clip, path: Path, plan: compute.Plan, report: Report) -> Result:
+        progress = silent if ZERO_GPU else staged(report)
+        analysis = compute.run_analysis(clip, plan.settings, progress)
+        self.pace.learn(analysis)
+        self.clips.took(path, clip.part, analysis.timings[Stage.DECODE.value])
         with self.store.put(analysis, path, (*plan.notices, *analysis.notes)) as result:
-            result, overlay = self._first_overlay(
-                result, progress, self.clips.small(path, clip.part)
-            )
-        self.pace.learn(analysis, result.painting_seconds)
-        return result, overlay
+            return result
 
-    def _first_overlay(
-        self, result: Result, progress: Progress, clip: Clip | None = None
-    ) -> tuple[Result, Path]:
-        """Paint the overlay of a new result; return the result with the seconds that this took."""
-        start = time.perf_counter()
-        cut = result.analysis.segment()
-        overlay = self.files.overlay(result, cut, progress=progress, clip=clip)
-        return self.store.painted(result, time.perf_counter() - start), overlay
+    def expected(self, path: str, backbone: str, preset: Preset) -> float | None:
+        """Return the seconds that a run is expected to take, if this server can tell.
+
+        The first call for a clip reads it, which tells how long that takes.
+        """
+        name = compute.plan(self.settings, backbone, preset).settings.backbone
+        decoding = self.clips.seconds_to_read(Path(path))
+        used = min(preset.within(self.settings).frames, len(self.clips.open(path).times))
+        return self.pace.seconds(name, replace(preset, frames=used), decoding)
+
+    def arrived(self) -> Result | None:
+        """Return this server's own result of the example that is shown on arrival, once made."""
+        return self.examples.first_of(ARRIVES)
 
     def warm_up(self, backbone: str) -> None:
         """Analyse the examples before the first visitor asks for them, until `close`."""
@@ -151,67 +151,71 @@ class Service:
                 if self.lane.is_wanted(job):
                     raise _GaveWay
 
-            result, _ = self.segment(str(example), backbone, preset, stop.raising(give_way))
+            self.segment(str(example), backbone, preset, stop.raising(give_way))
         except _GaveWay:
             return False
         except InputError:
-            return True  # visitors who choose this example get the message
-        self.store.drop(result.id)
+            pass  # visitors who choose this example get the message
         return True
 
     # ---- adapt ---------------------------------------------------------------------------------
 
-    def adapt(self, key: str, steps: int) -> Iterator[Step]:
-        """Train a correlator on the clip of a result and yield every step, until `stop`.
+    def adapt(self, key: str, steps: int, stop: threading.Event) -> Iterator[Step]:
+        """Train a correlator on the clip of a result and yield every step, until `stop` is set.
 
         Training starts from the correlator that the result is clustered with, if any. Raise
         InputError for a number of steps that the server does not allow.
         """
         if not 1 <= steps <= self.settings.max_steps:
             raise InputError(f"{steps} steps were requested; give 1 to {self.settings.max_steps}.")
-        result = self.store.get(key)
-        result.stop.clear()
-        analysis = result.analysis
+        analysis = self.result(key).analysis
         start = analysis.correlator if analysis.source == "correlator" else None
         for step in compute.run_adaptation(analysis.tokens, analysis.grid, steps, start):
             yield step
-            if result.stop.is_set():
+            if stop.is_set():
                 return
 
-    def stop(self, key: str) -> None:
-        """End the training on a result after its current step."""
-        self.store.get(key).stop.set()
-
-    def adapted(self, key: str, correlator: TrainedCorrelator) -> tuple[Result, Path]:
-        """Cluster a result again with another correlator; return a new result and its overlay."""
-        old = self.store.get(key)
+    def adapted(self, key: str, correlator: TrainedCorrelator) -> Result:
+        """Cluster a result again with another correlator; return a new result."""
+        old = self.result(key)
         notices = tuple(dict.fromkeys((*old.notices, strings.ADAPTED)))
         with self.store.room(old) as folder:
             analysis = compute.run_reclustering(old.analysis, correlator)
             with self.store.put(analysis, folder / old.clip, notices, before=old.id) as result:
-                return self._first_overlay(result, silent)
+                self.parts.fill(result)
+                return result
 
-    def undo(self, key: str) -> tuple[Result, Path]:
-        """Return the result that this one was adapted from, and its overlay."""
+    def undo(self, key: str) -> Result:
+        """Return the result that this one was adapted from."""
         before = self.store.get(key).before
         if before is None:
             raise InputError("This result was not adapted; there is nothing to undo.")
-        result = self.store.get(before)
-        return result, self.files.overlay(result, result.analysis.segment())
+        return self.store.get(before)
 
     # ---- results -------------------------------------------------------------------------------
 
-    def cut(
-        self, key: str, n_clusters: int, edits: Edits | None = None
-    ) -> tuple[Result, Segmentation]:
+    def result(self, key: str) -> Result:
+        """Return a stored result; for the example on arrival, this server's own result of it."""
+        if key != ARRIVAL:
+            return self.store.get(key)
+        if own := self.arrived():
+            return own
+        raise InputError(strings.WARMING_UP)
+
+    def delete(self, key: str) -> None:
+        """Delete a result and its files now; examples are for everybody and stay."""
+        if self.store.get(key).example:
+            raise InputError(strings.EXAMPLE_STAYS)
+        self.store.drop(key)
+
+    def cut(self, key: str, n_clusters: int, edits: Edits = ()) -> tuple[Result, Segmentation]:
         """Return a stored result and its cut into a number of clusters, with the edits applied."""
-        result = self.store.get(key)
-        made = edits.edits if edits else ()
-        asked = key, n_clusters, made
+        result = self.result(key)
+        asked = result.id, n_clusters, edits
         with result.cutting:
             cut = self._cuts.get(asked)
             if cut is None:
-                cut = result.analysis.edited(*made).segment(n_clusters=n_clusters)
+                cut = result.analysis.edited(*edits).segment(n_clusters=n_clusters)
             with self._cuts_lock:
                 self._cuts[asked] = cut
                 self._cuts.move_to_end(asked)
@@ -219,45 +223,37 @@ class Service:
                     self._cuts.popitem(last=False)
         return result, cut
 
-    def original(self, key: str, position: int) -> np.ndarray:
-        """Return an analysed frame (H, W, 3) uint8."""
-        result = self.store.get(key)
-        result.check_position(position)
-        return result.analysis.frames[position]
-
-    def frame(self, key: str, position: int, n_clusters: int, look: ObjectsLook) -> np.ndarray:
+    def frame(self, key: str, position: int, n_clusters: int, edits: Edits) -> np.ndarray:
         """Return an analysed frame with its objects painted (H, W, 3) uint8."""
-        result, cut = self.cut(key, n_clusters, look.edits)
+        result, cut = self.cut(key, n_clusters, edits)
         result.check_position(position)
-        return images.objects_frame(result.analysis, cut, position, look)
+        return images.objects_frame(result.analysis, cut, position)
 
     def attention(
-        self, key: str, queries: Sequence[Query], look: HeatLook
+        self, key: str, query: Query, source: AttentionSource | None, head: int | None
     ) -> tuple[Result, np.ndarray]:
-        """Return a result and the attention rows (Q, T, h, w) of the queries."""
-        result = self.store.get(key)
-        return result, result.analysis.attend_all(queries, head=look.head, source=look.source)
+        """Return a result and the attention row (T, h, w) of a query."""
+        result = self.result(key)
+        return result, result.analysis.attend(*query, head=head, source=source)
 
-    def tiles(
-        self, key: str, queries: Sequence[Query], position: int, look: HeatLook, what: str
-    ) -> list[Tile]:
-        """Return small heatmaps: all queries over "time", or the last by "sources" or "heads"."""
-        result, rows = self.attention(key, queries, look)
-        result.check_position(position)
-        match what:
-            case "sources":
-                return images.by_source(result.analysis, position, queries[-1], look)
-            case "heads":
-                return images.by_head(result.analysis, position, queries[-1], look)
-        return images.over_time(result.analysis, rows, queries, look)
+    def exact(
+        self, key: str, place: Query, source: AttentionSource | None, head: int | None
+    ) -> list[float]:
+        """Return the attention row of a place, y and x in 0 … 1, as numbers in order."""
+        (height, width), (sample, y, x) = self.result(key).analysis.size, place
+        _, row = self.attention(key, (sample, y * height, x * width), source, head)
+        return row.ravel().tolist()
 
-    def node(self, key: str, node: int) -> list[Tile]:
-        """Return the patches of a node of the hierarchy in every analysed frame."""
-        result = self.store.get(key)
-        last = 2 * result.analysis.tree.leaves - 2
-        if not 0 <= node <= last:
-            raise InputError(f"Node {node} does not exist; give 0 to {last}.")
-        return images.node_over_time(result.analysis, node)
+    def html(self, key: str, state: Mapping[str, object]) -> Path:
+        """Return a result as one HTML file that works offline, in the state of a viewer."""
+        result = self.result(key)
+        Look.of(state)  # raises InputError for what is none
+        return self.files.html(result, state)
+
+    def overlay(self, key: str, progress: Progress = silent) -> Path:
+        """Return the overlay video of a result's usual cut at preview size."""
+        result = self.result(key)
+        return self.files.overlay(result, result.analysis.segment(), progress)
 
     def downloads(
         self,

@@ -42,6 +42,7 @@ class DemoSettings:
     max_steps: int = 500  # BAVOS_MAX_STEPS: of training on a clip
     store_mib: int = 2048  # BAVOS_STORE_MIB: results and clips; the oldest are deleted first
     keep_seconds: int = 3600  # BAVOS_KEEP_SECONDS: how long files are kept
+    grace_seconds: int = 600  # BAVOS_GRACE_SECONDS: how long after the visitor has left
     queue_size: int = 20  # BAVOS_QUEUE_SIZE: longest queue
     warm_up: int = 1  # BAVOS_WARM_UP: 1 to analyse the examples when the server starts
     preview_side: int = 480  # BAVOS_PREVIEW_SIDE: longer side of the videos on the page, pixels

@@ -1,4 +1,4 @@
-"""The bounded store of results. Ids cannot be guessed, and each is valid in one session only."""
+"""The bounded store of results. Whoever knows an id can see the result; ids cannot be guessed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from bavos_core import Analysis, InputError
-from bavos_core.progress import Stage
 
 _PREFIX = "bavos-"
 _LOCK = ".in-use"
-_MOST_PREVIEWS = 64
 GONE = "This result no longer exists; press Segment again."
 
 
@@ -43,31 +41,25 @@ class _Room:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Result:
     """One analysed clip. Its files are reached through `Store.room`, which keeps them in use."""
 
     id: str
-    owner: str  # the session that may see it
     analysis: Analysis
     clip: str  # name of its own copy of the clip, in its folder
     notices: tuple[str, ...]
     before: str | None  # id of the result that this one was adapted from
     made: float  # seconds of the monotonic clock
-    nbytes: int  # memory of the analysis and size of the clip
+    nbytes: int  # memory of the analysis, and size of the clip and of what was made for the viewer
     _room: _Room
-    painting_seconds: float = 0.0  # that its first overlay video took
+    visitors: set[str]  # sessions that have it open
+    used: float  # when it was last asked for, or left
+    example: str = ""  # of which example it is the result: kept, and shown to everybody
     stop: threading.Event = field(default_factory=threading.Event)  # ends the training on it
     writing: threading.Lock = field(default_factory=threading.Lock)  # one file at a time
     cutting: threading.Lock = field(default_factory=threading.Lock)  # requests share one cut
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Seconds of every stage of the run, the first overlay video included."""
-        timings = dict(self.analysis.timings)
-        return timings | (
-            {Stage.MASKS.value: self.painting_seconds} if self.painting_seconds else {}
-        )
+    making: threading.Lock = field(default_factory=threading.Lock)  # one part at a time
 
     def check_position(self, position: int) -> None:
         """Raise InputError for a position that is not among the analysed frames."""
@@ -79,9 +71,10 @@ class Result:
 class Store:
     """Keeps the latest results within a number of bytes and seconds; the oldest are deleted first.
 
-    A result is not deleted while a job uses its folder. If its session ends, it can no longer be
-    requested, and its files are deleted when the last job has finished.
-    `whose` returns the session of the current request. To other sessions a result does not exist.
+    A result is not deleted while a job uses its folder. It is found by its id from any session, so
+    that reloading the page, or a link, finds it. When the last session that had it open has ended,
+    it is kept for `grace_seconds` after its last use. Results of examples are shared and stay.
+    `whose` returns the session of the current request.
     """
 
     def __init__(
@@ -89,13 +82,14 @@ class Store:
         *,
         most_bytes: float = float("inf"),
         keep_seconds: float = float("inf"),
+        grace_seconds: float = float("inf"),
         whose: Callable[[], str] = str,
     ):
         self._most_bytes = most_bytes
         self._keep_seconds = keep_seconds
+        self._grace_seconds = grace_seconds
         self._whose = whose
         self._results: OrderedDict[str, Result] = OrderedDict()
-        self._previews: OrderedDict[Path, tuple[_Room, float]] = OrderedDict()
         # Reentrant: a generator may be collected, and leave its folder, in a thread that has it.
         self._lock = threading.RLock()
         self._closed = threading.Event()
@@ -125,8 +119,10 @@ class Store:
             try:
                 folder.mkdir()
                 size = analysis.nbytes + _linked(clip, folder / name).stat().st_size
-                made, owner = time.monotonic(), self._whose()
-                result = Result(key, owner, analysis, name, notices, before, made, size, room)
+                now, visitors = time.monotonic(), {self._whose()}
+                result = Result(
+                    key, analysis, name, notices, before, now, size, room, visitors, used=now
+                )
                 with self._lock:
                     self._results[key] = result
                     self._tidy()
@@ -138,26 +134,44 @@ class Store:
                 raise
 
     def get(self, key: str) -> Result:
-        """Return the result with this id; raise InputError if this session has none."""
+        """Return the result with this id; raise InputError if there is none."""
         with self._lock:
             result = self._results.get(key)
-            if result is None or result.owner != self._whose() or self._too_old(result):
+            if result is None or self._too_old(result):
                 raise InputError(GONE)
             self._results.move_to_end(key)
+            result.used = time.monotonic()
             return result
 
-    def painted(self, result: Result, seconds: float) -> Result:
-        """Return a result with the seconds that its first overlay took, and keep that one."""
-        done = replace(result, painting_seconds=seconds)
+    def visit(self, key: str) -> Result:
+        """Return a result that the current session opens, and keep it while that session lasts."""
         with self._lock:
-            if result.id in self._results:
-                self._results[result.id] = done
-        return done
+            result = self.get(key)
+            result.visitors.add(self._whose())
+            return result
+
+    def leave(self, session: str) -> None:
+        """Let go of the results of a session that ended; those of no other session will expire."""
+        with self._lock:
+            for result in self._results.values():
+                if session in result.visitors:
+                    result.visitors.remove(session)
+                    result.used = time.monotonic()
+
+    def grow(self, result: Result, nbytes: int) -> None:
+        """Count bytes that were added to the files of a result."""
+        with self._lock:
+            result.nbytes += nbytes
+
+    def share(self, result: Result, example: str) -> None:
+        """Keep a result for everybody who opens an example, or no longer ("")."""
+        with self._lock:
+            result.example = example
 
     def room(self, result: Result) -> AbstractContextManager[Path]:
         """Return a context with the folder of a result, which is kept until the block ends.
 
-        Raise InputError if the result was dropped. `get` has checked its owner.
+        Raise InputError if the result was dropped.
         """
         return self._inside(result._room)
 
@@ -167,22 +181,11 @@ class Store:
             if result := self._results.pop(key, None):
                 result._room.give_up()
 
-    def drop_all_of(self, owner: str) -> None:
-        """Drop all results of a session that ended."""
-        with self._lock:
-            for key in [key for key, result in self._results.items() if result.owner == owner]:
-                self.drop(key)
-
     def sweep(self) -> None:
         """Delete everything that is older than `keep_seconds`."""
         _sweep_cache(self.cache, time.time() - self._keep_seconds, self._lasting)
-        oldest = time.monotonic() - self._keep_seconds
         with self._lock:
             self._tidy()
-            for clip, (room, used) in list(self._previews.items()):
-                if used < oldest:
-                    del self._previews[clip]
-                    room.give_up()
 
     def touch(self, upload: Path) -> None:
         """Restart the lifetime of an upload, so that it is not deleted while it is used."""
@@ -199,23 +202,6 @@ class Store:
         while not self._closed.wait(min(60, self._keep_seconds)):
             self.sweep()
             _return_memory()
-
-    @contextmanager
-    def preview_folder(self, clip: Path) -> Iterator[Path]:
-        """Yield a folder for files made from a clip before its analysis; the oldest are dropped."""
-        with ExitStack() as stay:
-            with self._lock:
-                room, _ = self._previews.pop(clip, (self._new_room(), 0))
-                self._previews[clip] = room, time.monotonic()
-                folder = stay.enter_context(self._inside(room))
-                while len(self._previews) > _MOST_PREVIEWS:
-                    self._previews.popitem(last=False)[1][0].give_up()
-            folder.mkdir(exist_ok=True)
-            yield folder
-
-    def lasting_file(self, suffix: str) -> Path:
-        """Return the path of a new file that is kept until the store is closed."""
-        return self.root / f"{secrets.token_hex(16)}{suffix}"
 
     def close(self) -> None:
         """Delete all files, also those in use: the server sends no more responses."""
@@ -252,16 +238,21 @@ class Store:
 
         Results in use count but are kept until they are free; the newest is kept whatever its size.
         """
-        used = sum(result.nbytes for result in self._results.values())
-        newest = next(reversed(self._results), None)
-        for key, result in list(self._results.items()):
+        own = {key: result for key, result in self._results.items() if not result.example}
+        used = sum(result.nbytes for result in own.values())
+        newest = next(reversed(own), None)
+        for key, result in own.items():
             too_much = used > self._most_bytes and key != newest and not result._room.inside
             if too_much or self._too_old(result):
                 self.drop(key)
                 used -= result.nbytes
 
     def _too_old(self, result: Result) -> bool:
-        return result.made < time.monotonic() - self._keep_seconds and not result._room.inside
+        if result._room.inside or result.example:
+            return False
+        now = time.monotonic()
+        left = not result.visitors and result.used < now - self._grace_seconds
+        return left or result.made < now - self._keep_seconds
 
 
 def sweep_left_behind() -> None:

@@ -1,35 +1,41 @@
-"""The texts of the page; `html` has those inside markup, `recipe` the code shown."""
+"""The texts of the page; `recipe` has the code shown."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from html import escape
 
-import numpy as np
-
-from bavos_core import Analysis, Segmentation, backbones
-from bavos_core.settings import AttentionSource
+from bavos_core import backbones
 from bavos_io.clip import Clip
 from bavos_lab.training import Step
 
-from .presets import PRESETS, Pace, usual_preset
+from .presets import PRESETS
 from .settings import DemoSettings
 from .store import Result
 
-HEADER = """
+ABOUT = "Finds and tracks the objects of a video with the attention of a Vision Transformer."
+HEADER = f"""
 <header class="bavos-head"><h1>Bavos</h1>
-<p>Segments and tracks the objects in a video using the attention of a Vision Transformer. No
-prompts; with a DINO backbone, no labels either.</p></header>
+<p>{ABOUT}</p>
+<ol><li>Choose a clip, press Segment.</li><li>Move over the picture: attention follows.</li>
+<li>Click objects; take them home.</li></ol></header>
 """
-START = "Upload a clip and press **Segment**, or click an example."
+START = "This is an example. **Try your own:** upload a clip and press Segment."
 READY = "Press **Segment** to find the objects in this clip."
 WAITING = "waiting for another clip to finish"
 CANCELLED = "Cancelled."
-CLICK = (
-    "<p><strong>Click a patch</strong> in the large frame to see where it attends, in that frame "
-    "and in all others.</p>"
+NOT_YET = "This frame is still being made; ask again in a second."
+LOST = (
+    "**The result of this link is no longer on the server**, which keeps results for a limited "
+    "time. Upload the clip again and press Segment."
 )
-CAVEAT = "Attention shows what the network compares; it does not explain a decision."
+DELETED = "The result was deleted, with its clip and all its files."
+EXAMPLE_STAYS = "This is the result of an example, which is the same for everybody; it stays."
+WARMING_UP = "The server is still analysing this example; try again in a few seconds."
+NO_SUCH_EXAMPLE = "There is no such example; choose one of those shown."
+BAD_PLACE = "Give sample, y and x: the index of an analysed frame and a place in 0 … 1."
+BAD_STATE = "The state of the viewer must be a JSON object of at most 200 kB."
 BACKBONE = (
     f"The network whose attention is used. auto: {backbones.PAPER}, as in the paper, if its "
     f"weights are available; otherwise the bundled one, {backbones.TUNED_ON_SALIENCY}, which needs "
@@ -37,56 +43,28 @@ BACKBONE = (
 )
 PART_START = "Start (seconds)"
 PART_END = "End (seconds)"
-PRESET = "Quality"
-PRESET_INFO = "Frames × patches per frame, and the time that a run takes on this server"
-HEAT = "Attention of the marked patch in this frame"
-HEAD = "Head (each attention head compares different features)"
-HEAT_STYLE = "Heatmap style"
-WEIGH = "Click this heatmap to read the attention weight of a patch."
-TIME = "Time (analysed frame; arrow keys step)"
-GRANULARITY = "Granularity (number of clusters)"
-BACKGROUND = "Colour the background too"
-VIEW = {"Objects": "objects", "Compare": "compare", "Original": "original"}
-STYLE = "Style"
-STYLES = {"Fill and outline": "both", "Fill": "fills", "Outline": "outlines"}
-COLOURS = ("inferno", "viridis", "magma", "turbo", "gray")
-KEEP = "Keep earlier points"
-GRID = "Patch grid"
-SOURCE_LABEL = "Source of attention"
-SOURCE = (
-    "Frame-wise: the backbone's own attention within each frame (paper, Fig. 1b). Cross-frame: the "
-    "same across all frames. Untrained and trained correlator: Fig. 1c, d. Key similarity: that of "
-    "the backbone's keys, without training."
-)
-SOURCES = {
-    "framewise": "Frame-wise",
-    "cross-frame": "Cross-frame",
-    "untrained": "Untrained correlator",
-    "correlator": "Trained correlator",
-    "key-similarity": "Key similarity",
-}
+PRESET = "Quality: frames × patches of each"
 ADAPT = (
     "Train the correlator on this clip alone, without labels, and watch its attention change. "
-    "The clip is then segmented again with it; Undo restores the previous result."
+    "The objects are then found anew with it; the result from before is kept beside the new one."
 )
 ADAPTED = "The correlator was adapted to this clip."
-ADAPTING_SEEN = "Attention of the clicked patch, or of the centre, during training"
+ADAPTING_SEEN = "Attention of the centre of the middle frame during training"
 STEPS = "Training steps"
-SIDE_BY_SIDE = "Side by side: click a picture to select its frame or head"
-COMPARE = {"Over time": "time", "All sources": "sources", "All heads": "heads"}
-MEAN_HEAD = "Mean of all"
+VERSIONS = {"Before": "before", "After": "after"}
+VERSIONS_LABEL = "The viewer shows the result"
+VERSION_SHOWN = {
+    "before": "The viewer shows the result from before the training.",
+    "after": "The viewer shows the result with the correlator that was trained on this clip.",
+}
 CLUSTERS = (
     "Patches with similar attention form a cluster. It is suggested as an object if it is compact, "
     "closer to the centre than the rest, and attended to by the network's [CLS] token."
 )
-OBJECTS = (
-    "The choice of objects is a suggestion that you can change. Names, roles, merges and splits "
-    "are included in the downloads; hiding is not. A split applies at this number of clusters only."
-)
-CHANGES = {"name": "rename", "role": "role change", "merge": "merge", "split": "split"}
 TAU = "The largest difference (symmetric KL divergence) between the attention maps of a cluster."
 PATCHES = "Small squares of the picture; the network represents each by one token."
-ENTROPY = "How widely attention is spread: 0 if it all goes to one patch."
+WHICH_LABEL = "Objects in the files"
+WHICH = {"All": "all", "Selected in the viewer": "selected"}
 EDITORS = "For video editors"
 EDITORS_INFO = (
     "The objects cut out of the clip. ProRes 4444 and PNG frames are too large for this page; the "
@@ -96,33 +74,24 @@ CUT_OUTS = {
     "None": "", "Video with alpha (VP9, webm)": "vp9", "Matte (black and white, mp4)": "matte"
 }  # fmt: skip
 EACH = "One file per object"
+CUT_OUT_FILE = "objects cut out of the clip, {size}"
 CODE = "Code that reproduces this result"
-TREE = (
-    "Each branch is a part of the scene, from the finest parts at the bottom to the whole scene at "
-    "the top. Drag the dashed line to choose the granularity; click a branch to see its patches "
-    "over time. Dotted branches separate objects that have similar attention, by their position."
-)
-LEVELS = "From the finest parts to the whole scene"
+FILES = {  # what each downloaded file is; {size} is that of the clip
+    "bavos.zip": "all files below in one",
+    "overlay.mp4": "the clip with its objects coloured, {size}, with its sound",
+    "masks.zip": "a palette PNG of every frame, {size}, named as the frames",
+    "masks.json": "the same masks as COCO RLE, with times and names",
+    "labels.npz": "the cluster of every patch, for NumPy",
+    "hierarchy.json": "the tree of clusters",
+    "hierarchy.svg": "its picture",
+    "summary.json": "settings, objects and times",
+    "correlator.safetensors": "the correlator that was trained on this clip",
+}
 
 
 def backbone_choices() -> list[tuple[str, str]]:
     """Return labels and names of the backbones."""
     return [(backbones.describe(name), name) for name in backbones.names()]
-
-
-def sources(analysis: Analysis) -> list[tuple[AttentionSource, str]]:
-    """Return the attention sources of an analysis with their labels."""
-    return [(source, SOURCES[source]) for source in analysis.sources()]
-
-
-def head(number: int) -> str:
-    """Return the label of an attention head."""
-    return f"Head {number}"
-
-
-def frame_name(analysis: Analysis, position: int) -> str:
-    """Return the label of an analysed frame, with its time."""
-    return f"Frame {position}, {analysis.times[analysis.analysed[position]]:.1f} s"
 
 
 def term(text: str, meaning: str) -> str:
@@ -133,16 +102,12 @@ def term(text: str, meaning: str) -> str:
 # ---- before and during a run -------------------------------------------------------------------
 
 
-def presets(pace: Pace, settings: DemoSettings) -> list[tuple[str, str]]:
-    """Return labels and names of the presets, with frames, patches and expected time."""
-    return [(_preset(name, pace, settings), name) for name in PRESETS]
-
-
-def _preset(name: str, pace: Pace, settings: DemoSettings) -> str:
-    preset = PRESETS[name].within(settings)
-    seconds = pace.seconds(preset)
-    expected = f", {seconds:.0f} s" if seconds else ""
-    return f"{name.capitalize()}: {preset.frames} × {preset.patches}{expected}"
+def presets(settings: DemoSettings) -> list[tuple[str, str]]:
+    """Return labels and names of the presets, with frames and patches."""
+    return [
+        (f"{name.capitalize()} {used.frames}×{used.patches}", name)
+        for name, used in ((name, PRESETS[name].within(settings)) for name in PRESETS)
+    ]
 
 
 def limits(settings: DemoSettings) -> str:
@@ -154,33 +119,44 @@ def limits(settings: DemoSettings) -> str:
     )
 
 
-def about(clip: Clip, settings: DemoSettings) -> str:
-    """Return the size and length of a clip, and how many of its frames will be analysed."""
-    frames, (height, width) = len(clip.times), clip.size
-    used = PRESETS[usual_preset()].within(settings).frames
-    plan = "All are" if frames <= used else f"{used} of them, evenly spaced, are"
-    return f"{frames} frames of {width}×{height}, {clip.end:.1f} s. {plan} analysed by default."
+def about(clip: Clip, seconds: float | None) -> str:
+    """Return the size and length of a clip, and how long segmenting it takes, if known."""
+    (height, width), frames = clip.size, len(clip.times)
+    expected = f" About **{max(seconds, 1):.0f} s** on this server." if seconds else ""
+    return f"{counted(frames, 'frame')} of {width}×{height}, {clip.end:.1f} s. {READY}{expected}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def files(names: Sequence[str], size: tuple[int, int]) -> str:
+    """Return a list in Markdown of what each file is; size: (H, W) of the clip."""
+    shown = f"{size[1]}×{size[0]}"
+    return "\n".join(
+        f"- **{name}**: {FILES.get(name, CUT_OUT_FILE).format(size=shown)}" for name in names
+    )
 
 
 def learning(step: Step) -> str:
     """Return the state of a training run after a step."""
+    bar = f'<progress aria-label="Training" max="{step.steps}" value="{step.step}"></progress>'
     return (
-        f"Step {step.step} of {step.steps}: semantic loss {step.semantic:.3f}, motion loss "
-        f"{step.motion:.3f}; {step.seconds:.1f} s elapsed."
+        f"<p>Step {step.step} of {step.steps}: semantic loss {step.semantic:.3f}, motion loss "
+        f"{step.motion:.3f}; {step.seconds:.1f} s elapsed.</p>{bar}"
     )
 
 
 def clustering(step: Step) -> str:
     """Return that training has ended and the clip is being segmented again."""
-    return f"{_trained(step)} Segmenting the clip again …"
+    bar = '<progress aria-label="Finding the objects anew"></progress>'
+    return f"<p>{_trained(step)} Finding the objects anew …</p>{bar}"
 
 
 def learned(step: Step) -> str:
     """Return the outcome of a training run."""
-    return (
-        f"{_trained(step)} The page now shows the adapted correlator; it is included in the "
-        "downloads."
-    )
+    return f"<p>{_trained(step)} {VERSION_SHOWN['after']}</p>"
 
 
 def _trained(step: Step) -> str:
@@ -189,10 +165,12 @@ def _trained(step: Step) -> str:
 
 
 def footer(settings: DemoSettings) -> str:
-    """Return how long files are kept, and the source of the method."""
+    """Return who can see a result and how long it is kept, and the source of the method."""
     return (
-        "Clips and results are deleted when you close the page, or after "
-        f"{_minutes(settings.keep_seconds)}; nobody else can see them. "
+        "Whoever has the link of a result can see it; it cannot be guessed. Clips and results are "
+        f"deleted {_minutes(settings.grace_seconds)} after you have closed the page, at the latest "
+        f"after {_minutes(settings.keep_seconds)}, or when you press Delete. "
+        "Attention shows what the network compares; it does not explain a decision. "
         "Method: Ding et al., *Betrayed by Attention*, ECCV 2024."
     )
 
@@ -213,35 +191,16 @@ def _minutes(seconds: int) -> str:
 # ---- results -----------------------------------------------------------------------------------
 
 
-def report(result: Result, cut: Segmentation) -> str:
-    """Return what was done and what a cut shows, in Markdown."""
+def report(result: Result) -> str:
+    """Return what was found, with what and how fast, in one line of Markdown."""
     analysis = result.analysis
-    objects = len(cut.objects)
-    found = "1 object was" if objects == 1 else f"{objects} objects were"
-    stages = ", ".join(f"{stage} {value:.1f} s" for stage, value in result.seconds.items())
-    lines = [
-        f"**{found} found.** Click in the frame below to see what a patch attends to.",
-        f"{term(f'{cut.cut} clusters', CLUSTERS)} at {term(f'τ = {cut.tau:g}', TAU)}, with "
-        f"**{backbones.describe(analysis.settings.backbone)}** "
-        f"on a grid of {analysis.grid[0]}×{analysis.grid[1]} "
-        f"{term('patches', PATCHES)}; {sum(result.seconds.values()):.1f} s: {stages}.",
-    ]
-    if result.notices:
-        lines.append(f"⚠ {' '.join(result.notices)}")
-    return "\n\n".join(lines)
-
-
-def one_part(name: str) -> str:
-    """Return that a cluster cannot be split."""
-    return f"{name} has only one part and cannot be split."
-
-
-def patch_weight(row: np.ndarray, position: int, place: tuple[int, int]) -> str:
-    """Return weight and rank of one patch in a row of attention (T, h, w)."""
-    weight = float(row[position, place[0], place[1]])
-    rank = int((row > weight).sum()) + 1
+    cut = analysis.segment()
+    seconds = sum(analysis.timings.values())
+    count, notes = len(result.notices), escape(" ".join(result.notices))
+    news = f"<details><summary>{counted(count, 'note')}</summary>{notes}</details>" if count else ""
     return (
-        f"The patch in row {place[0]}, column {place[1]} of frame {position} receives "
-        f"{weight:.3%} of the attention: rank {rank} of {row.size}, {weight * row.size:.1f} times "
-        "the mean."
+        f"**{counted(len(cut.objects), 'object')} found** in {seconds:.1f} s: "
+        f"{term(counted(cut.cut, 'cluster'), CLUSTERS)} at {term(f'τ = {cut.tau:g}', TAU)}, "
+        f"{counted(len(analysis.frames), 'frame')} × {analysis.grid[0]}×{analysis.grid[1]} "
+        f"{term('patches', PATCHES)}, {backbones.describe(analysis.settings.backbone)}. {news}"
     )

@@ -95,9 +95,8 @@ class Load:
         for _ in range(rng.randrange(1, 7)):
             what = rng.choice(list(LOOKS))
             if rng.random() < 0.25:
-                other = rng.choice(self.others)
-                if other != result:
-                    self._refused("foreign", lambda w=what, o=other: LOOKS[w](client, o), NOT_MINE)
+                guess = rng.choice(self.others)[:-4] + "AAAA"  # nobody knows another's id
+                self._refused("guessed", lambda w=what, g=guess: LOOKS[w](client, g), NOT_MINE)
             else:
                 self._asked(what, i, lambda w=what: (result, LOOKS[w](client, result)))
 

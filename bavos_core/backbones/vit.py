@@ -70,25 +70,42 @@ class ViTBackbone:
         batches = images.split(len(images) if compute.on_cuda else FRAMES_AT_ONCE_ON_CPU)
         return Features.joined([self._encode_batch(batch, compute) for batch in batches])
 
+    @torch.inference_mode()
+    def values(self, images: Tensor, compute: Compute) -> Tensor | None:
+        """Return the values of the block for such images: (T, H, N, d) float32, or None."""
+        batches = images.split(len(images) if compute.on_cuda else FRAMES_AT_ONCE_ON_CPU)
+        found = [v for batch in batches if (v := self._project(batch, compute)[2]) is not None]
+        return torch.cat(found)[:, :, self._prefix :] if found else None
+
+    @property
+    def _prefix(self) -> int:
+        prefix: int = self.model.num_prefix_tokens  # type: ignore[assignment]
+        return prefix
+
     def _encode_batch(self, images: Tensor, compute: Compute) -> Features:
-        grid = (images.shape[2] // self.patch, images.shape[3] // self.patch)
-        model = with_positions(self.model, grid)
+        queries, keys, _ = self._project(images, compute)
+        return Features(
+            queries[:, :, self._prefix :],
+            keys[:, :, self._prefix :],
+            self._grid(images),
+            queries.shape[-1] ** -0.5,
+            attention_of_cls(queries, keys)[:, self._prefix :] if self.has_cls else None,
+        )
+
+    def _grid(self, images: Tensor) -> tuple[int, int]:
+        return images.shape[2] // self.patch, images.shape[3] // self.patch
+
+    def _project(self, images: Tensor, compute: Compute) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return queries, keys and values of all tokens, (T, H, L, d) float32 each."""
+        model = with_positions(self.model, self._grid(images))
         with contextlib.ExitStack() as modes:
             if compute.precision == "bf16":
                 modes.enter_context(torch.autocast(compute.device.type, torch.bfloat16))
             if pays_off(compute):
                 modes.enter_context(EagerAttention())
             normalised = self.normalise(images.to(compute.device))
-            queries, keys = queries_keys(model, self.layer, normalised)
-        queries, keys = queries.float(), keys.float()
-        prefix: int = self.model.num_prefix_tokens  # type: ignore[assignment]
-        return Features(
-            queries[:, :, prefix:],
-            keys[:, :, prefix:],
-            grid,
-            queries.shape[-1] ** -0.5,
-            attention_of_cls(queries, keys)[:, prefix:] if self.has_cls else None,
-        )
+            queries, keys, values = projections(model, self.layer, normalised)
+        return queries.float(), keys.float(), None if values is None else values.float()
 
     def normalise(self, images: Tensor) -> Tensor:
         """Map (T, 3, H, W) in 0 … 1 to the value range that the model was trained on."""
@@ -120,20 +137,30 @@ def with_positions(model: nn.Module, grid: tuple[int, int]) -> nn.Module:
     return variant
 
 
-def queries_keys(model: nn.Module, layer: int, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return queries and keys (T, H, L, d) of one block for normalised images (T, 3, H, W).
+def projections(
+    model: nn.Module, layer: int, images: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return queries, keys and values (T, H, L, d) of one block for normalised images (T, 3, H, W).
 
-    They are read where the block normalises them, which is before DINOv3 rotates them: they say
-    what a patch is, not where it is. The blocks above are not computed.
+    Queries and keys are read where the block normalises them, which is before DINOv3 rotates them:
+    they say what a patch is, not where it is. The blocks above are not computed. Values are None
+    for models of timm whose queries have a bias of their own.
     """
     vit: Any = model
     attn = vit.blocks[layer].attn
     queries, keys = _Probe(attn.q_norm), _Probe(attn.k_norm, last=True)
-    block = _variant(vit.blocks[layer], attn=_variant(attn, q_norm=queries, k_norm=keys))
+    linear = "v_proj" if attn.qkv is None else "qkv"
+    values = _Probe(getattr(attn, linear))
+    read = {linear: values} if getattr(attn, "q_bias", None) is None else {}
+    block = _variant(vit.blocks[layer], attn=_variant(attn, q_norm=queries, k_norm=keys, **read))
     probed: Any = _variant(model, blocks=_variant(vit.blocks, **{str(layer): block}))
     with contextlib.suppress(_Reached):
         probed.forward_features(images)
-    return queries.output, keys.output
+    if not read:
+        return queries.output, keys.output, None
+    heads, d = keys.output.shape[1], keys.output.shape[3]
+    own = values.output[..., -heads * d :]  # of qkv, the last third
+    return queries.output, keys.output, own.unflatten(-1, (heads, d)).transpose(1, 2)
 
 
 def _variant(module: nn.Module, **parts: nn.Module) -> Any:

@@ -6,6 +6,7 @@
 """
 
 from .base import PREVIEW_SIDE, READ_SIDE, base_part
+from .blocks import block_part, blocks
 from .compact import attention_part
 from .frames import frame_part
 from .html import write_html
@@ -19,6 +20,8 @@ __all__ = [
     "Scene",
     "attention_part",
     "base_part",
+    "block_part",
+    "blocks",
     "frame_part",
     "pack",
     "readings_part",

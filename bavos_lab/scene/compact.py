@@ -87,9 +87,17 @@ def attention_part(analysis: Analysis, source: AttentionSource, *, budget: int =
     """Return the part of a source of attention, in about `budget` bytes at most."""
     trained = analysis.correlator if source == "correlator" else None
     found = projection(analysis.features, source, trained, analysis.settings)
+    # `framewise` has the same queries and keys
+    return compact_part(found, source, framewise=source == "cross-frame", budget=budget)
+
+
+def compact_part(found: Projection, source: str, *, framewise: bool, budget: int = BUDGET) -> bytes:
+    """Return queries and keys as a part.
+
+    framewise: whether they also serve attention within each frame.
+    """
     sent = compact(found, budget)
     heads, _, rank = sent.keys.shape
-    framewise = source == "cross-frame"  # `framewise` has the same queries and keys
     fields = {"source": source, "heads": heads, "rank": rank, "framewise": framewise}
     return pack(fields, sent.blobs())
 

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from bavos_core import Analysis, InputError
+from bavos_core.backbones import Backbone
 from bavos_core.export.masks import analysed_clip
 from bavos_core.settings import AttentionSource
 from bavos_io.clip import Clip, shortened
 
 from .base import READ_SIDE, base_part, part_source
+from .blocks import Side, block_part
 from .compact import attention_part
 from .frames import frame_part
 from .readings import readings_part
 
+_BLOCK = re.compile(r"attention/block-([0-9]{1,3})-(attention|query|key|value)")
+
 
 @dataclass(frozen=True)
 class Scene:
-    """Makes the parts of an analysis. Edits do not change them: the viewer applies these."""
+    """Makes the parts of an analysis. Edits do not change them: the viewer applies these.
+
+    With the backbone there are also the parts `attention/block-5-query` and the like: see
+    `block_part`.
+    """
 
     analysis: Analysis
+    backbone: Backbone | None = None
 
     @property
     def sources(self) -> tuple[AttentionSource, ...]:
@@ -41,6 +52,9 @@ class Scene:
 
     def part(self, name: str) -> bytes:
         """Return a part that needs no clip. Raise InputError for a name that is not in `names`."""
+        if self.backbone and (asked := _BLOCK.fullmatch(name)):
+            side = cast(Side, asked[2])
+            return block_part(self.analysis, self.backbone, int(asked[1]), side)
         if name not in self.names:
             raise InputError(f"This result has no part {shortened(name)!r}.")
         kind, _, which = name.partition("/")

@@ -1,4 +1,4 @@
-"""Training the correlator on the clip: steps, losses, attention during training, and undo."""
+"""Training the correlator on the clip: steps, losses, attention during training; before, after."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from .. import images, strings
 from ..images import Query
 from ..settings import DemoSettings
 from ..store import Result
-from .events import DEVICE, PRIVATE, QUICK, Values, politely, shown
+from .downloads import key_of
+from .events import DEVICE, IN_ORDER, PRIVATE, QUICK, Values, hidden, politely, shown
+from .viewer import WITH_STATE
 
 if TYPE_CHECKING:
     from ..page import Page
@@ -28,44 +30,56 @@ LOOK_EVERY = 5  # steps between updates of losses and attention
 class Adapting:
     """The components of the panel."""
 
-    status: gr.Markdown
+    status: gr.HTML
     steps: gr.Slider
     run: gr.Button
     stop: gr.Button
-    undo: gr.Button
+    versions: gr.State  # ids of the result before and after, or ()
+    which: gr.Radio
     seen: gr.Image
     losses: gr.LinePlot
 
     @classmethod
     def lay_out(cls, settings: DemoSettings) -> Adapting:
         """Create steps and buttons, and attention and losses below."""
-        status = gr.Markdown(strings.ADAPT, elem_id="adapt-status")
-        steps = gr.Slider(
-            1, settings.max_steps, value=min(100, settings.max_steps), step=1,
-            label=strings.STEPS, elem_id="steps",
+        status = gr.HTML(strings.ADAPT, elem_id="adapt-status")
+        with gr.Row(equal_height=True):
+            steps = gr.Slider(
+                1, settings.max_steps, value=min(100, settings.max_steps), step=1,
+                label=strings.STEPS, elem_id="steps",
+            )  # fmt: skip
+            run = gr.Button("Adapt to this clip", variant="primary", elem_id="adapt")
+            stop = gr.Button("Stop", elem_id="stop", interactive=False, min_width=80)
+        which = gr.Radio(
+            list(strings.VERSIONS.items()), value="after", label=strings.VERSIONS_LABEL,
+            visible=False, elem_id="versions",
         )  # fmt: skip
         with gr.Row():
-            run = gr.Button("Adapt to this clip", variant="primary", elem_id="adapt")
-            stop = gr.Button("Stop", elem_id="stop", min_width=80)
-            undo = gr.Button("Undo", interactive=False, elem_id="undo", min_width=80)
-        seen = gr.Image(
-            label=strings.ADAPTING_SEEN, visible=False, interactive=False, format="jpeg",
-            buttons=[], elem_id="seen",
-        )  # fmt: skip
-        losses = gr.LinePlot(
-            x="step", y="value", color="loss", title="Losses", height=260, visible=False,
-            elem_id="losses",
-        )  # fmt: skip
-        return cls(status, steps, run, stop, undo, seen, losses)
+            seen = gr.Image(
+                label=strings.ADAPTING_SEEN, visible=False, interactive=False, format="jpeg",
+                buttons=[], elem_id="seen",
+            )  # fmt: skip
+            losses = gr.LinePlot(
+                x="step", y="value", color="loss", title="Losses", height=260, visible=False,
+                elem_id="losses",
+            )  # fmt: skip
+        return cls(status, steps, run, stop, gr.State(()), which, seen, losses)
 
     @property
     def result_outputs(self) -> list[Any]:
         """The components that `show` fills."""
-        return [self.undo]
+        return [self.status, self.versions, self.which, self.seen, self.losses]
 
     def show(self, result: Result) -> Values:
         """Return the values for a new result."""
-        return {self.undo: gr.Button(interactive=result.before is not None)}
+        versions = (result.before, result.id) if result.before else ()
+        return {
+            self.status: strings.ADAPT,
+            self.versions: versions,
+            self.which: gr.Radio(value="after", visible=bool(versions)),
+            self.seen: hidden(),
+            self.losses: hidden(),
+        }
 
 
 @dataclass(frozen=True)
@@ -76,59 +90,76 @@ class AdaptingEvents:
 
     def connect(self) -> None:
         """Register the listeners."""
-        v, b, shown_anew = self.page.viewer, self.page.adapting, self.page.result_outputs
-        learned = b.run.click(
+        v, b = self.page.viewer, self.page.adapting
+        ready = [b.run, b.stop]
+        started = b.run.click(lambda: _buttons(busy=True), None, ready, **QUICK)
+        done = started.then(
             self.adapt,
-            {v.key, v.queries, v.position, b.steps},
-            [b.status, b.losses, b.seen, *shown_anew],
+            [v.state, b.steps],
+            self.page.result_outputs,
+            js=WITH_STATE,
             show_progress="hidden",
             **PRIVATE,
             **DEVICE,
         )
-        b.stop.click(self.stop, v.key, None, **QUICK)
-        undone = b.undo.click(self.undo, v.key, shown_anew, **PRIVATE, **DEVICE)
-        for event in (learned, undone):
-            self.page.show_attention(self.page.show_result(event).success)
+        done.then(lambda: _buttons(busy=False), None, ready, **QUICK)
+        b.stop.click(self.stop, None, None, **QUICK)
+        b.which.input(self.switch, [b.versions, b.which], [v.view, v.notice, b.status], **IN_ORDER)
 
     @politely
-    def adapt(self, values: Values) -> Iterator[Values]:
+    def adapt(self, state: object, steps: float, request: gr.Request) -> Iterator[Values]:
         """Show losses and attention during training; at the end, the clip segmented again."""
-        v, b, service = self.page.viewer, self.page.adapting, self.page.service
-        key, queries = values[v.key], values[v.queries]
-        result = service.store.get(key)
-        point = queries[-1] if queries else centre(result.analysis, int(values[v.position]))
+        service = self.page.service
+        result = service.result(key_of(state))
+        point = centre(result.analysis)
         losses: list[tuple[int, float, str]] = []
         seen = None
-        with service.store.room(result):  # its clip is needed after the training
-            for step in service.adapt(key, int(values[b.steps])):
+        with (
+            service.store.room(result),  # its clip is needed after the training
+            service.runs.cancellable(_name(request)) as stop,
+        ):
+            for step in service.adapt(result.id, int(steps), stop):
                 losses += losses_of(step)
                 if step.step % LOOK_EVERY == 0 or step.step in (1, step.steps):
                     seen = images.learned_frame(result.analysis, step.correlator, point)
                     yield self._progress(strings.learning(step), losses, seen)
             yield self._progress(strings.clustering(step), losses, seen)
-            adapted, overlay = service.adapted(key, step.correlator)
-        yield {b.status: strings.learned(step), **self.page.show(adapted, overlay)}
+            adapted = service.adapted(result.id, step.correlator)
+        filled = self._progress(strings.learned(step), losses, seen)
+        yield {**self.page.show(adapted, keep=True), **filled}
 
     def _progress(self, status: str, losses: list[tuple[int, float, str]], seen: object) -> Values:
         b = self.page.adapting
         chart = pd.DataFrame(losses, columns=["step", "value", "loss"])
         return {b.status: status, b.losses: shown(chart), b.seen: shown(seen)}
 
-    def stop(self, key: str) -> None:
+    def stop(self, request: gr.Request) -> None:
         """End the training after its current step."""
-        if key:
-            self.page.service.stop(key)
+        self.page.service.runs.cancel(_name(request))
 
     @politely
-    def undo(self, key: str) -> Values:
-        """Show the result as it was before it was adapted."""
-        return self.page.show(*self.page.service.undo(key))
+    def switch(self, versions: tuple[str, ...], which: str) -> Values:
+        """Show the result as it was before it was adapted, or after."""
+        b = self.page.adapting
+        result = self.page.service.store.get(versions[which == "after"])
+        said = strings.VERSION_SHOWN[which]
+        return {**self.page.viewer.show(result, keep=True), b.status: said}
 
 
-def centre(analysis: Analysis, position: int) -> Query:
-    """Return the centre of a frame: the point whose attention is shown if none was clicked."""
+def _name(request: gr.Request) -> str:
+    """Return the name under which a session trains, beside its runs."""
+    return f"training of {request.session_hash}"
+
+
+def _buttons(*, busy: bool) -> tuple[Any, Any]:
+    """Return updates of the buttons that start and stop."""
+    return gr.update(interactive=not busy), gr.update(interactive=busy)
+
+
+def centre(analysis: Analysis) -> Query:
+    """Return the centre of the middle frame: the point whose attention is shown."""
     height, width = analysis.size
-    return position, height / 2, width / 2
+    return (len(analysis.frames) - 1) // 2, height / 2, width / 2
 
 
 def losses_of(step: Step) -> list[tuple[int, float, str]]:

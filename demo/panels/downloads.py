@@ -1,17 +1,20 @@
-"""Downloads, and the code that reproduces the result."""
+"""Files to take home, what each is and how large, and the code that reproduces the result."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import gradio as gr
 
 from bavos_core.export import CutOuts
 
-from .. import strings
+from .. import recipe, strings
+from ..edits import Look
 from ..runs import single
-from .events import DEVICE, PRIVATE, Values, politely, shown
+from .events import DEVICE, LATEST, PRIVATE, QUICK, Values, hidden, politely, shown
+from .viewer import WITH_STATE, arriving
 
 if TYPE_CHECKING:
     from ..page import Page
@@ -21,28 +24,43 @@ if TYPE_CHECKING:
 class Downloads:
     """The components of the panel."""
 
+    which: gr.Radio
     cut_out: gr.Dropdown
     each: gr.Checkbox
     prepare: gr.Button
+    html: gr.Button
+    delete: gr.Button
+    about: gr.Markdown
     files: gr.File
     code: gr.Code
 
     @classmethod
     def lay_out(cls) -> Downloads:
-        """Create the choices for editors, the button, the files and the code."""
-        with gr.Row():
+        """Create the choices, the buttons, the files and the code."""
+        with gr.Row(equal_height=True):
+            which = gr.Radio(
+                list(strings.WHICH.items()), value="all", label=strings.WHICH_LABEL, elem_id="which"
+            )
             cut_out = gr.Dropdown(
                 list(strings.CUT_OUTS.items()), value="", label=strings.EDITORS,
                 info=strings.EDITORS_INFO, elem_id="cut-out",
             )  # fmt: skip
             each = gr.Checkbox(False, label=strings.EACH, elem_id="each")
-        prepare = gr.Button("Prepare downloads", elem_id="prepare")
+        with gr.Row():
+            prepare = gr.Button("Prepare files", variant="primary", elem_id="prepare")
+            html = gr.Button("Save as one HTML file", elem_id="html")
+            delete = gr.Button("Delete this result now", elem_id="delete", variant="stop")
+        about = gr.Markdown(visible=False, elem_id="files-about", elem_classes="small")
         files = gr.File(
-            label="Downloads", file_count="multiple", interactive=False, visible=False,
+            label="Files", file_count="multiple", interactive=False, visible=False,
             elem_id="downloads",
         )  # fmt: skip
         code = gr.Code(language="python", label=strings.CODE, interactive=False, elem_id="code")
-        return cls(cut_out, each, prepare, files, code)
+        return cls(which, cut_out, each, prepare, html, delete, about, files, code)
+
+    def show(self) -> Values:
+        """Return the values for a new result: no files."""
+        return {self.files: hidden(), self.about: hidden()}
 
 
 @dataclass(frozen=True)
@@ -53,26 +71,58 @@ class DownloadsEvents:
 
     def connect(self) -> None:
         """Register the listeners."""
-        d = self.page.downloads
+        v, d = self.page.viewer, self.page.downloads
         d.prepare.click(
             self.make_files,
-            {*self.page.viewer.cut_inputs, self.page.attention.video, d.cut_out, d.each},
-            [d.files],
-            show_progress_on=d.code,
+            [v.state, d.which, d.cut_out, d.each],
+            [d.files, d.about],
+            js=WITH_STATE,
+            show_progress_on=d.prepare,
             **PRIVATE,
             **DEVICE,
         )
+        d.html.click(None, None, None, js="() => { window.bavos?.ask('html'); }")
+        d.delete.click(self.delete, v.state, [v.view, v.notice], js=WITH_STATE, **QUICK)
+        v.view.input(self.write_code, None, d.code, **QUICK, **LATEST)
 
     @politely
-    def make_files(self, values: Values, progress: Any = gr.Progress()) -> Values:
-        """Write all files: one zip of everything, each file, and the heatmap if one is shown."""
-        v, d = self.page.viewer, self.page.downloads
-        clusters, edits = int(values[v.clusters]), values[v.edits]
-        kind = values[d.cut_out]
-        cut_outs = CutOuts(kind, each=values[d.each]) if kind else None
-        paths = self.page.service.downloads(
-            values[v.key], clusters, edits, single(progress), cut_outs
-        )
-        heatmap = values[self.page.attention.video]
-        files = [*map(str, paths), *([heatmap] if heatmap else [])]
-        return {d.files: shown(files)}
+    def make_files(
+        self,
+        state: object,
+        which: str,
+        kind: str,
+        each: bool,
+        progress: Any = gr.Progress(),
+    ) -> Values:
+        """Write all files: one zip of everything, and each file."""
+        d, service = self.page.downloads, self.page.service
+        key, look = key_of(state), Look.of(state)
+        if which == "selected":
+            look = look.only_selected(service.cut(key, look.clusters, look.edits)[1])
+        cut_outs = CutOuts(cast(Any, kind), each=each) if kind else None
+        paths = service.downloads(key, look.clusters, look.edits, single(progress), cut_outs)
+        size = service.result(key).analysis.size
+        return {
+            d.files: shown([str(path) for path in paths]),
+            d.about: shown(strings.files([path.name for path in paths], size)),
+        }
+
+    @politely
+    def delete(self, state: object) -> Values:
+        """Delete the result that is shown, and show the example again."""
+        v = self.page.viewer
+        self.page.service.delete(key_of(state))
+        return {v.view: arriving(lost=True), v.notice: strings.DELETED}
+
+    @politely
+    def write_code(self, event: gr.EventData, request: gr.Request) -> Values:
+        """Show code that reproduces what the viewer shows."""
+        key, look = key_of(event._data), Look.of(event._data)
+        result, cut = self.page.service.cut(key, look.clusters, look.edits)
+        address = str(request.headers.get("origin", ""))
+        return {self.page.downloads.code: recipe.code(result, cut, look.edits, address)}
+
+
+def key_of(state: object) -> str:
+    """Return the id of the result that a viewer shows."""
+    return str(state.get("result", "")) if isinstance(state, Mapping) else ""

@@ -1,26 +1,24 @@
-"""Upload, examples and settings; the videos; starting and cancelling a run."""
+"""The head of the page: upload, examples, quality and settings; starting and cancelling a run."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import numpy as np
 
-from bavos_core import backbones, open_clip
+from bavos_core import InputError, backbones
 from bavos_io.clip import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Clip
 from bavos_io.decoding import VideoClip
 
 from .. import strings
 from ..clips import Clips, Part
-from ..examples import EXAMPLES, example_path
+from ..examples import ARRIVES, example_path, listed, thumbnail
 from ..presets import PRESETS, usual_preset
 from ..service import Service
-from .events import DEVICE, IN_ORDER, PRIVATE, QUICK, Values, politely
+from .events import DEVICE, IN_ORDER, PRIVATE, QUICK, Values, politely, script
 
 if TYPE_CHECKING:
     from ..page import Page
@@ -29,38 +27,47 @@ FILE_TYPES = [*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, ".zip"]
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """The left column."""
+class Start:
+    """The components of the head."""
 
     clip: gr.File
-    about: gr.Markdown
+    examples: gr.HTML
+    preset: gr.Radio
+    run: gr.Button
+    cancel: gr.Button
     start: gr.Slider
     end: gr.Slider  # 0 stands for the end of the clip
-    gallery: gr.Gallery
     backbone: gr.Dropdown
 
     @classmethod
-    def lay_out(cls, service: Service) -> Inputs:
-        """Create upload, examples and settings."""
+    def lay_out(cls, service: Service) -> Start:
+        """Create name, upload, examples, quality and buttons from left to right."""
         settings = service.settings
-        clip = gr.File(label="Your clip", file_types=FILE_TYPES, height=150, elem_id="clip")
-        about = gr.Markdown(strings.limits(settings), elem_classes="small")
-        hidden: dict[str, Any] = {"step": 0.1, "visible": False}
-        start = gr.Slider(0, 0.1, 0, label=strings.PART_START, elem_id="part-start", **hidden)
-        end = gr.Slider(0, 0.1, 0, label=strings.PART_END, elem_id="part-end", **hidden)
-        gallery = gr.Gallery(
-            gallery_pictures(), label="Or try an example", columns=2, height="auto",
-            allow_preview=False, interactive=False, buttons=[], object_fit="cover",
-            elem_id="examples",
-        )  # fmt: skip
-        with gr.Accordion("Settings", open=False):
-            backbone = gr.Dropdown(
-                strings.backbone_choices(),
-                value=backbones.canonical(settings.backbone),
-                label="Backbone",
-                info=strings.BACKBONE,
+        with gr.Row(elem_id="head", equal_height=False):
+            gr.HTML(strings.HEADER, elem_id="title", padding=False, min_width=260)
+            with gr.Column(min_width=180, elem_id="upload"):
+                clip = gr.File(label="Your clip", file_types=FILE_TYPES, height=92, elem_id="clip")
+            examples = gr.HTML(
+                strip(), elem_id="examples", js_on_load=script("strip.js"), padding=False
             )
-        return cls(clip, about, start, end, gallery, backbone)
+            with gr.Column(min_width=300, elem_id="choices"):
+                preset = gr.Radio(
+                    strings.presets(settings),
+                    value=usual_preset(),
+                    label=strings.PRESET,
+                    elem_id="preset",
+                )
+                with gr.Row(elem_id="buttons"):
+                    run = gr.Button(
+                        "Segment", variant="primary", elem_id="segment", interactive=False,
+                        min_width=90, size="sm",
+                    )  # fmt: skip
+                    cancel = gr.Button(
+                        "Cancel", elem_id="cancel", interactive=False, min_width=70, size="sm"
+                    )
+                    with gr.Accordion("Settings", open=False, elem_id="settings"):
+                        start, end, backbone = _lay_out_settings(service)
+        return cls(clip, examples, preset, run, cancel, start, end, backbone)
 
     def whole(self, clip: Clip | None = None) -> Values:
         """Return values that choose a whole clip; the sliders are hidden unless it is a video."""
@@ -81,38 +88,32 @@ class Inputs:
         return start, end if end and end < clips.open(values[self.clip]).end else None
 
 
-@dataclass(frozen=True)
-class Run:
-    """The videos, the quality, the buttons, and the notice about the result."""
+def _lay_out_settings(service: Service) -> tuple[gr.Slider, gr.Slider, gr.Dropdown]:
+    gr.Markdown(strings.limits(service.settings), elem_classes="small")
+    hidden: dict[str, Any] = {"step": 0.1, "visible": False}
+    start = gr.Slider(0, 0.1, 0, label=strings.PART_START, elem_id="part-start", **hidden)
+    end = gr.Slider(0, 0.1, 0, label=strings.PART_END, elem_id="part-end", **hidden)
+    backbone = gr.Dropdown(
+        strings.backbone_choices(),
+        value=backbones.canonical(service.settings.backbone),
+        label="Backbone",
+        info=strings.BACKBONE,
+        elem_id="backbone",
+    )
+    return start, end, backbone
 
-    original: gr.Video
-    overlay: gr.Video
-    preset: gr.Radio
-    run: gr.Button
-    cancel: gr.Button
-    notice: gr.Markdown
 
-    @classmethod
-    def lay_out(cls, service: Service) -> Run:
-        """Create original and overlay side by side, and quality and buttons below."""
-        look: dict[str, Any] = {"height": 300, "loop": True, "interactive": False}
-        with gr.Row():
-            original = gr.Video(label="Original", buttons=[], elem_id="original", **look)
-            overlay = gr.Video(label="Objects", buttons=["download"], elem_id="overlay", **look)
-        with gr.Row():
-            preset = gr.Radio(
-                strings.presets(service.pace, service.settings),
-                value=usual_preset(),
-                label=strings.PRESET,
-                info=strings.PRESET_INFO,
-                elem_id="preset",
-                scale=5,
-            )
-            with gr.Column(scale=1, min_width=120):
-                run = gr.Button("Segment", variant="primary", elem_id="segment")
-                cancel = gr.Button("Cancel", elem_id="cancel")
-        notice = gr.Markdown(strings.START, elem_id="notice")
-        return cls(original, overlay, preset, run, cancel, notice)
+def strip() -> str:
+    """Return the examples as buttons in HTML."""
+    buttons = (
+        f'<button type="button" data-example="{escape(example["name"])}">'
+        f'<img src="{thumbnail(example["name"])}" alt="" width="96" height="54">'
+        f"<span>{escape(example['title'])}</span></button>"
+        for example in listed()
+    )
+    return (
+        f'<div role="group" aria-label="Examples" data-arrives="{ARRIVES}">{"".join(buttons)}</div>'
+    )
 
 
 @dataclass(frozen=True)
@@ -123,131 +124,99 @@ class StartEvents:
 
     def connect(self) -> None:
         """Register the listeners."""
-        inputs, run = self.page.inputs, self.page.run
-        inputs.clip.change(
-            self.show_clip,
-            inputs.clip,
-            [run.original, inputs.about, inputs.start, inputs.end],
-            show_progress_on=run.original,
-            **PRIVATE,
-        )
-        changed = [inputs.clip.upload, inputs.clip.clear]
-        gr.on(changed, self.new_clip, inputs.clip, self._clip_outputs, **QUICK)
+        s, v = self.page.start, self.page.viewer
+        about = [v.notice, s.run, s.start, s.end]
+        gr.on([s.clip.upload, s.clip.clear], self.chosen, s.clip, [v.notice, s.run], **QUICK)
+        again = [s.clip.upload, s.clip.clear, s.preset.input, s.backbone.input]
+        gr.on(again, self.describe, {s.clip, s.preset, s.backbone}, about, **QUICK)
+        taken = s.examples.select(self.take_example, None, [s.clip, s.start, s.end], **IN_ORDER)
+        ready = [s.run, s.cancel]
         segment: dict[str, Any] = {
             "fn": self.segment,
-            "inputs": {inputs.clip, inputs.backbone, inputs.start, inputs.end, run.preset},
+            "inputs": {s.clip, s.backbone, s.start, s.end, s.preset},
             "outputs": self.page.result_outputs,
-            "show_progress_on": run.overlay,
+            "show_progress_on": v.view,
             **PRIVATE,
             **DEVICE,
         }
-        chosen = [inputs.clip, inputs.start, inputs.end, run.overlay]
-        example = inputs.gallery.select(self.take_example, None, chosen, **IN_ORDER)
-        again = {**segment, "trigger_mode": "multiple"}  # for the example that was clicked last
-        runs = [run.run.click(**segment), example.success(**again)]
+        begun = [
+            s.run.click(lambda: _buttons(busy=True), None, ready, **QUICK),
+            taken.success(lambda: _buttons(busy=True), None, ready, **QUICK),
+        ]
+        # An example that is clicked while another one runs replaces it.
+        runs = [event.then(**segment, trigger_mode="multiple") for event in begun]
         for done in runs:
-            fresh = done.success(
-                self.page.reset, self.page.viewer.key, self.page.reset_outputs, **QUICK
-            )
-            painted = self.page.show_result(fresh)
-            painted.then(self.qualities, None, run.preset, **QUICK)
-            self.page.show_attention(painted.success)
-        run.cancel.click(self.cancel, None, None, cancels=runs, **QUICK)
+            done.then(lambda clip: _buttons(busy=False, clip=clip), s.clip, ready, **QUICK)
+        s.cancel.click(self.cancel, s.clip, ready, cancels=runs, **QUICK)
 
     def connect_load(self, blocks: gr.Blocks) -> None:
-        """Register what happens when the page is opened."""
-        inputs = self.page.inputs
-        outputs = [inputs.clip, inputs.backbone, self.page.run.preset]
-        blocks.load(self.from_address, None, outputs, **QUICK)
+        """Register what happens when the page is opened and closed."""
+        s = self.page.start
+        blocks.load(self.from_address, None, [s.backbone, s.preset], **QUICK)
+        blocks.unload(self.leave)
+
+    def chosen(self, path: str | None) -> Values:
+        """Say what to do with the clip that was chosen."""
+        said = strings.READY if path else strings.START
+        return {
+            self.page.viewer.notice: said,
+            self.page.start.run: gr.Button(interactive=bool(path)),
+        }
 
     @politely
-    def show_clip(self, path: str | None) -> Values:
-        """Show the original video and a sentence about the clip."""
-        inputs, run, service = self.page.inputs, self.page.run, self.page.service
+    def describe(self, values: Values) -> Values:
+        """Say how long the clip is and how long a run with it takes."""
+        s, service = self.page.start, self.page.service
+        path = values[s.clip]
         if not path:
-            about = strings.limits(service.settings)
-            return {run.original: None, inputs.about: about, **inputs.whole()}
-        video, clip = service.files.preview(path)
-        about = strings.about(clip, service.settings)
-        return {run.original: video, inputs.about: about, **inputs.whole(clip)}
+            return s.whole()
+        clip = service.clips.open(path)
+        seconds = service.expected(path, values[s.backbone], PRESETS[values[s.preset]])
+        return {self.page.viewer.notice: strings.about(clip, seconds), **s.whole(clip)}
 
-    @property
-    def _clip_outputs(self) -> list[Any]:
-        inputs, run = self.page.inputs, self.page.run
-        return [run.overlay, self.page.results, run.notice, inputs.start, inputs.end]
-
-    def new_clip(self, path: str | None) -> Values:
-        """Hide the result of the previous clip and say what to do with the new one."""
-        return {
-            self.page.run.overlay: None,
-            self.page.results: gr.Column(visible=False),
-            self.page.run.notice: strings.READY if path else strings.START,
-            **self.page.inputs.whole(),
-        }
-
-    def take_example(self, event: gr.SelectData, request: gr.Request) -> Values:
+    @politely
+    def take_example(self, event: gr.EventData, request: gr.Request) -> Values:
         """Take the example that was clicked, and cancel the current run."""
+        name = str(event._data.get("name", ""))
+        if name not in [example["name"] for example in listed()]:
+            raise InputError(strings.NO_SUCH_EXAMPLE)
         self.page.service.runs.cancel(str(request.session_hash))
-        inputs, clip = self.page.inputs, example_path(examples()[event.index]["name"])
-        return {inputs.clip: str(clip), self.page.run.overlay: None, **inputs.whole()}
+        return {self.page.start.clip: str(example_path(name)), **self.page.start.whole()}
 
     def from_address(self, request: gr.Request) -> Values:
-        """Take clip, backbone and quality from the address of the page."""
-        service, asked = self.page.service, dict(request.query_params)
+        """Take backbone and quality from the address of the page."""
+        asked = dict(request.query_params)
         known = backbones.canonical(asked.get("backbone", "")) in backbones.names()
-        backbone = asked["backbone"] if known else service.settings.backbone
+        backbone = asked["backbone"] if known else self.page.service.settings.backbone
         preset = asked["preset"] if asked.get("preset") in PRESETS else usual_preset()
-        qualities = strings.presets(service.pace, service.settings)
-        values: Values = {
-            self.page.inputs.backbone: backbones.canonical(backbone),
-            self.page.run.preset: gr.Radio(qualities, value=preset),
-        }
-        # Without an example the clip is left alone: one may have been uploaded by now.
-        if asked.get("example") in [example["name"] for example in examples()]:
-            values[self.page.inputs.clip] = str(example_path(asked["example"]))
-        return values
+        s = self.page.start
+        return {s.backbone: backbones.canonical(backbone), s.preset: preset}
 
     @politely
     def segment(self, values: Values, request: gr.Request, progress: Any = gr.Progress()) -> Values:
         """Segment the clip and show the result."""
-        inputs, service = self.page.inputs, self.page.service
+        s, service = self.page.start, self.page.service
         with service.runs.cancellable(str(request.session_hash)) as stop:
-            result, overlay = service.segment(
-                values[inputs.clip],
-                values[inputs.backbone],
-                PRESETS[values[self.page.run.preset]],
+            result = service.segment(
+                values[s.clip],
+                values[s.backbone],
+                PRESETS[values[s.preset]],
                 stop.raising(progress),
-                part=inputs.part(values, service.clips),
+                part=s.part(values, service.clips),
             )
-        return self.page.show(result, overlay)
+        return self.page.show(result)
 
-    def cancel(self, request: gr.Request) -> None:
+    def cancel(self, clip: str | None, request: gr.Request) -> Values:
         """Cancel the run of this session; Gradio removes runs that are still in the queue."""
-        if self.page.service.runs.cancel(str(request.session_hash)):
-            gr.Info(strings.CANCELLED, duration=5, title="Stopped")
+        self.page.service.runs.cancel(str(request.session_hash))
+        run, cancel = _buttons(busy=False, clip=clip)
+        return {self.page.start.run: run, self.page.start.cancel: cancel}
 
     def leave(self, request: gr.Request) -> None:
-        """Cancel the run and delete the results of a visitor who closed the page."""
+        """Cancel the run and let go of the results of a visitor who closed the page."""
         self.page.service.leave(str(request.session_hash))
 
-    def qualities(self) -> Any:
-        """Return the presets with the seconds expected after the last run."""
-        return gr.Radio(strings.presets(self.page.service.pace, self.page.service.settings))
 
-
-def examples() -> list[dict[str, Any]]:
-    """Return name, title, size and frames of every example."""
-    listed: list[dict[str, Any]] = json.loads(
-        (EXAMPLES / "examples.json").read_text(encoding="utf-8")
-    )
-    return listed
-
-
-def gallery_pictures() -> list[tuple[np.ndarray, str]]:
-    """Return a frame (H, W, 3) uint8 and the title of every example."""
-    pictures = []
-    for example in examples():
-        clip = open_clip(Path(example_path(example["name"])))
-        frame = next(iter(clip.read([len(clip.times) // 3])))
-        pictures.append((frame, str(example["title"])))
-    return pictures
+def _buttons(*, busy: bool, clip: str | None = "") -> tuple[Any, Any]:
+    """Return updates of Segment and Cancel, which are enabled when they do something."""
+    return gr.update(interactive=not busy and bool(clip)), gr.update(interactive=busy)

@@ -16,9 +16,27 @@ export function openSource(part, grid, samples) {
   const { heads, rank } = part;
   const factor = new Float32Array(heads * rank);
   for (let i = 0; i < factor.length; i++) factor[i] = part.scale_q[i] * part.scale_k[i];
-  const keys = Float32Array.from(part.k); // no conversion of bytes in the inner loop
-  const queries = part.q ?? part.k;
-  return { heads, rank, grid, samples, factor, queries, keys, temperature: part.temperature ?? null };
+  const columns = Array.from({ length: heads }, (_, head) => columnsOf(part.k, heads, rank, head));
+  const temperature = part.temperature ?? null;
+  return { heads, rank, grid, samples, factor, queries: part.q ?? part.k, columns, temperature };
+}
+
+/**
+ * Return the keys of a head by component, without the last ones if they are 0 in all: that makes
+ * products with a query several times as fast as key after key. A multiple of four components.
+ */
+function columnsOf(keys, heads, rank, head) {
+  const count = keys.length / heads / rank;
+  const first = head * count * rank;
+  const columns = [];
+  for (let c = 0; c < rank; c++) {
+    const column = new Int8Array(count);
+    for (let i = 0, at = first + c; i < count; i++, at += rank) column[i] = keys[at];
+    columns.push(column);
+  }
+  while (columns.length && columns.at(-1).every((value) => value === 0)) columns.pop();
+  while (columns.length % 4) columns.push(new Int8Array(count));
+  return columns;
 }
 
 /** Return the two whole positions around one, and the weight of the second. */
@@ -56,23 +74,21 @@ export function queryAt(source, sample, corners) {
 
 /** Write the logits of one head's query against `count` keys from key `first` on; return the most. */
 function logitsInto(out, at, source, head, query, first, count) {
-  const { rank, keys } = source;
-  const own = Float64Array.from(query.subarray(head * rank, (head + 1) * rank));
-  let key = (head * source.samples * source.grid[0] * source.grid[1] + first) * rank;
-  let most = -Infinity;
-  for (let i = at; i < at + count; i++) {
-    let even = 0;
-    let odd = 0; // two sums, which the processor adds at the same time
-    let c = 0;
-    for (; c + 1 < rank; c += 2, key += 2) {
-      even += own[c] * keys[key];
-      odd += own[c + 1] * keys[key + 1];
-    }
-    if (c < rank) even += own[c] * keys[key++];
-    out[i] = even + odd;
-    if (out[i] > most) most = out[i];
+  const columns = source.columns[head];
+  const own = (c) => (c < source.rank ? query[head * source.rank + c] : 0);
+  const sums = out.subarray(at, at + count).fill(0);
+  for (let c = 0; c < columns.length; c += 4) {
+    const keys = columns.slice(c, c + 4).map((column) => column.subarray(first, first + count));
+    addProducts(sums, keys, [own(c), own(c + 1), own(c + 2), own(c + 3)]);
   }
+  let most = -Infinity;
+  for (let i = 0; i < count; i++) if (sums[i] > most) most = sums[i];
   return most;
+}
+
+/** Add the products of four components to the logits. */
+function addProducts(sums, [k0, k1, k2, k3], [q0, q1, q2, q3]) {
+  for (let i = 0; i < sums.length; i++) sums[i] += q0 * k0[i] + q1 * k1[i] + q2 * k2[i] + q3 * k3[i];
 }
 
 /** Replace logits by their softmax, which sums to `share`. */
@@ -139,11 +155,11 @@ export function cosineRow(source, point) {
 }
 
 /** Return the largest product of a patch with itself: near the temperature, as all have length 1. */
-function longest({ heads, rank, factor, keys }) {
+function longest({ heads, rank, factor, queries }) {
   let most = 0;
-  for (let at = 0; at < keys.length / heads; at += rank) {
+  for (let at = 0; at < queries.length / heads; at += rank) {
     let sum = 0;
-    for (let c = 0; c < rank; c++) sum += factor[c] * keys[at + c] * keys[at + c];
+    for (let c = 0; c < rank; c++) sum += factor[c] * queries[at + c] * queries[at + c];
     most = Math.max(most, sum);
   }
   return most;

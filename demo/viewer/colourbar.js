@@ -9,16 +9,22 @@ export function createColourBar(context) {
   const uniform = h('i', { class: 'uniform', title: 'uniform attention' });
   const [cold, middle, hot] = [h('span', {}), h('span', {}), h('span', {})];
   const element = h('div', { class: 'colour-bar', role: 'img' }, h('div', { class: 'bar-line' }, bar, uniform), h('div', { class: 'ticks' }, cold, middle, hot));
+  let painted = null; // the colour map in the bar
   const show = (state) => {
     const legend = heatLegend(context);
     element.hidden = !legend;
     if (!legend) return;
-    bar.style.background = gradientOf(legend.colours);
-    uniform.hidden = legend.signed;
+    if (painted !== legend.colours) bar.style.background = gradientOf(legend.colours);
+    painted = legend.colours;
+    uniform.hidden = !legend.uniform;
     if (legend.signed) {
       setText(cold, '−1');
       setText(middle, 'cosine similarity');
       setText(hot, '1');
+    } else if (!legend.uniform) {
+      setText(cold, '0');
+      setText(middle, 'of the attention of [CLS] in its frame');
+      setText(hot, percent(legend.top));
     } else {
       const times = legend.top / legend.uniform;
       uniform.style.left = `${Math.min(100, 100 / times)}%`;

@@ -159,10 +159,11 @@ export function redone(state) {
 
 /** Say in words what an edit does. */
 export function wordsOf(cut, { action, cluster, value, at }) {
-  const name = (i) => cut.names.get(i) || `Object ${i + 1}`;
+  const name = (i) => (i < cut.clusters ? objectName(cut, i) : `cluster ${i + 1}`);
+  const before = () => cut.names.get(cluster) || `${value === 'object' ? 'Background' : 'Object'} ${cluster + 1}`;
   const words = {
-    name: () => `name “${value}”`,
-    role: () => `${name(cluster)} as ${value}`,
+    name: () => (value ? `name “${value}”` : `usual name of ${name(cluster)}`),
+    role: () => `${before()} made ${value === 'object' ? 'an object' : 'background'}`,
     merge: () => `merge of ${name(cluster)} into ${name(value)}`,
     split: () => `split of ${name(cluster)}`,
   }[action]();

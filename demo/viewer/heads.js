@@ -31,8 +31,8 @@ export function createHeads(context) {
     buttons.forEach(({ button }, i) => button.setAttribute('aria-pressed', String(state.head === i - 1)));
     const [point] = shownPoints(context).slice(-1);
     const rows = point && context.attention.rows(state.source, point);
-    const failure = context.attention.failure(state.source, 'attention');
-    setText(hint, failure ?? (point && rows ? '' : point ? 'The attention of this source is on its way.' : 'Point at the picture to see what each head attends to.'));
+    const wait = point ? 'The attention of this source is on its way.' : 'Point at the picture to see what each head attends to.';
+    setText(hint, rows || context.attention.failure(state.source, 'attention') ? '' : wait);
     const now = rows ? `${state.source} ${point.sample} ${point.y} ${point.x} ${state.time} ${state.colours}` : '';
     if (!rows || now === painted) return;
     painted = now;

@@ -5,9 +5,10 @@
 // stays cold. Frames between two analysed ones show the blend of both.
 import { remember, rowOfHead } from './attention.js';
 import { colourLayer, heatLayer } from './heatlayer.js';
-import { axisOf, between, highestOf, massThreshold, sharesOf, topOfScale } from './scale.js';
+import { axisOf, between, highestOf, massThreshold, quantile, sharesOf, topOfScale } from './scale.js';
 
 const PIN_ORDER = [0, 1, 6, 2, 3, 5, 4, 7]; // of the colours of objects: the most unlike first
+const CLS_PERCENTILE = 0.998; // of the clip: the attention of [CLS] with the hottest colour
 const PICTURE_READINGS = ['pca', 'cls', 'kmeans'];
 
 const memories = new WeakMap(); // by scene: what was computed for it
@@ -100,15 +101,22 @@ export function shareOverTime(context) {
     const found = rowAt(context, point);
     if (found) lines.push({ colour, shares: found.over, pointer: !colour });
   }
+  if (!lines.length) return { lines, uniform: 1 / samples, low: 0, high: 1, name: 'share of attention' };
   if (reading === 'cosine') return { lines, uniform: null, low: -0.2, high: 1, name: 'highest similarity' };
   const uniform = 1 / samples;
-  return { lines, uniform, ...axisOf(lines.map((line) => line.shares), uniform), name: 'share of attention' };
+  const axis = axisOf(lines.map((line) => line.shares), uniform);
+  const [low, high] = [axis.low, axis.high].map((share) => Number((100 * share).toPrecision(2)));
+  return { lines, uniform, ...axis, name: `share ${low}–${high} %` };
 }
 
 /** Return the scale for a colour bar: {signed, colours, top, uniform} or null without a row. */
 export function heatLegend(context) {
   const { reading, colours } = context.store.state;
   if (reading === 'cosine') return { signed: true, colours: 'diverging', top: 1, uniform: null };
+  if (reading === 'cls') {
+    const { cls, cls_most: most } = readingsOf(context);
+    return cls ? { signed: false, colours, top: (most * memoryOf(context).hottest) / 255, uniform: null } : null;
+  }
   if (reading !== 'attention') return null;
   const found = shownPoints(context).map((point) => rowAt(context, point)).find(Boolean);
   if (!found) return null;
@@ -153,19 +161,36 @@ function drawPatches(ctx, [h, w], { width, height }) {
   ctx.restore();
 }
 
+/** Return the part with the other readings, empty until it has come; `failure` says why it does not. */
+function readingsOf({ scene, store }) {
+  const memory = memoryOf({ scene });
+  const got = (part) => {
+    memory.readings = part;
+    memory.hottest = Math.max(1, quantile(part.cls ?? [255], CLS_PERCENTILE));
+    store.touch();
+  };
+  if (!memory.readings) {
+    memory.readings = { coming: true };
+    scene.readings().then(got, (error) => got({ failure: error.message }));
+  }
+  return memory.readings;
+}
+
+/** Return why the current reading cannot be shown yet, or at all: a sentence, or an empty text. */
+export function readingNote(context) {
+  const { source, reading } = context.store.state;
+  if (!PICTURE_READINGS.includes(reading)) return context.attention.failure(source, reading) ?? '';
+  const found = readingsOf(context);
+  if (found.coming) return 'This reading is on its way.';
+  return found.failure ?? (found[reading] ? '' : 'This backbone has no [CLS] token.');
+}
+
 /** Return PCA, CLS attention or k-means of one place in time as a canvas, or null while it comes. */
 function readingLayer(context, sample) {
   const memory = memoryOf(context);
   const { state } = context.store;
   const { base } = context.scene;
-  if (!memory.readings) {
-    memory.readings = {};
-    context.scene.readings().then((part) => {
-      memory.readings = part;
-      context.store.touch();
-    }, () => {});
-  }
-  const values = memory.readings[state.reading];
+  const values = readingsOf(context)[state.reading];
   if (!values) return null;
   const samples = base.analysed.length;
   if (state.reading === 'pca') return colourLayer(between(values, sample, samples), base.grid, state.heat);
@@ -173,7 +198,7 @@ function readingLayer(context, sample) {
     const labels = between(values, Math.round(sample), samples);
     return colourLayer(coloursOfLabels(labels, base.colours), base.grid, state.heat);
   }
-  const heat = { values: between(values, sample, samples), keep: null, colour: null, scale: 1 / 255 };
+  const heat = { values: between(values, sample, samples), keep: null, colour: null, scale: 1 / memory.hottest };
   return heatLayer([heat], base.grid, state);
 }
 

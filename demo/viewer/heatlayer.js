@@ -9,20 +9,27 @@ const VEIL = [14, 14, 20]; // over patches that lie outside the mass
 const VEIL_STRENGTH = 0.8; // of the heat's opacity
 
 /**
- * Return heats as a canvas, or null for none. One heat is painted in the colour map, each of several in
- * its own colour; patches outside the mass of all of them lie under a veil.
+ * Return heats as a canvas, which the next call may paint anew, or null for none. One heat is painted
+ * in the colour map, each of several in its own colour; patches outside the mass of all of them lie
+ * under a veil.
  */
 export function heatLayer(heats, [h, w], { heat: opacity, colours, side = LAYER_SIDE }) {
   if (!heats.length) return null;
   const step = Math.min(Math.max(Math.round(side / Math.max(h, w)), 1), 12);
-  const picture = new ImageData(w * step, h * step);
-  const spreads = heats.map(({ values, scale, signed }) =>
-    spread(values, [h, w], step, signed ? scale / 2 : scale, signed ? 0.5 : 0),
+  const easel = easelOf(w * step, h * step);
+  const { picture, canvas, ctx } = easel;
+  const level = (i, values, scale, offset) => {
+    easel.levels[i] = spread(values, [h, w], step, scale, offset, easel.levels[i]);
+    return easel.levels[i];
+  };
+  const spreads = heats.map(({ values, scale, signed }, i) =>
+    level(i, values, signed ? scale / 2 : scale, signed ? 0.5 : 0),
   );
   if (heats[0].colour) paintInColours(picture.data, spreads, heats, opacity);
   else paintInMap(picture.data, spreads[0], paintTable(colours, opacity, heats[0].signed));
-  if (heats[0].keep) veil(picture.data, spread(keptByAny(heats), [h, w], step, 1, 0), opacity);
-  return canvasOf(picture);
+  if (heats[0].keep) veil(picture.data, level(heats.length, keptByAny(heats), 1, 0), opacity);
+  ctx.putImageData(picture, 0, 0);
+  return canvas;
 }
 
 /** Return colours of patches (h·w·3) as a canvas of one pixel a patch. */
@@ -32,37 +39,58 @@ export function colourLayer(colours, [h, w], opacity) {
     for (let c = 0; c < 3; c++) picture.data[i * 4 + c] = colours[i * 3 + c];
     picture.data[i * 4 + 3] = 255 * opacity;
   }
-  return canvasOf(picture);
-}
-
-function canvasOf(picture) {
-  const canvas = new OffscreenCanvas(picture.width, picture.height);
+  const canvas = new OffscreenCanvas(w, h);
   canvas.getContext('2d').putImageData(picture, 0, 0);
   return canvas;
 }
 
-/** Return values (h·w) times scale plus offset, `step` pixels a patch, bilinear between centres. */
-export function spread(values, [h, w], step, scale, offset) {
-  const width = w * step;
-  const out = new Float32Array(h * step * width);
-  const columns = stopsOf(w, step);
+/**
+ * Return values (h·w) times scale plus offset, `step` pixels a patch, bilinear between centres.
+ * out: an array of that size to fill, if there is one.
+ */
+export function spread(values, [h, w], step, scale, offset, out = new Float32Array(h * w * step * step)) {
+  const rows = stopsOf(h, step);
+  const { low, high, part } = stopsOf(w, step);
   const line = new Float32Array(w);
   let at = 0;
-  for (const [top, bottom, down] of stopsOf(h, step)) {
+  for (let y = 0; y < rows.low.length; y++) {
+    const [top, bottom, down] = [rows.low[y] * w, rows.high[y] * w, rows.part[y]];
     for (let x = 0; x < w; x++) {
-      const value = values[top * w + x];
-      line[x] = (value + down * (values[bottom * w + x] - value)) * scale + offset;
+      line[x] = (values[top + x] + down * (values[bottom + x] - values[top + x])) * scale + offset;
     }
-    for (let x = 0; x < width; x++) {
-      const [left, right, across] = columns[x];
-      out[at++] = line[left] + across * (line[right] - line[left]);
+    for (let x = 0; x < low.length; x++) {
+      out[at++] = line[low[x]] + part[x] * (line[high[x]] - line[low[x]]);
     }
   }
   return out;
 }
 
+const STOPS = new Map(); // by side and step
+
+/** Return the two patches around every pixel along a side, and the weight of the second. */
 function stopsOf(side, step) {
-  return Array.from({ length: side * step }, (_, i) => neighbours((i + 0.5) / (side * step), side));
+  const key = side * 64 + step;
+  if (STOPS.has(key)) return STOPS.get(key);
+  const count = side * step;
+  const stops = { low: new Int32Array(count), high: new Int32Array(count), part: new Float32Array(count) };
+  for (let i = 0; i < count; i++) {
+    [stops.low[i], stops.high[i], stops.part[i]] = neighbours((i + 0.5) / count, side);
+  }
+  STOPS.set(key, stops);
+  return stops;
+}
+
+const EASELS = new Map(); // by size: few, since pictures and small maps take turns
+
+/** Return what a picture of a size is painted with: {picture: ImageData, canvas, ctx, levels: []}. */
+function easelOf(width, height) {
+  const key = `${width} ${height}`;
+  if (!EASELS.has(key)) {
+    if (EASELS.size > 3) EASELS.delete(EASELS.keys().next().value);
+    const canvas = new OffscreenCanvas(width, height);
+    EASELS.set(key, { picture: new ImageData(width, height), canvas, ctx: canvas.getContext('2d'), levels: [] });
+  }
+  return EASELS.get(key);
 }
 
 /** Return colours and opacities of 256 levels; where it is cold the picture shows through. */

@@ -14,10 +14,13 @@ import { createStore, differs } from './state.js';
 import { createTimeline } from './timeline.js';
 import { createToolbar } from './toolbar.js';
 
+const TOAST_SECONDS = 4;
+
 /**
  * Mount a viewer.
  * @param {HTMLElement} element the viewer gets a shadow root in it
- * @param {{part(name: string): Promise<ArrayBuffer>, exact?: Function, ask?: Function, changed?: Function}} host
+ * @param {{part(name: string): Promise<ArrayBuffer>, has?: (name: string) => boolean, exact?: Function,
+ *   ask?: Function, changed?: Function}} host a part that fails with {final: true} is not asked for again
  * @param {{css?: string, state?: object, dark?: boolean}} options dark: undefined for the system's choice
  * @returns {{open(): Promise<void>, destroy(): void, state: object, store: object, scene: object|null}}
  */
@@ -31,12 +34,13 @@ export function mount(element, host, options = {}) {
   const open = async () => {
     places.all.setAttribute('aria-busy', 'true');
     scene = await openScene(host, store);
-    store.set({ n: scene.base.clusters, source: scene.base.source, ...options.state });
+    const wanted = { n: scene.base.clusters, source: scene.base.source, ...options.state };
+    store.set({ ...wanted, n: Math.min(Math.max(wanted.n, 1), scene.base.most) });
     closing.push(() => scene.close());
     places.all.classList.add(scene.base.size[1] > scene.base.size[0] ? 'landscape' : 'portrait');
     places.title.textContent = scene.base.name;
     places.all.style.setProperty('--aspect', scene.base.size[1] / scene.base.size[0]);
-    fill({ root, scene, store, host, say: (text) => { places.live.textContent = text; } }, places, closing);
+    fill({ root, scene, store, host, ...speaking(places.live) }, places, closing);
     places.all.removeAttribute('aria-busy');
     store.flush();
   };
@@ -46,6 +50,7 @@ export function mount(element, host, options = {}) {
       throw error;
     }),
     destroy() {
+      store.set({ playing: false });
       for (const close of closing) close();
       root.replaceChildren();
     },
@@ -92,6 +97,18 @@ function fill(context, places, closing) {
   createTabs(store, places);
   closing.push(createKeys(context, places.all));
   if (host.changed) closing.push(reported(store, host));
+}
+
+/** `say` tells screen readers what has changed; `tell` shows it to all for some seconds. */
+function speaking(live) {
+  let timer = 0;
+  const put = (text, shown) => {
+    clearTimeout(timer);
+    live.textContent = text;
+    live.classList.toggle('toast', shown);
+    if (shown) timer = setTimeout(() => live.classList.remove('toast'), TOAST_SECONDS * 1000);
+  };
+  return { say: (text) => put(text, false), tell: (text) => put(text, true) };
 }
 
 /** Tabs, which follow the view: that of attention opens the panel of attention. */

@@ -80,14 +80,14 @@ function targets(context) {
   const here = selected.filter((i) => cut.sizes[i] > 0);
   if (here.length) return here;
   if (hovered !== null) return [hovered];
-  context.say('Nothing is selected.');
+  context.tell('Nothing is selected: click an object first.');
   return [];
 }
 
-function travel({ store, scene, say }, forward) {
+function travel({ store, scene, say, tell }, forward) {
   const { edits, undone: taken } = store.state;
   const edit = (forward ? taken : edits).at(-1);
-  if (!edit) return say(forward ? 'There is nothing to redo.' : 'There is nothing to undo.');
+  if (!edit) return tell(forward ? 'There is nothing to redo.' : 'There is nothing to undo.');
   say(`${forward ? 'Redone' : 'Undone'}: ${wordsOf(currentCut({ scene, store }), edit)}.`);
   return store.set(forward ? redone(store.state) : undone(store.state));
 }

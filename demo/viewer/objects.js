@@ -23,7 +23,7 @@ export function createObjects(context, element) {
   const rows = new Map(); // by cluster
   const thumbs = createThumbs(context, rows);
   const update = (state, previous) => {
-    if (!differs(state, previous, 'n', 'edits', 'undone', 'hovered', 'selected', 'hidden')) return;
+    if (!differs(state, previous, 'n', 'edits', 'undone', 'hovered', 'selected', 'hidden', 'background')) return;
     const cut = currentCut(context);
     const objects = clustersWithRole(cut, 'object');
     const others = clustersWithRole(cut, 'background');
@@ -249,12 +249,15 @@ function createChosen(context) {
   const role = button('Make background', () => toggleRole(context, store.state.selected));
   const hide = button('Hide', () => toggleHidden(context, store.state.selected));
   const clear = button('Clear', () => store.set({ selected: [] }));
-  const element = h('div', { class: 'chosen', role: 'group', 'aria-label': 'Selected objects', hidden: true }, words, merge, role, hide, clear);
+  const group = h('div', { class: 'group', role: 'group', 'aria-label': 'Selected objects' }, words, merge, role, hide, clear);
+  const hint = h('p', { class: 'dim' }, 'Click to select, Shift to add. Press ', h('kbd', {}, '?'), 'for all keys.');
+  const element = h('div', { class: 'chosen' }, hint, group);
   return {
     element,
     show({ selected, hidden }, cut) {
       const here = selected.filter((i) => cut.sizes[i] > 0);
-      element.hidden = !here.length;
+      hint.hidden = here.length > 0;
+      group.hidden = !here.length;
       if (!here.length) return;
       setText(words, here.length === 1 ? objectName(cut, here[0]) : `${here.length} selected`);
       merge.hidden = here.length < 2;
@@ -292,9 +295,9 @@ export function toggleRole(context, clusters) {
 
 /** Split a cluster and select its parts. */
 export function splitCluster(context, cluster) {
-  const { store, scene, say } = context;
+  const { store, scene, say, tell } = context;
   const cut = currentCut(context);
-  if (!canSplit(scene.base, cut, cluster)) return say(`${objectName(cut, cluster)} is a finest part and cannot be split.`);
+  if (!canSplit(scene.base, cut, cluster)) return tell(`${objectName(cut, cluster)} is a finest part and cannot be split.`);
   store.set(divided(store.state, cut, cluster));
   const parts = currentCut(context).splits.get(cluster) ?? [cluster];
   const made = [cluster, ...parts.filter((part) => part >= cut.clusters)];
@@ -304,10 +307,10 @@ export function splitCluster(context, cluster) {
 
 /** Merge the selected clusters into the one selected first. */
 export function mergeSelected(context) {
-  const { store, say } = context;
+  const { store, say, tell } = context;
   const cut = currentCut(context);
   const chosen = store.state.selected.filter((i) => cut.sizes[i] > 0);
-  if (chosen.length < 2) return say('Select two or more objects to merge: Shift and click.');
+  if (chosen.length < 2) return tell('Select two or more objects to merge: Shift and click.');
   say(`Merged into ${objectName(cut, chosen[0])}.`);
   return store.set(merged(store.state, cut, chosen, chosen[0]));
 }

@@ -2,6 +2,7 @@
 import { createColourBar } from './colourbar.js';
 import { COLOUR_MAPS } from './colourmaps.js';
 import { h, segmented, setText } from './dom.js';
+import { readingNote } from './heat.js';
 import { createHeads } from './heads.js';
 import { createPins } from './pins.js';
 import { createPresets } from './compare.js';
@@ -57,14 +58,17 @@ export function createReadings(context, element) {
   };
 }
 
-function readingControl({ store }) {
+function readingControl(context) {
+  const { store } = context;
   const control = segmented('reading', 'Reading', READINGS, (reading) => store.set({ reading, ...seenWith(store.state) }));
   const meaning = h('p', { class: 'meaning' });
+  const note = h('p', { class: 'note', role: 'status' });
   return {
-    element: h('div', { class: 'reading' }, control.element, meaning),
+    element: h('div', { class: 'reading' }, control.element, meaning, note),
     show(state) {
       control.show(state.reading);
       setText(meaning, MEANINGS[state.reading]);
+      setText(note, readingNote(context));
     },
   };
 }

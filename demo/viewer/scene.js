@@ -5,6 +5,7 @@ const ARRAYS = {
 };
 const AT_ONCE = 2; // parts
 const KEPT = 200e6; // bytes of opened frames; the others stay compressed
+const AHEAD = 6; // frames that are opened before they are due
 const TRIES = 3;
 
 /** Open a part: the fields of its header and its arrays, by name, and `shapes` of these. */
@@ -49,7 +50,7 @@ export async function openScene(host, store) {
       try {
         return await host.part(name);
       } catch (error) {
-        if (attempt === TRIES || closed) throw error;
+        if (error.final || attempt === TRIES || closed) throw error; // final: asking again is of no use
         await new Promise((go) => setTimeout(go, 500 * attempt));
       }
     }
@@ -59,18 +60,23 @@ export async function openScene(host, store) {
     return others.get(name);
   };
 
-  const waiting = new Set(Array.from({ length: frames }, (_, i) => i));
-  const background = attentionParts(base, store).concat('readings'); // after the analysed frames
+  const waiting = new Set();
+  for (let i = 0; i < frames; i++) if (host.has?.(`frame/${i}`) ?? true) waiting.add(i);
+  const expected = waiting.size;
+  const soon = [`attention/${sourcesFirst(base, store)[0]}`, 'readings']; // after the analysed frames
+  const late = sourcesFirst(base, store).slice(1).map((name) => `attention/${name}`); // after all frames
+  const unasked = (names) => {
+    while (names.length && others.has(names[0])) names.shift();
+    return names.shift() ?? null;
+  };
   let shown = -1;
   const next = () => {
     const analysed = nearestOf(waiting, shown < 0 ? base.analysed[base.analysed.length >> 1] : shown, isAnalysed);
     if (analysed >= 0) return `frame/${analysed}`;
-    while (background.length) {
-      const name = background.shift();
-      if (!others.has(name)) return name;
-    }
+    const first = unasked(soon);
+    if (first) return first;
     const frame = nearestOf(waiting, shown, () => true);
-    return frame < 0 ? null : `frame/${frame}`;
+    return frame < 0 ? unasked(late) : `frame/${frame}`;
   };
   const among = new Set(base.analysed);
   const isAnalysed = (i) => among.has(i);
@@ -92,7 +98,7 @@ export async function openScene(host, store) {
     }
   };
   const scene = {
-    base, ready, failures, frames,
+    base, ready, failures, frames, expected,
     frame: (i) => opened.get(i),
     nearestReady: (i) => opened.nearest(i, ready),
     /** Say which frame is looked at: it and those after it come first. */
@@ -142,7 +148,10 @@ function openedFrames(base, tell) {
       return found;
     },
     nearest: (i) => nearestOf(open, i, () => true),
-    ahead(i) { for (let k = 0; k < Math.min(6, room - 1); k++) start(i + k); },
+    ahead(i) {
+      start(nearestOf(parts, i, () => true));
+      for (let k = 1; k < Math.min(AHEAD, room - 1); k++) start(i + k);
+    },
   };
 }
 
@@ -157,11 +166,11 @@ function nearestOf(keys, i, wanted) {
   return best;
 }
 
-function attentionParts(base, store) {
+/** Return the sources that have a part of their own, the one that is shown or clustered first. */
+function sourcesFirst(base, store) {
   const names = base.sources.map(({ name }) => name).filter((name) => name !== 'framewise');
-  const first = store.state.source === 'framewise' ? 'cross-frame' : store.state.source;
-  return [first, ...names].filter((name, i, all) => names.includes(name) && all.indexOf(name) === i)
-    .slice(0, 1).map((name) => `attention/${name}`);
+  const wanted = [store.state.source, base.source, 'cross-frame'].find((name) => names.includes(name));
+  return [wanted, ...names.filter((name) => name !== wanted)];
 }
 
 /** Return the frame that is shown at a time: the last that has begun. */

@@ -94,7 +94,7 @@ export function selectCluster({ store, say, ...context }, cluster, add = false) 
 }
 
 /** Pin a point, at most eight; a pin at the same point is taken away. */
-export function pinAt({ store, say }, point) {
+export function pinAt({ store, say, tell }, point) {
   const { pins } = store.state;
   const same = pins.findIndex((pin) => pin.sample === point.sample && Math.hypot(pin.y - point.y, pin.x - point.x) < 0.012);
   if (same >= 0) {
@@ -103,7 +103,7 @@ export function pinAt({ store, say }, point) {
   } else if (pins.length < MOST_PINS) {
     store.set({ pins: [...pins, point] });
     say(`Pin ${pins.length + 1} was set.`);
-  } else say(`There are ${MOST_PINS} pins already; remove one first.`);
+  } else tell(`There are ${MOST_PINS} pins already; remove one first.`);
 }
 
 function pointerOnStage(context, view, shown) {

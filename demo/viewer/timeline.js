@@ -33,7 +33,7 @@ export function createTimeline(context, element) {
   const update = (state, previous) => {
     if (differs(state, previous, 'time')) showTime(context, parts);
     if (differs(state, previous, 'playing')) showPlaying(parts, state.playing);
-    if (differs(state, previous, 'n', 'edits', 'hovered', 'selected', 'hidden')) paintTracks(context, parts);
+    if (differs(state, previous, 'n', 'edits', 'hovered', 'selected', 'hidden', 'background')) paintTracks(context, parts);
     if (differs(state, previous, 'arrived', 'pins', 'hover', 'source', 'head', 'reading', 'scaleMax', 'view')) paintStrips(context, parts);
   };
   const everything = () => {
@@ -144,8 +144,7 @@ function paintAxis({ scene }, { axis, arrived, width }) {
   const { base, ready, frames } = scene;
   const { ctx, ink } = prepared(axis, width, AXIS);
   const { x } = scaleOf(scene, width);
-  const left = frames - ready.size;
-  setText(arrived, left > 0 ? `${ready.size} of ${frames} frames are here` : `${frames} frames, ${base.analysed.length} analysed`);
+  setText(arrived, arrivedWords(scene));
   ctx.fillStyle = ink('track');
   ctx.beginPath();
   ctx.roundRect(LABELS, 17, x(endOf(base)) - LABELS, 4, 2);
@@ -158,6 +157,15 @@ function paintAxis({ scene }, { axis, arrived, width }) {
   ctx.fillStyle = ink('accent');
   for (const i of base.analysed) ctx.fillRect(x(base.times[i]), 15, 1.5, 8);
   paintTicks(ctx, ink, base, x, width);
+}
+
+function arrivedWords({ base, ready, frames, failures, expected }) {
+  const analysed = base.analysed.length;
+  if (ready.size === frames) return `${frames === 1 ? '1 frame' : `${frames} frames`}, ${analysed} analysed`;
+  const failed = [...failures.keys()].filter((name) => name.startsWith('frame/')).length;
+  if (ready.size === expected) return `${ready.size} of ${frames} frames, those that were analysed`;
+  if (failed && ready.size + failed === frames) return `${ready.size} of ${frames} frames; the others did not come`;
+  return `${ready.size} of ${frames} frames are here`;
 }
 
 function paintTicks(ctx, ink, base, x, width) {

@@ -21,10 +21,12 @@ export function createToolbar(context, element) {
   const opacity = h('input', { type: 'range', min: 0, max: 1, step: 0.05, 'aria-label': 'Opacity of fills', oninput: () => store.set({ opacity: Number(opacity.value) }) });
   const help = iconButton('help', 'Keys', () => showHelp(context), { key: '?' });
   const save = h('button', { type: 'button', class: 'small export', onclick: () => host.ask('export', { selected: store.state.selected }) }, 'Export all');
+  const share = host.ask ? [shareButton(context, 'link', 'Link', 'Copy a link to this clip, time, pins and source', 'The link was copied.'),
+    shareButton(context, 'html', 'HTML', 'Save as one HTML file that works offline', 'The file was saved.')] : [];
   element.replaceChildren(
     view.element, h('span', { class: 'group' }, ...Object.values(toggles)),
     h('span', { class: 'group appearance' }, style, h('label', { class: 'opacity', title: 'Opacity of fills' }, opacity)),
-    h('span', { class: 'spacer' }), h('span', { class: 'record group' }), host.ask ? save : '', help);
+    h('span', { class: 'spacer' }), h('span', { class: 'group' }, ...share, h('span', { class: 'record group' })), host.ask ? save : '', help);
   const update = (state, previous) => {
     if (differs(state, previous, 'view')) view.show(state.view);
     setAttribute(toggles.divider, 'aria-pressed', String(state.divider !== null));
@@ -40,6 +42,22 @@ export function createToolbar(context, element) {
 
 function toggle(picture, words, key, run) {
   return iconButton(picture, words, run, { key, 'aria-pressed': 'false' });
+}
+
+/** Make a button that asks the host for something and says what came of it. */
+function shareButton({ host, tell }, action, label, title, done) {
+  const run = async () => {
+    button.disabled = true;
+    try {
+      await host.ask(action, {});
+      tell(done);
+    } catch (error) {
+      tell(error.message);
+    }
+    button.disabled = false;
+  };
+  const button = h('button', { type: 'button', class: 'small', title, onclick: run }, label);
+  return button;
 }
 
 /** Show the divider in the middle, or take it away. */

@@ -44,7 +44,7 @@ function paintScale({ ctx, view: { layout }, ink }) {
   let last = Infinity;
   for (const tau of TICKS) {
     const y = yOfHeight(layout, tau);
-    if (y < layout.box.top || last - y < 14) continue;
+    if (y < layout.box.top + 14 || last - y < 14) continue;
     last = y;
     ctx.globalAlpha = 0.85;
     ctx.fillStyle = ink;
@@ -53,6 +53,8 @@ function paintScale({ ctx, view: { layout }, ink }) {
     ctx.fillRect(layout.box.left, Math.round(y), layout.box.right - layout.box.left, 1);
   }
   ctx.globalAlpha = 1;
+  ctx.fillStyle = ink;
+  ctx.fillText('τ', layout.box.left - 6, layout.box.top + 2);
 }
 
 /** Paint the ground of every cluster; selected and hovered ones stand out. */
@@ -90,8 +92,11 @@ function paintBranches({ ctx, view, cluster, colours, ink, line }, instances) {
     ctx.setLineDash(instances[node - tree.leaves] ? [0.1, 4] : []);
     for (const child of childrenOf(tree, node)) {
       ctx.lineWidth = 1 + 2 * Math.sqrt(weightOf(tree, child) / total);
+      if (cluster[node] >= 0) edge(ctx, ink, [x[child], y[child]], [x[child], y[node]], [x[node], y[node]]);
       stroke(ctx, colours(node), [x[child], Math.min(above, y[child])], [x[child], y[node]], [x[node], y[node]]);
-      if (y[child] > above) stroke(ctx, colours(child), [x[child], y[child]], [x[child], above]);
+      if (y[child] <= above) continue;
+      edge(ctx, ink, [x[child], y[child]], [x[child], above]);
+      stroke(ctx, colours(child), [x[child], y[child]], [x[child], above]);
     }
   }
   ctx.setLineDash([]);
@@ -104,6 +109,15 @@ function stroke(ctx, colour, [startX, startY], ...places) {
   ctx.moveTo(startX, startY);
   for (const [px, py] of places) ctx.lineTo(px, py);
   ctx.stroke();
+}
+
+/** Draw a faint edge below a line, since some colours are as light as the ground. */
+function edge(ctx, ink, ...places) {
+  ctx.globalAlpha = 0.22;
+  ctx.lineWidth += 1.5;
+  stroke(ctx, ink, ...places);
+  ctx.lineWidth -= 1.5;
+  ctx.globalAlpha = 1;
 }
 
 /** Mark a branch by a dot at its node and a line along what belongs to it. */

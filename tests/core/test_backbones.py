@@ -53,7 +53,7 @@ def test_registered_backbones_encode_pictures_that_are_not_square(small) -> None
     assert features.keys.isfinite().all()
 
 
-def test_keys_are_those_of_timms_own_forward_pass(small) -> None:
+def test_queries_keys_and_values_are_those_of_timms_own_forward_pass(small) -> None:
     name, backbone = small
     side = {"dino-vits16": 14, "dinov2-vits14": 37, "dinov3-vits16": 4}[name]  # as it was trained
     batch = random_images(1, side * backbone.patch, side * backbone.patch)
@@ -61,9 +61,17 @@ def test_keys_are_those_of_timms_own_forward_pass(small) -> None:
     shallow = ViTBackbone(model, layer, backbone.mean, backbone.std)
     qkv = watched_qkv(model, layer, shallow.normalise(batch))[:, model.num_prefix_tokens :]
     features = shallow.encode(batch, CPU)
-    queries, keys, _ = qkv.unflatten(-1, (3, 6, 64)).unbind(2)
-    torch.testing.assert_close(features.keys, keys.transpose(1, 2), rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(features.queries, queries.transpose(1, 2), rtol=1e-3, atol=1e-4)
+    found = features.queries, features.keys, shallow.values(batch, CPU)
+    for side, expected in zip(found, qkv.unflatten(-1, (3, 6, 64)).unbind(2), strict=True):
+        torch.testing.assert_close(side, expected.transpose(1, 2), rtol=1e-3, atol=1e-4)
+
+
+def test_values_of_a_net_whose_queries_have_a_bias_of_their_own_are_not_there() -> None:
+    model = timm.create_model("eva02_tiny_patch14_224", num_classes=0)
+    backbone = ViTBackbone(model, 1, (0.5,) * 3, (0.5,) * 3)
+    batch = random_images(1, 224, 224)
+    assert backbone.values(batch, CPU) is None
+    assert backbone.encode(batch, CPU).keys.isfinite().all()
 
 
 @pytest.mark.parametrize("name", ["no-such-net", "dino-vits9", "", "vit_small_patch8_224.nonsense"])

@@ -9,7 +9,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from bavos_core.attention import AttentionRows, key_frames
-from bavos_core.backbones.vit import ViTBackbone, queries_keys, with_positions
+from bavos_core.backbones.vit import ViTBackbone, projections, with_positions
 from bavos_core.clustering import assign, find_clusters
 from bavos_core.correlator import TemporalCorrelator
 from bavos_core.distances import LogRows, Windows, symmetric_kl
@@ -80,7 +80,7 @@ def test_the_encoders_output_tokens_are_the_references(vit: ViTBackbone, encoder
 
 def test_the_encoders_last_attention_is_the_references(vit: ViTBackbone, encoder: dict) -> None:
     model = with_positions(vit.model, (5, 9))
-    queries, keys = queries_keys(model, 2, torch.tensor(encoder["image"]))
+    queries, keys, _ = projections(model, 2, torch.tensor(encoder["image"]))
     attention = (queries @ keys.mT * queries.shape[-1] ** -0.5).softmax(-1)
     assert_close(attention, encoder["last_attention"], 1e-4)
 

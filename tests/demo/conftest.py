@@ -98,7 +98,7 @@ def served() -> Iterator[Service]:
     """The service behind the page that is served."""
     service = Service(SERVED, examples=sorted(EXAMPLES.glob("*.mp4")), whose=sessions.session)
     yield service
-    service.store.close()
+    service.close()
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +110,7 @@ def server(served: Service) -> Iterator[str]:
         patch.setattr("gradio.utils.get_heartbeat_rate", lambda: 0.5, raising=False)
         page = build(served)
         _, address, _ = page.launch(
-            server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options(SERVED)
+            server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options(served)
         )
         yield address
         page.close(verbose=False)

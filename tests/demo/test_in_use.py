@@ -12,10 +12,9 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from bavos_core import Cancelled, InputError
-from bavos_core.progress import Stage
+from bavos_core import Analysis, Cancelled, InputError
 from bavos_lab.training import TrainedCorrelator
-from demo.edits import Edits
+from demo.compute import run_adaptation
 from demo.page import Page
 from demo.panels.adapting import AdaptingEvents
 from demo.presets import Preset
@@ -36,23 +35,28 @@ def ignore(*_: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def analysed(small_clip: Path) -> Iterator[Service]:
-    """The small clip is the example, so it is analysed but once."""
-    made = Service(SETTINGS, examples=[small_clip])
+def analysis(small_clip: Path) -> Iterator[Analysis]:
+    made = Service(SETTINGS)
+    yield made.segment(str(small_clip), "descriptors", LARGE, ignore).analysis
+    made.close()
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    made = Service(SETTINGS)
     yield made
     made.close()
 
 
 @pytest.fixture
-def service(analysed: Service) -> Iterator[Service]:
-    yield analysed
-    analysed.leave(VISITOR)
-
-
-@pytest.fixture
-def segment(service: Service, small_clip: Path) -> Callable[[], Result]:
+def segment(service: Service, analysis: Analysis, small_clip: Path) -> Callable[[], Result]:
     """Puts one more result into the store."""
-    return lambda: service.segment(str(small_clip), "descriptors", LARGE, ignore)[0]
+
+    def put() -> Result:
+        with service.store.put(analysis, small_clip, ()) as result:
+            return result
+
+    return put
 
 
 @pytest.fixture
@@ -61,23 +65,26 @@ def result(segment: Callable[[], Result]) -> Result:
 
 
 @pytest.fixture(scope="module")
-def block(analysed: Service, small_clip: Path) -> TrainedCorrelator:
+def block(analysis: Analysis) -> TrainedCorrelator:
     """What was learned on the clip."""
-    learned_on, _ = analysed.segment(str(small_clip), "descriptors", LARGE, ignore)
-    return next(iter(analysed.adapt(learned_on.id, 1))).correlator
+    return next(iter(run_adaptation(analysis.tokens, analysis.grid, 1, None))).correlator
 
 
 @pytest.fixture(params=["too many", "too old", "left"])
 def lose(request, service, segment, monkeypatch) -> Callable[[], object]:
     """Does what a result goes by."""
 
-    def age() -> None:
-        later = time.monotonic() + SETTINGS.keep_seconds + 1
+    def age(seconds: float) -> None:
+        later = time.monotonic() + seconds + 1
         clock = SimpleNamespace(monotonic=lambda: later, time=time.time)
         monkeypatch.setattr("demo.store.time", clock)  # the store's alone: decoders are timed too
         service.store.sweep()
 
-    ways = {"too many": segment, "too old": age, "left": lambda: service.leave(VISITOR)}
+    def leave() -> None:
+        service.leave(VISITOR)
+        age(SETTINGS.grace_seconds)
+
+    ways = {"too many": segment, "too old": lambda: age(SETTINGS.keep_seconds), "left": leave}
     return ways[request.param]
 
 
@@ -103,12 +110,12 @@ def halfway(job: Callable[[Report], object], end: Report = ignore) -> Iterator[F
 def painting(service: Service, result: Result) -> Callable[[Report], Path]:
     """A job that paints a video which is not there yet."""
     cut = result.analysis.segment(n_clusters=2)
-    return lambda report: service.files.overlay(result, cut, progress=report)
+    return lambda report: service.files.overlay(result, cut, report)
 
 
 def exporting(service: Service, result: Result) -> Callable[[Report], Path]:
     """A job that writes everything that can be taken home."""
-    return lambda report: service.downloads(result.id, 4, Edits(), report)[0]
+    return lambda report: service.downloads(result.id, 4, (), report)[0]
 
 
 def folders(service: Service) -> int:
@@ -178,31 +185,10 @@ def test_what_is_in_use_stays_although_it_is_too_much(service, result, segment) 
     assert folders(service) == 1
 
 
-def test_a_visitor_may_leave_while_the_first_video_is_painted(small_clip) -> None:
-    service = Service(SETTINGS)
-    painted: list[float] = []
-
-    def job(report: Report) -> Path:
-        def told(share: float, stage: str) -> None:
-            if stage == Stage.MASKS:
-                painted.append(share)
-                report()
-
-        return service.segment(str(small_clip), "descriptors", LARGE, told)[1]
-
-    with halfway(job) as segmented:
-        assert len(painted) == folders(service) == 1
-        service.leave(VISITOR)
-    assert segmented.result().is_file()
-    assert folders(service) == 0
-    service.close()
-
-
 def training(page: Page, result: Result, steps: int) -> Iterator[dict]:
     """Train on a result as the page does."""
-    v = page.viewer
-    values = {v.key: result.id, v.queries: (), v.position: 1, page.adapting.steps: steps}
-    return AdaptingEvents(page).adapt(values)
+    state, request = {"result": result.id}, SimpleNamespace(session_hash="")
+    return AdaptingEvents(page).adapt(state, steps, request)
 
 
 @pytest.fixture
@@ -211,14 +197,13 @@ def page(page_of, service: Service) -> Page:
 
 
 def test_what_is_learned_on_a_clip_is_shown_although_newer_results_came(
-    page, service, result, segment, decode
+    page, service, result, segment
 ) -> None:
     steps = training(page, result, 3)
     next(steps)
     segment()
     *_, last = steps
-    assert service.store.get(last[page.viewer.key]).before == result.id
-    assert decode(last[page.run.overlay]).shape == (4, 48, 64, 3)
+    assert service.store.get(last[page.viewer.view]["result"]).before == result.id
     assert is_gone(service, result)
     assert folders(service) == 1
 
@@ -228,18 +213,19 @@ def test_objects_are_found_anew_although_newer_results_came(
 ) -> None:
     newer = block.block.attn.qkv.register_forward_pre_hook(lambda *_: segment() and None)
     try:
-        adapted, video = service.adapted(result.id, block)
+        adapted = service.adapted(result.id, block)
     finally:
         newer.remove()
-    assert video.is_file()
     assert service.store.get(adapted.id) is adapted
     assert folders(service) == 1
 
 
-def test_who_leaves_while_a_block_learns_takes_the_result_along(page, service, result) -> None:
+def test_a_result_that_goes_while_a_block_learns_keeps_its_files_until_then(
+    page, service, result
+) -> None:
     steps = training(page, result, 50)
     next(steps)
-    service.leave(VISITOR)
+    service.store.drop(result.id)
     assert has_files(service, result)
     steps.close()  # as Gradio does when nobody listens any more
     assert not has_files(service, result)
@@ -250,7 +236,7 @@ def test_a_result_that_goes_while_a_block_learns_is_missed_in_one_sentence(
 ) -> None:
     steps = training(page, result, 2)
     next(steps)
-    service.leave(VISITOR)
+    service.store.drop(result.id)
     with pytest.raises(gr.Error) as caught:
         list(steps)
     assert caught.value.message == SENTENCE
@@ -260,7 +246,7 @@ def test_a_result_that_goes_while_a_block_learns_is_missed_in_one_sentence(
 @pytest.mark.parametrize("job", [painting, exporting])
 def test_a_server_that_stops_waits_for_no_job_and_leaves_nothing(small_clip, job) -> None:
     service = Service(SETTINGS)
-    result, _ = service.segment(str(small_clip), "descriptors", Preset(2, 100), ignore)
+    result = service.segment(str(small_clip), "descriptors", Preset(2, 100), ignore)
     with halfway(job(service, result)) as written:
         service.close()
     assert str(written.exception()) == SENTENCE
@@ -270,41 +256,29 @@ def test_a_server_that_stops_waits_for_no_job_and_leaves_nothing(small_clip, job
 # ---- what is asked for too late, and what was given in time --------------------------------------
 
 GIVEN = {
-    "overlay": lambda service, it, _: service.files.overlay(it, it.analysis.segment(n_clusters=3)),
-    "picture": lambda service, it, _: service.files.picture(it, np.zeros((8, 8, 3), np.uint8)),
-    "heatmap": lambda service, it, _: service.files.heatmap(
+    "overlay": lambda service, it: service.files.overlay(it, it.analysis.segment(n_clusters=3)),
+    "picture": lambda service, it: service.files.picture(it, np.zeros((8, 8, 3), np.uint8)),
+    "heatmap": lambda service, it: service.files.heatmap(
         it, it.analysis.attend_all([QUERY])[0], QUERY
     ),
-    "levels": lambda service, it, _: service.files.levels(it, 1),
-    "downloads": lambda service, it, _: service.downloads(it.id, 4, Edits(), ignore)[-1],
-    "adapted": lambda service, it, block: service.adapted(it.id, block)[1],
+    "downloads": lambda service, it: service.downloads(it.id, 4, (), ignore)[-1],
 }
 
 
 @pytest.mark.parametrize("what", GIVEN)
-def test_who_asks_too_late_is_told_so_in_one_sentence(service, result, block, what) -> None:
-    service.leave(VISITOR)
+def test_who_asks_too_late_is_told_so_in_one_sentence(service, result, what) -> None:
+    service.store.drop(result.id)
     with pytest.raises(InputError) as caught:
-        GIVEN[what](service, result, block)
+        GIVEN[what](service, result)
     assert str(caught.value) == SENTENCE
 
 
 @pytest.mark.parametrize("what", GIVEN)
-def test_a_file_can_be_sent_although_its_result_is_gone(service, result, block, what) -> None:
+def test_a_file_can_be_sent_although_its_result_is_gone(service, result, what) -> None:
     """Gradio sends files when the handler has returned."""
-    path = GIVEN[what](service, result, block)
-    service.leave(VISITOR)
+    path = GIVEN[what](service, result)
+    service.store.drop(result.id)
     assert path.stat().st_size > 0
-
-
-def test_the_clip_itself_can_be_sent_although_others_came(service, small_clip, tmp_path) -> None:
-    video, _ = service.files.preview(str(small_clip))
-    for i in range(100):
-        copy = tmp_path / f"{i}.mp4"
-        copy.write_bytes(small_clip.read_bytes())
-        with service.store.preview_folder(copy):
-            pass
-    assert video.stat().st_size > 0
 
 
 def test_a_video_shows_what_was_asked_for_although_the_next_click_came(service, result) -> None:

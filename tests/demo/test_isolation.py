@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from demo.service import Service
 from experiments.soak import LOOKS, answers, ask, write_clip
 
 NOT_MINE = "This result no longer exists; press Segment again."
@@ -61,38 +61,35 @@ def test_interleaved_visitors_get_byte_for_byte_what_each_gets_alone(arrive, cli
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_the_id_of_a_result_opens_nothing_in_another_session(arrive, clips, look) -> None:
+def test_the_id_of_a_result_is_what_opens_it_and_nothing_else_does(arrive, clips, look) -> None:
     owner, other = arrive(), arrive()
     result, _ = ask(owner, clips[0])
-    with pytest.raises(AppError) as caught:
-        LOOKS[look](other, result)
-    assert str(caught.value) == NOT_MINE
-    assert LOOKS[look](owner, result)
+    for guess in ("", "arrival/..", result[:-1], result[:-4] + "AAAA", result.swapcase()):
+        with pytest.raises(AppError) as caught:
+            LOOKS[look](other, guess)
+        assert str(caught.value) == NOT_MINE
+    assert LOOKS[look](other, result) == LOOKS[look](owner, result)
 
 
-def test_what_a_visitor_had_goes_with_the_session(arrive, clips, served: Service) -> None:
+def test_what_others_are_shown_holds_no_id(arrive, clips, server) -> None:
+    owner, other = arrive(), arrive()
+    result, _ = ask(owner, clips[0])
+    shown = [httpx.get(server + path).text for path in ("", "config", "gradio_api/info")]
+    shown.append(httpx.get(f"{server}gradio_api/bavos/arrival/ready").text)
+    shown.append(str(ask(other, clips[1])))
+    assert not any(result in text for text in shown)
+
+
+def test_what_a_visitor_had_is_kept_for_a_while_after_the_session(arrive, clips, served) -> None:
     leaving, staying = arrive(), arrive()
-    gone, kept = ask(leaving, clips[0])[0], ask(staying, clips[1])[0]
-    with served.store.room(served.store._results[gone]) as folder:
-        assert folder.is_dir()
+    left = ask(leaving, clips[0])[0]
     leaving.close()
-    assert until(lambda: gone not in served.store._results and not folder.exists())
-    assert LOOKS["cut"](staying, kept)
-
-
-def test_a_visitor_may_leave_while_downloads_are_written(arrive, clips, served, caplog) -> None:
-    leaving, staying = arrive(), arrive()
-    result = served.store._results[ask(leaving, clips[0])[0]]
-    with served.store.room(result) as folder:
-        assert folder.is_dir()
-    with result.writing:  # so that they cannot be completed yet
-        leaving.submit(result.id, 3, api_name="/export")
-        assert until(lambda: any(folder.glob("tmp*")))
-        leaving.close()
-        assert until(lambda: result.id not in served.store._results)
-    assert ask(staying, clips[1])  # when the one job has ended: such go one at a time
-    assert not folder.exists()
-    assert not caplog.records
+    assert until(lambda: not served.store._results[left].visitors)
+    assert LOOKS["cut"](staying, left)  # to whom the link was given
+    served.store._results[left].used -= served.settings.grace_seconds + 1
+    with pytest.raises(AppError) as caught:
+        LOOKS["cut"](staying, left)
+    assert str(caught.value) == NOT_MINE
 
 
 def test_cancel_ends_what_the_same_client_started_and_nothing_else(arrive, clips) -> None:

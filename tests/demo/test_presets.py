@@ -15,30 +15,45 @@ from demo.settings import DemoSettings
 presets = st.builds(Preset, st.integers(1, 96), st.integers(1, 4096))
 
 
-@pytest.fixture
-def pace(tiny_analysis: Analysis) -> Pace:
-    """Knows one run of three frames."""
+def learned_from(analysis: Analysis) -> Pace:
+    """Knows one run."""
     learned = Pace()
     seconds = {"decode": 1.0, "features": 2.0, "attention and clustering": 3.0}
-    learned.learn(replace(tiny_analysis, timings=seconds))
+    learned.learn(replace(analysis, timings=seconds))
     return learned
 
 
-def test_nothing_is_foretold_before_the_first_run() -> None:
-    assert Pace().seconds(PRESETS["fast"]) is None
+@pytest.fixture
+def pace(tiny_analysis: Analysis) -> Pace:
+    return learned_from(tiny_analysis)
+
+
+def test_nothing_is_foretold_before_the_first_run_with_a_backbone(pace) -> None:
+    assert Pace().seconds("descriptors", PRESETS["fast"], 1.0) is None
+    assert pace.seconds("dino-vits8", PRESETS["fast"], 1.0) is None
 
 
 def test_the_run_that_was_learned_from_is_foretold_exactly(pace, tiny_analysis) -> None:
     ran = Preset(len(tiny_analysis.analysed), int(np.prod(tiny_analysis.grid)))
-    assert pace.seconds(ran) == pytest.approx(6)
+    assert pace.seconds("descriptors", ran, 4.0) == pytest.approx(4 + 2 + 3)
 
 
 @given(first=presets, second=presets)
-def test_more_frames_and_patches_never_take_less(first: Preset, second: Preset) -> None:
-    pace = Pace()
-    pace._per_row, pace._per_product, pace._rest = 1e-4, 1e-7, 1.0
+def test_more_frames_and_patches_never_take_less(
+    tiny_analysis, first: Preset, second: Preset
+) -> None:
+    pace = learned_from(tiny_analysis)
     if first.frames <= second.frames and first.patches <= second.patches:
-        assert pace.seconds(first) <= pace.seconds(second)
+        seconds = [pace.seconds("descriptors", it, 1.0) for it in (first, second)]
+        assert seconds[0] <= seconds[1]
+
+
+def test_the_run_nearest_in_size_is_what_counts(pace, tiny_analysis) -> None:
+    large = np.zeros(30, np.int64)
+    seconds = {"decode": 1.0, "features": 20.0, "attention and clustering": 3000.0}
+    pace.learn(replace(tiny_analysis, timings=seconds, analysed=large))
+    assert pace.seconds("descriptors", Preset(3, int(np.prod(tiny_analysis.grid))), 0) < 6
+    assert pace.seconds("descriptors", Preset(30, int(np.prod(tiny_analysis.grid))), 0) > 3000
 
 
 @given(presets, st.integers(1, 200))
@@ -48,12 +63,9 @@ def test_a_preset_keeps_within_the_servers_limit(preset: Preset, most: int) -> N
     assert within.patches == preset.patches
 
 
-def test_labels_state_frames_patches_and_after_a_run_seconds(pace) -> None:
-    before = strings.presets(Pace(), DemoSettings())
-    assert before[0] == ("Fast: 12 × 648", "fast")
-    after = strings.presets(pace, DemoSettings())
-    assert all(label.startswith(old) for (label, _), (old, _) in zip(after, before, strict=True))
-    assert all(label.endswith(" s") for label, _ in after)
+def test_labels_state_frames_and_patches_within_the_limit() -> None:
+    assert strings.presets(DemoSettings())[0] == ("Fast 12×648", "fast")
+    assert strings.presets(DemoSettings(max_frames=6))[2] == ("Fine 6×1600", "fine")
 
 
 def test_finer_presets_cost_more() -> None:

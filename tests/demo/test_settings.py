@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from demo import strings
 from demo.page import build
 from demo.server import launch, launch_options
 from demo.service import Service
@@ -53,7 +54,9 @@ def test_an_empty_weights_variable_counts_as_none(monkeypatch) -> None:
 
 
 def test_the_server_is_told_the_upload_limit() -> None:
-    assert launch_options(DemoSettings(max_upload_mib=3))["max_file_size"] == "3mb"
+    service = Service(DemoSettings(max_upload_mib=3))
+    assert launch_options(service)["max_file_size"] == "3mb"
+    service.close()
 
 
 def test_the_page_is_told_the_queue_size_and_says_how_long_files_are_kept() -> None:
@@ -69,8 +72,8 @@ def test_the_page_opens_with_the_backbone_and_frame_limit_of_the_settings() -> N
     components = build(service).get_config_file()["components"]
     by_label = {c["props"].get("label"): c["props"] for c in components}
     assert by_label["Backbone"]["value"] == "dino-vitb8"
-    labels = [label for label, _ in by_label["Quality"]["choices"]]
-    assert labels == ["Fast: 11 × 648", "Balanced: 11 × 1152", "Fine: 11 × 1600"]
+    labels = [label for label, _ in by_label[strings.PRESET]["choices"]]
+    assert labels == ["Fast 11×648", "Balanced 11×1152", "Fine 11×1600"]
     service.store.close()
 
 

@@ -1,16 +1,15 @@
 """A small scene without an analysis: discs on a ground, and a random tree."""
 
 import base64
-import gzip
 import io
 import json
-import struct
 
 import numpy as np
 from PIL import Image
 
 from bavos_core.render.palette import object_colour
 from bavos_core.tree import ClusterTree
+from bavos_lab.scene import pack
 
 from .attention_parts import SOURCES, attention_blobs
 
@@ -18,20 +17,6 @@ FRAMES, ANALYSED = 11, 6
 GRID, PREVIEW = (9, 16), (180, 320)
 LEAVES = 14
 MOST = LEAVES
-NAMES = {"uint8": "u8", "uint16": "u16", "int32": "i32", "int8": "i8", "float32": "f32"}
-
-
-def pack(fields: dict, blobs: dict[str, np.ndarray]) -> bytes:
-    """One part, as the viewer's scene.js reads it."""
-    table, pieces, offset = {}, [], 0
-    for name, blob in blobs.items():
-        data = blob.tobytes() + b"\0" * (-blob.nbytes % 8)
-        table[name] = [NAMES.get(str(blob.dtype), "f64"), list(blob.shape), offset]
-        pieces.append(data)
-        offset += len(data)
-    text = json.dumps({**fields, "blobs": table}).encode()
-    text += b" " * (-(4 + len(text)) % 8)
-    return gzip.compress(b"".join([struct.pack("<I", len(text)), text, *pieces]))
 
 
 def random_tree(leaves: int, frames: int, random: np.random.Generator) -> ClusterTree:

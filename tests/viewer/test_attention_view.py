@@ -16,7 +16,6 @@ from .scenes import leaf_map
 def attending(page: Page) -> Page:
     """The viewer with its tab of attention, showing attention; the pointer is elsewhere."""
     page.click("#tab-attention")
-    page.get_by_role("radio", name="Attention", exact=True).first.check(force=True)
     page.evaluate("viewer.store.set({ view: 'attention', time: 0 })")
     expect(page.locator(".head-maps button")).to_have_count(3)
     return page
@@ -190,10 +189,19 @@ def test_the_view_is_saved_as_a_gif(attending: Page, tmp_path: Path) -> None:
 
 
 def test_recording_is_cancelled(attending: Page) -> None:
-    attending.get_by_role("button", name="Record as GIF").click()
-    attending.get_by_role("button", name="Cancel").click()
+    attending.evaluate(
+        """() => {
+          const all = document.querySelector('#viewer').shadowRoot.querySelector('.record');
+          const press = (text) => [...all.children].find((b) => b.textContent === text).click();
+          window.saved = 0;
+          HTMLAnchorElement.prototype.click = () => { window.saved += 1; };
+          press('GIF');
+          press('Cancel');
+        }"""
+    )
     expect(attending.get_by_role("button", name="Record as GIF")).to_be_visible()
     expect(attending.get_by_role("progressbar")).to_be_hidden()
+    assert attending.evaluate("window.saved") == 0
 
 
 def test_the_view_is_saved_as_a_film(attending: Page, tmp_path: Path) -> None:
@@ -202,3 +210,14 @@ def test_the_view_is_saved_as_a_film(attending: Page, tmp_path: Path) -> None:
     saved.value.save_as(tmp_path / "view")
     assert saved.value.suggested_filename.startswith("discs-attention.")
     assert (tmp_path / "view").stat().st_size > 2000
+
+
+def test_a_reading_that_there_is_not_says_why(attending: Page) -> None:
+    attending.get_by_role("radio", name="CLS", exact=True).check(force=True)
+    expect(attending.locator(".note")).to_have_text("This backbone has no [CLS] token.")
+    attending.get_by_role("radio", name="PCA", exact=True).check(force=True)
+    expect(attending.locator(".note")).to_be_empty()
+    attending.evaluate("viewer.store.set({ reading: 'attention', source: 'correlator' })")
+    point_at(attending, *disc(1))
+    note = attending.locator(".note")
+    expect(note).to_have_text("There is no part attention/correlator.", timeout=10000)

@@ -1,62 +1,84 @@
-"""Accessibility of every panel."""
+"""Accessibility of every panel, and the whole job with the keyboard alone."""
 
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from demo import strings
-
-from .helpers import LONG, Open, click_at, expect_result, open_tab, set_number, upload
+from .helpers import LONG, Open, expect_result, open_panel, upload
 
 
-@pytest.mark.parametrize(
-    ("opened", "theme"), [("wide", "light"), ("narrow", "dark")], indirect=["opened"]
-)
-def test_axe_finds_nothing_serious(opened: Open, small_clip: Path, axe: str, theme: str) -> None:
-    page = opened(f"/?__theme={theme}")
-    found = serious(page, axe, "at first")
-    upload(page, small_clip)
-    expect(page.locator("#original video")).to_be_visible(timeout=LONG)
-    page.click("#segment")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("opened", ["narrow", "wide", "large"], indirect=True)
+def test_axe_finds_nothing(opened: Open, result: str, axe: str, theme: str) -> None:
+    page = opened(f"/?__theme={theme}&result={result}")
     expect_result(page)
-    page.locator("#keep input").check()
-    click_at(page.locator("#frame img"), 0.2, 0.2)
-    expect(page.locator("#caption .dot")).to_have_count(2)
-    page.get_by_text(strings.HEAT_STYLE).click()
-    found += serious(page, axe, "Attention")
-    page.locator("#view input[value=compare]").check()
-    expect(page.locator("#compare-frame")).to_be_visible()
-    open_tab(page, "Objects")
-    page.locator("#objects summary").click()
-    page.locator("#objects li button").first.click()
-    expect(page.locator("#objects li.unseen")).to_have_count(1)
-    found += serious(page, axe, "Objects")
-    open_tab(page, "Hierarchy")
-    page.click("#play")
-    expect(page.locator("#levels video")).to_be_visible(timeout=LONG)
-    found += serious(page, axe, "Hierarchy")
-    open_tab(page, "Adapt")
-    set_number(page, "#steps", 2)
-    page.click("#adapt")
-    expect(page.locator("#undo")).to_be_enabled(timeout=LONG)
-    found += serious(page, axe, "Adapt")
-    open_tab(page, "Download")
-    page.click("#prepare")
-    expect(page.locator('#downloads a[download="bavos.zip"]')).to_be_visible(timeout=LONG)
-    found += serious(page, axe, "Download")
-    page.click("#cancel")
+    found = faults(page, axe, "a result")
+    page.locator("#settings > button").click()
+    open_panel(page, "#take-home")
+    open_panel(page, "#adapting")
+    found += faults(page, axe, "all panels")
     assert not found, "\n".join(found)
 
 
-def serious(page: Page, axe: str, where: str) -> list[str]:
-    """What axe calls serious or critical, one line each."""
+def faults(page: Page, axe: str, where: str) -> list[str]:
+    """What axe finds, one line each."""
     page.wait_for_timeout(400)  # transitions of colours
     page.evaluate(axe)
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     return [
         f"{where}: {rule['id']} ({rule['impact']}) {node['target']} {node['failureSummary']}"
         for rule in found["violations"]
-        if rule["impact"] in ("serious", "critical")
         for node in rule["nodes"]
     ]
+
+
+def focused(page: Page) -> str:
+    """Id of the block, or name of the element, that has the focus."""
+    return page.evaluate("""() => {
+      let e = document.activeElement;
+      while (e.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;
+      const { id } = e.closest('[id]') ?? {};
+      return [id, e.getAttribute('aria-label'), e.getAttribute('role')].join(' ');
+    }""")
+
+
+def tab_to(page: Page, what: str, most: int = 80) -> None:
+    """Press Tab until something has the focus."""
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        if what in focused(page):
+            return
+    raise AssertionError(f"{what} cannot be reached; the last was {focused(page)}")
+
+
+def test_the_keyboard_alone_does_the_whole_job(page: Page, small_clip: Path) -> None:
+    upload(page, small_clip)  # the dialog of files is the browser's own
+    tab_to(page, "segment")
+    page.keyboard.press("Enter")
+    expect_result(page)
+    tab_to(page, "application")
+    page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("Enter")
+    page.keyboard.press("x")
+    page.wait_for_function("window.bavos.state().edits.length === 1")
+    page.keyboard.press("p")
+    page.wait_for_function("window.bavos.state().pins.length === 1")
+    tab_to(page, "take-home")
+    page.keyboard.press("Enter")
+    tab_to(page, "prepare")
+    page.keyboard.press("Enter")
+    expect(page.locator('#downloads a[download="bavos.zip"]')).to_be_visible(timeout=LONG)
+
+
+def test_the_focus_is_seen_on_radios_and_sliders(opened: Open, result: str) -> None:
+    page = opened(f"/?result={result}")
+    expect_result(page)
+    page.locator("#preset input").first.focus()
+    page.keyboard.press("ArrowRight")
+    outline = "e => { const s = getComputedStyle(e); return [s.outlineStyle, s.outlineWidth]; }"
+    assert page.locator("#preset label:has(input:focus)").evaluate(outline) == ["solid", "2px"]
+    open_panel(page, "#adapting")
+    page.locator("#steps input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#steps input[type=range]").evaluate(outline) == ["solid", "2px"]

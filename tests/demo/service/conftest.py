@@ -16,12 +16,12 @@ from .helpers import FEW, ignore
 def service() -> Iterator[Service]:
     made = Service(DemoSettings(backbone="descriptors", max_frames=3, preview_side=64))
     yield made
-    made.store.close()
+    made.close()
 
 
 @pytest.fixture(scope="package")
 def result(service: Service, small_clip: Path) -> Result:
-    return service.segment(str(small_clip), "descriptors", FEW, ignore)[0]
+    return service.segment(str(small_clip), "descriptors", FEW, ignore)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def limited() -> Iterator[Service]:
     """Takes 1 MiB and 1 second."""
     made = Service(DemoSettings(backbone="descriptors", max_upload_mib=1, max_seconds=1))
     yield made
-    made.store.close()
+    made.close()
 
 
 @pytest.fixture
@@ -37,4 +37,4 @@ def with_example(small_clip: Path) -> Iterator[Service]:
     """The small clip is the example."""
     made = Service(DemoSettings(backbone="descriptors", max_frames=3), examples=[small_clip])
     yield made
-    made.store.close()
+    made.close()

@@ -3,7 +3,6 @@
 import pytest
 
 from bavos_core import InputError
-from demo.images import HeatLook
 from demo.presets import Preset
 from demo.service import Service
 from demo.store import Result
@@ -13,7 +12,6 @@ FILES = {
     "bavos.zip", "overlay.mp4", "masks.zip", "masks.json", "labels.npz",
     "hierarchy.json", "hierarchy.svg", "summary.json",
 }  # fmt: skip
-KEYS = HeatLook("key-similarity")
 
 
 def ignore(share: float, stage: str) -> None:

@@ -38,11 +38,6 @@ def test_a_clip_that_lasts_too_long_is_refused(limited, small_clip) -> None:
     assert "1 s" in message
 
 
-def test_the_preview_keeps_the_same_limits(limited, small_clip) -> None:
-    with pytest.raises(InputError):
-        limited.files.preview(str(small_clip))
-
-
 @pytest.mark.parametrize("path", [None, ""])
 def test_no_clip_is_bad_input(service, path) -> None:
     with pytest.raises(InputError) as caught:
@@ -51,7 +46,7 @@ def test_no_clip_is_bad_input(service, path) -> None:
 
 
 def test_no_more_frames_are_analysed_than_the_settings_allow(service, small_clip) -> None:
-    found, _ = service.segment(str(small_clip), "descriptors", Preset(1000, 192), ignore)
+    found = service.segment(str(small_clip), "descriptors", Preset(1000, 192), ignore)
     assert len(found.analysis.analysed) == 3
 
 

@@ -1,16 +1,15 @@
 """Segmenting clips, results that are kept, examples, and cancelling."""
 
-import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from bavos_core import Cancelled, InputError
+from bavos_core import Cancelled, Edit, InputError
 from bavos_core.progress import Stage
 from bavos_io.decoder import Decoder
 from demo.api import checked_source
-from demo.edits import Edits
 from demo.presets import PRESETS, Preset, usual_preset
 from demo.service import Service
 from demo.settings import DemoSettings
@@ -18,7 +17,7 @@ from demo.settings import DemoSettings
 from .helpers import FEW, ignore, sentence
 
 OPENING = 1  # decoder, for its first frame
-STAGES = ["decode", "features", "attention and clustering", "instances", "masks and video"]
+STAGES = ["decode", "features", "attention and clustering", "instances"]
 
 
 # ---- segment ------------------------------------------------------------------------------------
@@ -55,12 +54,12 @@ def test_an_overlay_that_is_stopped_leaves_no_half_made_video(service, result) -
     with service.store.room(result) as folder:
         before = set(folder.iterdir())
         with pytest.raises(Cancelled):
-            service.files.overlay(result, result.analysis.segment(n_clusters=2), progress=stop)
+            service.files.overlay(result, result.analysis.segment(n_clusters=2), stop)
         assert set(folder.iterdir()) == before
 
 
 def test_the_bundled_backbone_replaces_one_out_of_reach_with_a_notice(service, small_clip) -> None:
-    found, _ = service.segment(str(small_clip), "dino-vits16", FEW, ignore)
+    found = service.segment(str(small_clip), "dino-vits16", FEW, ignore)
     assert found.analysis.settings.backbone == "bundled-vits14"
     assert any("dino-vits16" in notice for notice in found.notices)
     assert any("tuned on saliency labels" in notice for notice in found.notices)
@@ -72,8 +71,8 @@ def test_an_unknown_backbone_is_bad_input_and_not_replaced(service, small_clip) 
     assert "no-such-net" in sentence(caught)
 
 
-def test_a_clip_is_opened_once_from_upload_to_overlay(small_clip, monkeypatch) -> None:
-    """One decoder opens it, one reads it for each of preview, analysis and overlay."""
+def test_a_clip_is_opened_once_from_upload_to_result(small_clip, monkeypatch) -> None:
+    """One decoder opens it, one reads it for each of its description and the analysis."""
     decoders: list[Path] = []
 
     def decoder(path: Path, **options: Any) -> Decoder:
@@ -82,9 +81,11 @@ def test_a_clip_is_opened_once_from_upload_to_overlay(small_clip, monkeypatch) -
 
     monkeypatch.setattr("bavos_io.decoding.Decoder", decoder)
     service = Service(DemoSettings(backbone="descriptors", max_frames=3, preview_side=64))
-    service.files.preview(str(small_clip))
+    monkeypatch.setattr(service.parts, "fill", lambda _: None)
+    service.expected(str(small_clip), "descriptors", FEW)
     service.segment(str(small_clip), "descriptors", FEW, ignore)
-    assert len(decoders) == OPENING + 3
+    own = [path for path in decoders if path == small_clip]  # others work in the background
+    assert len(own) == OPENING + 2
     service.close()
 
 
@@ -93,23 +94,12 @@ def test_a_clip_is_opened_once_from_upload_to_overlay(small_clip, monkeypatch) -
 
 def test_a_cut_is_found_once_and_few_are_kept(service, result) -> None:
     cut = service.cut(result.id, 8)[1]
-    edits = Edits().split(cut, 0)
-    assert service.cut(result.id, 8, edits)[1] is service.cut(result.id, 8, edits.hide(cut, 1))[1]
+    edits = (Edit.split(0, at=8),)
+    assert service.cut(result.id, 8, edits)[1] is service.cut(result.id, 8, edits)[1]
     assert service.cut(result.id, 8)[1] is cut
     for clusters in range(2, 20):
         service.cut(result.id, clusters)
     assert service.cut(result.id, 8)[1] is not cut
-
-
-def test_a_kept_cut_is_given_to_no_other_visitor(small_clip) -> None:
-    visitor = "one"
-    service = Service(DemoSettings(backbone="descriptors", max_frames=3), whose=lambda: visitor)
-    result, _ = service.segment(str(small_clip), "descriptors", FEW, ignore)
-    service.cut(result.id, 8)
-    visitor = "other"
-    with pytest.raises(InputError):
-        service.cut(result.id, 8)
-    service.close()
 
 
 # ---- examples and cancelling --------------------------------------------------------------------
@@ -118,32 +108,41 @@ def test_a_kept_cut_is_given_to_no_other_visitor(small_clip) -> None:
 def test_an_example_is_analysed_once_for_everybody(with_example, small_clip, tmp_path) -> None:
     copy = tmp_path / "uploaded.mp4"
     copy.write_bytes(small_clip.read_bytes())
-    first, overlay = with_example.segment(str(small_clip), "descriptors", FEW, ignore)
-    again, other = with_example.segment(str(copy), "descriptors", FEW, ignore)
-    assert again.analysis is first.analysis
-    assert again.id != first.id
-    assert other.read_bytes() == overlay.read_bytes()
-    finer, _ = with_example.segment(str(copy), "descriptors", Preset(2, 300), ignore)
-    assert finer.analysis is not first.analysis
+    first = with_example.segment(str(small_clip), "descriptors", FEW, ignore)
+    assert with_example.segment(str(copy), "descriptors", FEW, ignore) is first
+    assert first.example == small_clip.stem
+    with pytest.raises(InputError, match="stays"):
+        with_example.delete(first.id)
+    finer = with_example.segment(str(copy), "descriptors", Preset(2, 300), ignore)
+    assert finer is not first
 
 
-def test_an_example_outlives_the_clips_of_others(with_example, small_clip, tmp_path) -> None:
-    first, _ = with_example.segment(str(small_clip), "descriptors", FEW, ignore)
-    for i in range(100):
-        with with_example.store.preview_folder(tmp_path / f"{i}.mp4"):
-            pass
-    again, overlay = with_example.segment(str(small_clip), "descriptors", FEW, ignore)
-    assert again.analysis is first.analysis
-    assert overlay.is_file()
+def test_a_visitors_own_result_is_deleted_when_asked_for(service, small_clip) -> None:
+    result = service.segment(str(small_clip), "descriptors", FEW, ignore)
+    service.delete(result.id)
+    with pytest.raises(InputError, match="no longer exists"):
+        service.cut(result.id, 4)
 
 
-def test_warming_up_analyses_the_examples_and_keeps_no_result(with_example, small_clip) -> None:
+def test_warming_up_analyses_the_examples(with_example, small_clip, monkeypatch) -> None:
+    monkeypatch.setattr("demo.service.ARRIVES", small_clip.stem)
+    assert with_example.arrived() is None
+    with pytest.raises(InputError, match="still analysing"):
+        with_example.cut("arrival", 4)
     with_example.warm_up("descriptors")
-    assert not with_example.store._results
-    assert with_example.pace.seconds(FEW) is not None
-    first, _ = with_example.segment(str(small_clip), "descriptors", PRESETS[usual_preset()], ignore)
-    again, _ = with_example.segment(str(small_clip), "descriptors", PRESETS[usual_preset()], ignore)
-    assert first.analysis is again.analysis  # both of what was analysed before anybody asked
+    preset = PRESETS[usual_preset()]
+    first = with_example.segment(str(small_clip), "descriptors", preset, ignore)
+    assert with_example.arrived() is first  # made before anybody asked
+    assert with_example.cut("arrival", 4)[0] is first
+
+
+def test_after_a_run_the_next_is_foretold_for_its_clip(with_example, small_clip) -> None:
+    service = with_example
+    assert service.expected(str(small_clip), "descriptors", FEW) is None
+    result = service.segment(str(small_clip), "descriptors", FEW, ignore)
+    ran = Preset(3, int(np.prod(result.analysis.grid)))
+    took = sum(result.analysis.timings.values())
+    assert service.expected(str(small_clip), "descriptors", ran) == pytest.approx(took, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -158,23 +157,6 @@ def test_warming_up_with_settings_that_cannot_be_used_leaves_it_to_visitors_to_b
     with pytest.raises(InputError):
         service.segment(str(small_clip), settings.backbone, PRESETS[usual_preset()], ignore)
     service.close()
-
-
-def test_two_previews_of_one_clip_at_once_are_both_whole(with_example, small_clip, decode) -> None:
-    found: list[Path] = []
-    threads = [
-        threading.Thread(
-            target=lambda: found.append(with_example.files.preview(str(small_clip))[0])
-        )
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(set(found)) == 1
-    assert decode(found[0]).shape == (4, 96, 128, 3)
-    assert list(found[0].parent.iterdir()) == [found[0]]
 
 
 def test_cancelling_reaches_the_run_of_that_session_only(service) -> None:
@@ -199,5 +181,4 @@ def test_old_names_of_sources_go_on_working(old, name) -> None:
 
 def test_the_page_fills_exactly_the_components_that_it_declares(page_of, service, result) -> None:
     page = page_of(service)
-    assert set(page.show(result, Path("overlay.mp4"))) == set(page.result_outputs)
-    assert set(page.reset(result.id)) == set(page.reset_outputs)
+    assert set(page.show(result)) == set(page.result_outputs)

@@ -42,17 +42,6 @@ def put(tiny_analysis: Analysis, clip: Path):
 
 
 @pytest.fixture
-def preview():
-    """The folder of a clip's preview in a given store."""
-
-    def folder(store: Store, clip: Path) -> Path:
-        with store.preview_folder(clip) as opened:
-            return opened
-
-    return folder
-
-
-@pytest.fixture
 def store(size: int):
     """A store for two results."""
     opened = Store(most_bytes=2 * size)

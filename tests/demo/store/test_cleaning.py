@@ -8,75 +8,115 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from bavos_core import InputError
 from demo.store import Store
 
+from .helpers import Asking
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_a_preview_in_use_stays_until_it_is_written(store, preview) -> None:
-    with store.preview_folder(Path("first.mp4")) as first:
-        others = [preview(store, Path(f"{i}.mp4")) for i in range(100)]
-        (first / "original.mp4").write_bytes(b"video")
-    assert not first.exists()
-    assert sum(folder.exists() for folder in others) == 64
-
-
-def test_a_clips_preview_folder_stays_the_same_and_old_ones_go(store, preview) -> None:
-    first = preview(store, Path("first.mp4"))
-    assert preview(store, Path("first.mp4")) == first
-    (first / "original.mp4").write_bytes(b"video")
-    others = [preview(store, Path(f"{i}.mp4")) for i in range(100)]
-    assert not first.exists()
-    assert others[-1].is_dir()
-    assert sum(folder.exists() for folder in others) == 64
-
-
-def test_closing_deletes_every_file_and_forgets_every_result(put, preview, clip) -> None:
+def test_closing_deletes_every_file_and_forgets_every_result(put) -> None:
     store = Store()
-    (result, folder), of_clip = put(store), preview(store, clip)
+    result, folder = put(store)
     store.close()
     assert not folder.exists()
-    assert not of_clip.exists()
     assert not store.root.exists()
     with pytest.raises(InputError):
         store.get(result.id)
 
 
-def test_everything_goes_after_the_stated_time(put, preview, clip, monkeypatch) -> None:
+@pytest.fixture
+def pass_time(monkeypatch):
+    """Sets the store's clock to seconds after the start."""
+    now = SimpleNamespace(monotonic=lambda: 1000.0, time=time.time)
+    monkeypatch.setattr("demo.store.time", now)
+
+    def passed(seconds: float) -> None:
+        now.monotonic = lambda: 1000.0 + seconds
+
+    return passed
+
+
+def test_everything_goes_after_the_stated_time(put, pass_time) -> None:
     store = Store(keep_seconds=100)
-    now = 1000.0
-    monkeypatch.setattr("demo.store.time.monotonic", lambda: now)
-    old, of_clip = put(store), preview(store, clip)
-    now = 1090.0
+    old = put(store)
+    pass_time(90)
     store.sweep()
     assert old.folder.exists()
-    assert of_clip.exists()
-    now = 1101.0
+    pass_time(101)
     with pytest.raises(InputError):
         store.get(old.id)  # at once, not when the next sweep comes
     store.sweep()
     assert not old.folder.exists()
-    assert not of_clip.exists()
     store.close()
 
 
-def test_what_is_too_old_goes_when_it_is_no_more_in_use(put, clip, monkeypatch) -> None:
+def test_what_is_too_old_goes_when_it_is_no_more_in_use(put, pass_time) -> None:
     store = Store(keep_seconds=100)
-    now = 1000.0
-    monkeypatch.setattr("demo.store.time.monotonic", lambda: now)
     result, folder = put(store)
-    with store.room(result), store.preview_folder(clip) as of_clip:
-        now = 1101.0
+    with store.room(result):
+        pass_time(101)
         store.sweep()
         assert store.get(result.id) is result
         assert folder.exists()
-        assert of_clip.exists()
     assert not folder.exists()
-    assert not of_clip.exists()
+    store.close()
+
+
+def test_what_a_visitor_leaves_goes_some_time_after_its_last_use(put, pass_time) -> None:
+    store = Store(keep_seconds=1000, grace_seconds=100, whose=lambda: "Ann")
+    left, asked_for = put(store), put(store)
+    pass_time(200)
+    store.sweep()
+    assert left.folder.exists()  # she is still here
+    store.leave("Ann")
+    pass_time(290)
+    store.get(asked_for.id)
+    pass_time(301)
+    store.sweep()
+    assert [left.folder.exists(), asked_for.folder.exists()] == [False, True]
+    pass_time(391)
+    store.sweep()
+    assert not asked_for.folder.exists()
+    store.close()
+
+
+def test_a_result_that_is_open_elsewhere_outlives_the_visitor_who_made_it(put, pass_time) -> None:
+    asking = Asking()
+    store = Store(keep_seconds=1000, grace_seconds=100, whose=asking)
+    result, folder = put(store)
+    asking.who = "Ben"
+    assert store.visit(result.id) is result
+    store.leave("Ann")
+    pass_time(500)
+    store.sweep()
+    assert folder.exists()
+    store.leave("Ben")
+    pass_time(601)
+    store.sweep()
+    assert not folder.exists()
+    store.close()
+
+
+def test_the_result_of_an_example_stays_until_it_is_let_go(put, pass_time, size) -> None:
+    store = Store(most_bytes=2 * size, keep_seconds=1000, grace_seconds=100)
+    example = put(store)
+    store.share(example.result, "balls")
+    own = [put(store), put(store)]  # which fit: it does not count
+    pass_time(2000)
+    store.leave("")
+    assert store.get(example.id).example == "balls"
+    store.sweep()
+    assert example.folder.exists()
+    assert not any(folder.exists() for _, folder in own)
+    store.share(example.result, "")
+    store.sweep()
+    assert not example.folder.exists()
     store.close()
 
 

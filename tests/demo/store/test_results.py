@@ -1,4 +1,4 @@
-"""Results: found by their visitor only, bounded, and kept while in use."""
+"""Results: found by their ids only, bounded, and kept while in use."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -188,28 +188,18 @@ def test_one_result_is_kept_even_if_it_is_too_large(put, size) -> None:
     store.close()
 
 
-def test_nobody_else_finds_a_result(put) -> None:
+def test_whoever_knows_the_id_finds_a_result(put) -> None:
     asking = Asking()
     store = Store(whose=asking)
     of_ann = put(store)
     asking.who = "Ben"
-    of_ben = put(store)
-    with pytest.raises(InputError) as caught:
-        store.get(of_ann.id)
-    assert str(caught.value) == SENTENCE  # the same as for one that never was
-    assert store.get(of_ben.id) is of_ben.result
-    asking.who = "Ann"
     assert store.get(of_ann.id) is of_ann.result
     store.close()
 
 
-def test_what_a_visitor_leaves_goes_and_what_others_have_stays(put) -> None:
-    asking = Asking()
-    store = Store(whose=asking)
-    gone = [put(store), put(store)]
-    asking.who = "Ben"
-    stays = put(store)
-    store.drop_all_of("Ann")
-    assert not any(folder.exists() for _, folder in gone)
-    assert store.get(stays.id) is stays.result
-    store.close()
+def test_what_is_made_for_the_viewer_counts(store, put, size) -> None:
+    first, second = put(store), put(store)
+    store.grow(second.result, size // 2)
+    put(store)
+    assert not first.folder.exists()
+    assert not second.folder.exists()

@@ -1,0 +1,141 @@
+"""Answers to the viewer by plain HTTP: parts of a result, exact numbers, and the HTML file.
+
+GET  gradio_api/bavos/RESULT/PART       one part, as bavos_lab.scene gives it
+GET  gradio_api/bavos/RESULT/exact      a row of attention: sample, y, x, source, head
+POST gradio_api/bavos/RESULT/html       one HTML file that works offline, in the given state
+GET  gradio_api/bavos/arrival/ready     the id of this server's own result of the first example
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from bavos_core import InputError
+
+from . import strings
+from .api import checked_source
+from .parts import ARRIVAL, NoSuchPart, NotYet
+from .service import Service
+from .store import GONE
+
+PREFIX = "/gradio_api/bavos"
+PICTURE = "preview.jpg"  # of the page, for shared links
+_ASSETS = Path(__file__).parent.parent / "assets"
+_AT_ONCE = 4  # requests that are worked on; others wait
+_PATIENCE = 8.0  # seconds that a request waits for a frame that is still to be made
+_LOOK = 0.2  # seconds between looks whether it is there
+_MOST_STATE = 200_000  # bytes of the state of a viewer
+_KEPT = "private, max-age=3600, immutable"
+
+log = logging.getLogger(__name__)
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def routes(service: Service) -> list[Route]:
+    """Return the routes, for `launch(app_kwargs={"routes": …})`."""
+    answers = Answers(service)
+    return [
+        Route(f"{PREFIX}/{PICTURE}", picture),
+        Route(f"{PREFIX}/{ARRIVAL}/ready", politely(answers.ready)),
+        Route(f"{PREFIX}/{{result}}/exact", politely(answers.exact)),
+        Route(f"{PREFIX}/{{result}}/html", politely(answers.html), methods=["POST"]),
+        Route(f"{PREFIX}/{{result}}/{{part:path}}", politely(answers.part)),
+    ]
+
+
+async def picture(_request: Request) -> Response:
+    """Send the picture that shared links are shown with."""
+    return FileResponse(_ASSETS / PICTURE, media_type="image/jpeg")
+
+
+def politely(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint whose errors are one sentence and a status."""
+
+    async def guarded(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except NotYet:
+            return _sentence(503, strings.NOT_YET, {"Retry-After": "1"})
+        except NoSuchPart as error:
+            return _sentence(404, str(error))
+        except InputError as error:
+            return _sentence(410 if str(error) == GONE else 400, str(error))
+        except Exception as error:
+            log.exception("A request of the viewer failed")
+            return _sentence(500, strings.failure(error))
+
+    return guarded
+
+
+def _sentence(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    return PlainTextResponse(text, status, {"Cache-Control": "no-store", **(headers or {})})
+
+
+class Answers:
+    """One method per route."""
+
+    def __init__(self, service: Service):
+        self._service = service
+        self._limiter: CapacityLimiter | None = None  # made in the event loop
+
+    async def part(self, request: Request) -> Response:
+        """Send a part; wait a while for a frame that is still to be made."""
+        result, name = request.path_params["result"], request.path_params["part"]
+        until = anyio.current_time() + _PATIENCE
+        while True:
+            try:
+                part = await self._in_thread(self._service.parts.get, result, name)
+                break
+            except NotYet:
+                if anyio.current_time() > until or await request.is_disconnected():
+                    raise
+                await asyncio.sleep(_LOOK)
+        headers = {"Cache-Control": _KEPT, "X-Content-Type-Options": "nosniff"}
+        return Response(part, media_type="application/octet-stream", headers=headers)
+
+    async def exact(self, request: Request) -> Response:
+        """Send a row of attention in exact numbers."""
+        asked = request.query_params
+        try:
+            place = int(asked["sample"]), float(asked["y"]), float(asked["x"])
+            head = int(asked.get("head", -1))
+        except (KeyError, ValueError) as error:
+            raise InputError(strings.BAD_PLACE) from error
+        source, one = checked_source(asked.get("source", "")), head if head >= 0 else None
+        key = request.path_params["result"]
+        row = await self._in_thread(self._service.exact, key, place, source, one)
+        return JSONResponse({"row": row}, headers={"Cache-Control": _KEPT})
+
+    async def html(self, request: Request) -> Response:
+        """Send a result as one HTML file, in the state of the viewer that asks."""
+        if int(request.headers.get("content-length", 0)) > _MOST_STATE:
+            raise InputError(strings.BAD_STATE)
+        try:
+            state: dict[str, Any] = await request.json()
+        except ValueError as error:
+            raise InputError(strings.BAD_STATE) from error
+        path = await self._in_thread(self._service.html, request.path_params["result"], state)
+        return FileResponse(path, media_type="text/html", filename=quote(path.name))
+
+    async def ready(self, _request: Request) -> Response:
+        """Send the id of the first example's own result, or null."""
+        result = self._service.arrived()
+        found = {"result": result.id if result else None}
+        return JSONResponse(found, headers={"Cache-Control": "no-store"})
+
+    async def _in_thread(self, work: Callable[..., Any], *values: Any) -> Any:
+        """Do work in a thread; only a few requests are worked on at once."""
+        self._limiter = self._limiter or CapacityLimiter(_AT_ONCE)
+        return await run_sync(work, *values, limiter=self._limiter)
