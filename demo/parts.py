@@ -17,18 +17,20 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import torch
 
 from bavos_core import InputError
 from bavos_io.files import atomic_write
 from bavos_lab import scene
 
+from . import compute
 from .clips import Clips
 from .runs import Lane
 from .store import Result, Store
 
 ARRIVAL = "arrival"  # stands for the id of the example that is shipped with its parts
 _SHIPPED = Path(__file__).parent.parent / "assets" / ARRIVAL
-_NAME = re.compile(r"base|readings|frame/\d{1,7}|attention/[a-z-]{1,30}", re.ASCII)  # a file's
+_NAME = re.compile(r"base|readings|frame/\d{1,7}|attention/[a-z0-9-]{1,30}", re.ASCII)  # a file's
 _MOST_BETWEEN = 1200  # frames kept in between the analysed ones, evenly spaced
 _LOOK = 0.1  # seconds between looks whether an analysis has ended
 
@@ -98,8 +100,10 @@ class Parts:
 
     def _made(self, result: Result, name: str) -> bytes:
         """Return a part that is not kept yet."""
-        found = scene.Scene(result.analysis)
-        if name in found.names:
+        used = result.analysis.settings
+        backbone = compute.loaded_backbone(used.backbone, used.weights, torch.device("cpu"))
+        found = scene.Scene(result.analysis, backbone)
+        if name in found.names or name.startswith("attention/block-"):
             return found.part(name)
         if result.id in self._under_way and name.startswith("frame/"):
             raise NotYet

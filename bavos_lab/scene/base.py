@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from bavos_core import Analysis, render
-from bavos_core.backbones import describe
+from bavos_core.backbones import Backbone, describe
 from bavos_core.correlator import HEADS
 from bavos_core.settings import AttentionSource
 from bavos_io.clip import shrunk
 
+from .blocks import blocks, own_block
 from .cuts import background_at_every_cut
 from .parts import pack
 
@@ -24,16 +25,19 @@ PREVIEW_SIDE = 640  # pixels of the longer side of the frames that are shown
 READ_SIDE = 1024  # and of those that are read to make them, as an analysis keeps its frames
 
 
-def base_part(analysis: Analysis, sources: Collection[AttentionSource] | None = None) -> bytes:
+def base_part(
+    analysis: Analysis,
+    sources: Collection[AttentionSource] | None = None,
+    backbone: Backbone | None = None,
+) -> bytes:
     """Return everything that a viewer needs before the first picture.
 
-    sources: those that have a part; None for all.
+    sources: those that have a part; None for all. backbone: if its other blocks have parts.
     """
     tree, most = analysis.tree, most_clusters(analysis)
     shown = [s for s in analysis.sources() if sources is None or part_source(s) in sources]
-    colours = [render.object_colour(cluster) for cluster in range(render.MAX_PARTS)]
     return pack(
-        _fields(analysis, most, shown),
+        {**_fields(analysis, most, shown), **_blocks(backbone)},
         {
             "times": analysis.times.astype(np.float64),
             "analysed": analysis.analysed.astype(np.int32),
@@ -43,7 +47,7 @@ def base_part(analysis: Analysis, sources: Collection[AttentionSource] | None = 
             "seams": analysis.seams.astype(np.uint8),
             "instances": tree.instances.astype(np.uint8),
             "background": background_at_every_cut(analysis, most).astype(np.uint8),
-            "colours": np.array(colours, np.uint8),
+            "colours": analysis.colours,
         },
     )
 
@@ -68,6 +72,13 @@ def _fields(analysis: Analysis, most: int, sources: Collection[AttentionSource])
         "notes": list(analysis.notes),
         "seconds": dict(analysis.timings),
     }
+
+
+def _blocks(backbone: Backbone | None) -> dict[str, int]:
+    """Return how many blocks can be looked at, and the one that is used."""
+    if backbone is None:
+        return {"blocks": 0, "block": -1}
+    return {"blocks": blocks(backbone), "block": own_block(backbone)}
 
 
 def preview_size(size: tuple[int, int]) -> tuple[int, int]:

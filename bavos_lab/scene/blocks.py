@@ -28,6 +28,11 @@ def blocks(backbone: Backbone) -> int:
     return len(backbone.model.get_submodule("blocks"))  # type: ignore[arg-type]
 
 
+def own_block(backbone: Backbone) -> int:
+    """Return the block whose queries and keys are used; -1 for a backbone that is no ViT."""
+    return backbone.layer if isinstance(backbone, ViTBackbone) else -1
+
+
 def block_part(
     analysis: Analysis, backbone: Backbone, block: int, side: Side, *, budget: int = BUDGET
 ) -> bytes:
@@ -41,7 +46,7 @@ def block_part(
     count = blocks(backbone)
     if not (isinstance(backbone, ViTBackbone) and 0 <= block < count):
         raise InputError(f"There is no block {block}; this backbone has {count} blocks.")
-    compute = Compute.choose(analysis.settings)
+    compute = Compute.choose(replace(analysis.settings, device="cpu"))  # the GPU may be at work
     chosen = replace(backbone, layer=block).to(compute.device)
     images = backbones.to_images(analysis.frames, analysis.grid, chosen.patch)
     found = _projection(chosen, images, side, compute)

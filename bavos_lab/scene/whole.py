@@ -60,7 +60,7 @@ class Scene:
         kind, _, which = name.partition("/")
         match kind:
             case "base":
-                return base_part(self.analysis)
+                return base_part(self.analysis, backbone=self.backbone)
             case "readings":
                 return readings_part(self.analysis)
             case "attention":

@@ -177,15 +177,23 @@ export function remember(kept = KEPT_ROWS) {
   };
 }
 
-/** Return the name of the part that holds the queries and keys of a source or reading. */
-export function partOf(source, reading = 'attention') {
-  if (reading === 'cosine') return 'key-similarity';
+/** Return the name of the part that holds the queries and keys of what a state reads. */
+export function partOf({ source, reading, block, vectors }, { block: own } = {}) {
+  const other = block !== null && block !== own;
+  if (reading === 'cosine') return other || vectors !== 'key' ? `block-${block ?? own}-${vectors}` : 'key-similarity';
+  if (other && isOfNetwork(source)) return `block-${block}-attention`;
   return source === 'framewise' ? 'cross-frame' : source;
 }
 
+/** Tell whether a source is the network's own attention, which every block has. */
+export function isOfNetwork(source) {
+  return source === 'framewise' || source === 'cross-frame';
+}
+
 /**
- * Create the attention of a scene. `rows(source, point)` are the heads' rows and `cosine(point)` a
- * row of similarities; both are null until the part has come, and asking for it makes it come.
+ * Create the attention of a scene. For what a state reads, `rows(state, point)` are the heads' rows
+ * and `cosine(state, point)` a row of similarities; both are null until the part has come, and
+ * asking for it makes it come.
  */
 export function createAttention(scene, changed = () => {}) {
   const opened = new Map(); // by part: an opened source, or null while it comes
@@ -207,17 +215,20 @@ export function createAttention(scene, changed = () => {}) {
     return null;
   };
   return {
-    rows(source, point) {
-      const found = open(partOf(source));
-      const key = `${source} ${point.sample} ${point.y} ${point.x}`;
-      return found && recall(key, () => headRows(found, point, source === 'framewise'));
+    rows(state, point) {
+      const name = partOf(state, scene.base);
+      const found = open(name);
+      const framewise = state.source === 'framewise';
+      const key = `${name} ${framewise} ${point.sample} ${point.y} ${point.x}`;
+      return found && recall(key, () => headRows(found, point, framewise));
     },
-    cosine(point) {
-      const found = open('key-similarity');
-      const key = `cosine ${point.sample} ${point.y} ${point.x}`;
+    cosine(state, point) {
+      const name = partOf(state, scene.base);
+      const found = open(name);
+      const key = `cosine ${name} ${point.sample} ${point.y} ${point.x}`;
       return found && recall(key, () => cosineRow(found, point));
     },
-    heads: (source) => open(partOf(source))?.heads ?? null,
-    failure: (source, reading) => failed.get(partOf(source, reading)) ?? null,
+    heads: (state) => open(partOf(state, scene.base))?.heads ?? null,
+    failure: (state) => failed.get(partOf(state, scene.base)) ?? null,
   };
 }

@@ -30,10 +30,10 @@ export function createHeads(context) {
     }
     buttons.forEach(({ button }, i) => button.setAttribute('aria-pressed', String(state.head === i - 1)));
     const [point] = shownPoints(context).slice(-1);
-    const rows = point && context.attention.rows(state.source, point);
+    const rows = point && context.attention.rows(state, point);
     const wait = point ? 'The attention of this source is on its way.' : 'Point at the picture to see what each head attends to.';
-    setText(hint, rows || context.attention.failure(state.source, 'attention') ? '' : wait);
-    const now = rows ? `${state.source} ${point.sample} ${point.y} ${point.x} ${state.time} ${state.colours}` : '';
+    setText(hint, rows || context.attention.failure(state) ? '' : wait);
+    const now = rows ? `${state.source} ${state.block} ${point.sample} ${point.y} ${point.x} ${state.time} ${state.colours}` : '';
     if (!rows || now === painted) return;
     painted = now;
     clearTimeout(timer);

@@ -3,7 +3,7 @@
 // T analysed frames, h×w patches, N = h·w. A row has T·N numbers. The scale of a row is the same in all
 // frames: its 99.9th percentile, but at least LEAST_TOP times uniform attention, so that a flat row
 // stays cold. Frames between two analysed ones show the blend of both.
-import { remember, rowOfHead } from './attention.js';
+import { partOf, remember, rowOfHead } from './attention.js';
 import { colourLayer, heatLayer } from './heatlayer.js';
 import { axisOf, between, highestOf, massThreshold, quantile, sharesOf, topOfScale } from './scale.js';
 
@@ -28,15 +28,17 @@ export function pinColour(base, i) {
 
 /** Return {row, top, over} of a point in the current reading, or null until its part has come. */
 export function rowAt(context, point) {
-  const { source, head, reading, scaleMax } = context.store.state;
+  const { state } = context.store;
+  const { source, head, reading, scaleMax } = state;
   const samples = context.scene.base.analysed.length;
   const cosine = reading === 'cosine';
-  const rows = cosine ? context.attention.cosine(point) : context.attention.rows(source, point);
+  const rows = cosine ? context.attention.cosine(state, point) : context.attention.rows(state, point);
   if (!rows) return null;
-  const key = `${source} ${head} ${cosine} ${scaleMax} ${point.sample} ${point.y} ${point.x}`;
+  const part = partOf(state, context.scene.base);
+  const key = `${source} ${part} ${head} ${cosine} ${scaleMax} ${point.sample} ${point.y} ${point.x}`;
   return memoryOf(context).rows(key, () => {
     if (cosine) return { key, row: rows, top: 1, over: highestOf(rows, samples) };
-    const heads = context.attention.heads(source);
+    const heads = context.attention.heads(state);
     const row = rowOfHead(rows, heads, head < heads ? head : -1);
     return { key, row, top: topOfScale(row, scaleMax), over: sharesOf(row, samples) };
   });
@@ -178,8 +180,9 @@ function readingsOf({ scene, store }) {
 
 /** Return why the current reading cannot be shown yet, or at all: a sentence, or an empty text. */
 export function readingNote(context) {
-  const { source, reading } = context.store.state;
-  if (!PICTURE_READINGS.includes(reading)) return context.attention.failure(source, reading) ?? '';
+  const { state } = context.store;
+  const { reading } = state;
+  if (!PICTURE_READINGS.includes(reading)) return context.attention.failure(state) ?? '';
   const found = readingsOf(context);
   if (found.coming) return 'This reading is on its way.';
   return found.failure ?? (found[reading] ? '' : 'This backbone has no [CLS] token.');

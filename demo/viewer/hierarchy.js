@@ -14,11 +14,12 @@ const LEVELS_SECONDS = 5; // that playing all levels takes
 export function createHierarchy(context, element) {
   const { scene, store } = context;
   const tree = treeOf(scene.base);
-  const view = { tree, layout: null, chosen: null, pointed: null, dragged: null, timer: null, stale: true, ...buildHierarchy(element, scene.base) };
+  const view = { tree, layout: null, chosen: null, pointed: null, dragged: null, timer: null, due: 0, ...buildHierarchy(element, scene.base) };
   const paint = () => {
-    view.stale = false;
+    view.due = 0;
     paintHierarchy(context, view);
   };
+  view.repaint = () => { view.due ||= requestAnimationFrame(paint); }; // where the state is the same
   const resized = new ResizeObserver(() => {
     view.layout = null;
     paint();
@@ -30,7 +31,7 @@ export function createHierarchy(context, element) {
   listenToKeys(context, view);
   listenToControls(context, view);
   const forget = store.subscribe((state, previous) => {
-    if (view.stale || differs(state, previous, 'n', 'edits', 'hovered', 'selected', 'background')) paint();
+    if (differs(state, previous, 'n', 'edits', 'hovered', 'selected', 'background')) paint();
   });
   paint();
   return {
@@ -131,7 +132,7 @@ function listenToPointer(context, view) {
     view.dragged = Math.min(Math.max(y, box.top), box.floor - 0.5);
     const n = clustersAt(tree, heightAtY(view.layout, view.dragged));
     store.set({ n: Math.min(Math.max(n, 1), context.scene.base.most) });
-    repaint(context, view);
+    view.repaint();
   };
   canvas.addEventListener('pointerdown', (event) => {
     const [, y] = place(event);
@@ -158,7 +159,7 @@ function listenToPointer(context, view) {
     grabbed = null;
     moved = false;
     view.dragged = null;
-    repaint(context, view);
+    view.repaint();
     if (clicked) choose(context, view, nodeAtPlace(tree, view.layout, x, y), event.shiftKey);
   });
   canvas.addEventListener('dblclick', () => actOn(context, view));
@@ -171,19 +172,13 @@ function listenToPointer(context, view) {
   });
 }
 
-/** Paint the tree again though the state is the same. */
-function repaint({ store }, view) {
-  view.stale = true;
-  store.touch();
-}
-
 /** Show a branch as pointed at, and its cluster on the stage. */
 function point(context, view, node) {
   if (view.pointed === node) return;
   view.pointed = node;
   const clusters = node === null ? [] : branchOf(view.tree, currentCut(context), node).clusters;
   context.store.set({ hovered: clusters.length === 1 ? clusters[0] : null });
-  repaint(context, view);
+  view.repaint();
 }
 
 const TREE_STEPS = { ArrowUp: 'parent', ArrowDown: 'child', ArrowLeft: 'left', ArrowRight: 'right' };
@@ -195,7 +190,7 @@ function listenToKeys(context, view) {
     if (TREE_STEPS[event.key]) choose(context, view, stepFrom(view, parents, TREE_STEPS[event.key]), false);
     else if (event.key === 'Enter') actOn(context, view);
     else return;
-    repaint(context, view);
+    view.repaint();
     event.preventDefault();
     event.stopPropagation();
   });

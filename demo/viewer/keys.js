@@ -12,15 +12,16 @@ const TABLE = [
   ['← →', 'previous or next frame'],
   ['1 2 3 4', 'original, objects, attention, both'],
   ['D', 'divider: original beside the view'],
-  ['Shift + ← → ↑ ↓', 'move the point (with the focus on the picture)'],
+  ['Shift + ← → ↑ ↓', 'move the point in the picture'],
   ['Enter', 'select what is at the point, or pin it'],
-  ['Click, Shift + click', 'select; add to the selected'],
-  ['P, Alt + click', 'pin the point'],
+  ['Click or Shift + Click', 'select; add to the selected'],
+  ['P or Alt + Click', 'pin the point'],
   ['X', 'make the selected background, or objects'],
   ['S', 'split the selected'],
   ['M', 'merge the selected into the first'],
   ['H', 'hide or show the selected'],
-  ['Z, Shift + Z', 'undo, redo'],
+  ['Z or Shift + Z', 'undo; redo'],
+  ['← → ↑ ↓ Enter', 'in the hierarchy: choose a branch; cut or join it'],
   ['Esc', 'select nothing; then remove the pins'],
   ['?', 'these keys'],
 ];
@@ -111,5 +112,6 @@ export function showHelp({ root }) {
 }
 
 function keyCap(text) {
-  return ['+', 'click,'].includes(text) ? ` ${text} ` : h('kbd', {}, text);
+  if (text === '+' || text === 'or') return `${text} `;
+  return h('kbd', {}, text);
 }

@@ -19,7 +19,7 @@ export function createObjects(context, element) {
   const summary = h('summary', {});
   const details = h('details', { class: 'scenery', ontoggle: () => update(store.state, {}) }, summary, scenery);
   const chosen = createChosen(context);
-  element.replaceChildren(h('div', { class: 'panel-head' }, count, history.element), h('div', { class: 'scroll' }, list, details), chosen.element);
+  element.replaceChildren(h('div', { class: 'panel-head' }, count, history.element), h('div', { class: 'scroll' }, list, details, aboutResult(scene.base)), chosen.element);
   const rows = new Map(); // by cluster
   const thumbs = createThumbs(context, rows);
   const update = (state, previous) => {
@@ -67,6 +67,17 @@ function keepFocus(element, focus) {
   const there = focus.isConnected && focus.checkVisibility();
   if (there && !element.contains(focus)) return;
   (there ? focus : element.querySelector('[tabindex="0"], summary')).focus({ preventScroll: true });
+}
+
+function aboutResult({ backbone, grid, source, tau, notes, seconds }) {
+  const all = Object.values(seconds).reduce((a, b) => a + b, 0);
+  const stages = Object.entries(seconds).map(([stage, value]) => `${stage} ${value.toFixed(1)} s`).join(', ');
+  const lines = [
+    `Backbone ${backbone}, ${grid[0]}×${grid[1]} patches a frame, ${source} attention, τ ${tau}.`,
+    ...notes,
+    `Computed in ${all.toFixed(1)} s: ${stages}.`,
+  ];
+  return h('details', { class: 'scenery' }, h('summary', {}, 'About this result'), h('div', { class: 'about dim' }, ...lines.map((line) => h('p', {}, line))));
 }
 
 // ---- rows --------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ export function createPins(context) {
   const show = (state) => {
     hint.hidden = state.pins.length > 0;
     clear.hidden = state.pins.length < 2;
-    const { pins, source, head, reading } = state;
+    const { pins, source, head, block, reading } = state;
     if (made?.pins !== pins) list.replaceChildren(...pins.map((pin, i) => pinRow(context, pin, i, opened, () => show(context.store.state))));
     made = { pins };
     pins.forEach((pin, i) => {
@@ -23,7 +23,7 @@ export function createPins(context) {
       const found = opened.get(pin);
       box.hidden = !found || reading !== 'attention';
       list.children[i].querySelector('.numbers-button').setAttribute('aria-expanded', String(!box.hidden));
-      if (!box.hidden) showNumbers(context, box, pin, asked(context, found, pin, `${source} ${head}`, () => show(context.store.state)));
+      if (!box.hidden) showNumbers(context, box, pin, asked(context, found, pin, `${source} ${head} ${block}`, () => show(context.store.state)));
     });
   };
   return { element, show };
@@ -46,11 +46,12 @@ function pinRow({ scene, store }, pin, i, opened, changed) {
     h('div', { class: 'numbers', hidden: true }));
 }
 
-/** Ask the server for an exact row, once for every source and head. */
+/** Ask the server for an exact row, once for every source and head; of other blocks it has none. */
 function asked({ host, store }, found, pin, key, changed) {
   if (!host.exact || found.asked === key) return found;
-  const { source, head } = store.state;
+  const { source, head, block } = store.state;
   Object.assign(found, { asked: key, row: null, failure: null });
+  if (block !== null) return found;
   host.exact({ ...pin, source, head: head < 0 ? null : head }).then(
     ({ row }) => found.asked === key && Object.assign(found, { row: Float32Array.from(row) }),
     (error) => found.asked === key && Object.assign(found, { failure: error.message }),

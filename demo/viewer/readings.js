@@ -1,4 +1,5 @@
 // The panel "Attention": what is read, from which source and head, how it is painted, and the pins.
+import { isOfNetwork } from './attention.js';
 import { createColourBar } from './colourbar.js';
 import { COLOUR_MAPS } from './colourmaps.js';
 import { h, segmented, setText } from './dom.js';
@@ -29,6 +30,7 @@ const SOURCE_MEANINGS = {
   correlator: 'the paper’s method (Fig. 1d)',
   'key-similarity': 'of keys, without training',
 };
+const VECTORS = { key: 'keys', query: 'queries', value: 'values' };
 const SCALES = { row: 'this row', 5: '5 × unif.', 20: '20 × unif.', 100: '100 × unif.' };
 const CAVEAT = 'Attention shows what the network compares; it does not explain a decision.';
 const DINO_MASS = 0.6;
@@ -37,7 +39,7 @@ const DINO_MASS = 0.6;
 export function createReadings(context, element) {
   const { store } = context;
   const parts = [
-    readingControl(context), sourceControl(context), createHeads(context), createColourBar(context), lookControl(context),
+    readingControl(context), sourceControl(context), blockControl(context), createHeads(context), createColourBar(context), lookControl(context),
     createPresets(context), createPins(context),
   ];
   element.classList.add('readings');
@@ -46,13 +48,13 @@ export function createReadings(context, element) {
     if (element.hidden) return;
     for (const part of parts) part.show(store.state);
   };
-  const forgets = [store.subscribe(show), context.scene.listen(() => store.touch())];
+  const forget = store.subscribe(show);
   const seen = new MutationObserver(show); // the tab was chosen
   seen.observe(element, { attributes: true, attributeFilter: ['hidden'] });
   show();
   return {
     destroy() {
-      for (const forget of forgets) forget();
+      forget();
       seen.disconnect();
     },
   };
@@ -93,6 +95,22 @@ function sourceControl({ scene, store }) {
     show(state) {
       element.hidden = state.reading !== 'attention';
       if (fields[state.source]) fields[state.source].checked = true;
+    },
+  };
+}
+
+function blockControl({ scene, store }) {
+  const { blocks = 0, block: own } = scene.base;
+  const numbers = Array.from({ length: blocks }, (_, i) => [i, i === own ? `${i} (clustered)` : String(i)]);
+  const block = choice('Block', Object.fromEntries(numbers), (value) => store.set({ block: Number(value) === own ? null : Number(value), head: -1 }));
+  const vectors = choice('Vectors', VECTORS, (value) => store.set({ vectors: value }));
+  return {
+    element: h('div', { class: 'selects' }, block.element, vectors.element),
+    show({ reading, source, block: chosen, vectors: which }) {
+      block.element.hidden = !blocks || !(reading === 'cosine' || (reading === 'attention' && isOfNetwork(source)));
+      vectors.element.hidden = !blocks || reading !== 'cosine';
+      block.show(chosen ?? own);
+      vectors.show(which);
     },
   };
 }

@@ -20,6 +20,8 @@ export const FIRST_STATE = {
   pins: [], // {sample, y, x}
   source: 'cross-frame',
   head: -1, // the mean of all
+  block: null, // of the network; null for the one that was clustered
+  vectors: 'key', // 'query' | 'key' | 'value': which vectors similarity compares
   reading: 'attention', // 'attention' | 'cosine' | 'pca' | 'cls' | 'kmeans'
   mass: null, // 0 … 1: show only the patches that hold this share
   scaleMax: 'row',

@@ -20,7 +20,7 @@ def set_state(page: Page, **fields: object) -> None:
 
 def wait_for_frames(page: Page) -> None:
     """Until every frame has come."""
-    page.get_by_text("11 frames, 6 analysed").wait_for()
+    page.locator(".arrived", has_text="11 frames, 6 analysed").wait_for()
 
 
 def place(page: Page, y: float, x: float) -> tuple[float, float]:

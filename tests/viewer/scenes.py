@@ -11,7 +11,7 @@ from bavos_core.render.palette import object_colour
 from bavos_core.tree import ClusterTree
 from bavos_lab.scene import pack
 
-from .attention_parts import SOURCES, attention_blobs
+from .attention_parts import BLOCKS, SOURCES, attention_blobs
 
 FRAMES, ANALYSED = 11, 6
 GRID, PREVIEW = (9, 16), (180, 320)
@@ -51,7 +51,7 @@ def scene_parts(seed: int = 0) -> dict[str, bytes]:
         parts[f"frame/{i}"] = pack({}, {"jpeg": jpeg(leaf, i), "leaf": leaf, "solid": leaf})
     pca = random.integers(0, 255, (ANALYSED, *GRID, 3)).astype(np.uint8)
     parts["readings"] = pack({"k": 4}, {"pca": pca, "kmeans": (nearest % 4).astype(np.uint8)})
-    for source in ("cross-frame", "untrained", "key-similarity"):
+    for source in ("cross-frame", "untrained", "key-similarity", *BLOCKS):
         parts[f"attention/{source}"] = pack(*attention_blobs(nearest, source))
     return parts
 
@@ -67,7 +67,7 @@ def base_part(
     fields = {
         "version": 1, "name": "discs.mp4", "size": [360, 640], "preview": PREVIEW, "grid": GRID,
         "end": FRAMES / 10, "part": [0, None], "clusters": 6, "most": MOST, "source": "cross-frame",
-        "tau": 0.5, "sources": SOURCES, "backbone": "descriptors",
+        "tau": 0.5, "sources": SOURCES, "backbone": "descriptors", "blocks": 3, "block": 2,
         "notes": [], "seconds": {"features": 1.0},
     }  # fmt: skip
     return pack(

@@ -221,3 +221,33 @@ def test_a_reading_that_there_is_not_says_why(attending: Page) -> None:
     point_at(attending, *disc(1))
     note = attending.locator(".note")
     expect(note).to_have_text("There is no part attention/correlator.", timeout=10000)
+
+
+def test_another_block_of_the_network_shows_its_own_attention(attending: Page) -> None:
+    plain = picture(attending)
+    attending.get_by_label("Block").select_option("0")
+    point_at(attending, *disc(1))
+    flat, _ = heat_inside(plain, picture(attending), 1)  # the scene's block 0 attends evenly
+    attending.get_by_label("Block").select_option("2")
+    point_at(attending, *disc(1))
+    sharp, _ = heat_inside(plain, picture(attending), 1)
+    assert sharp > flat + 15
+    attending.evaluate("viewer.store.set({ source: 'untrained' })")
+    expect(attending.get_by_label("Block")).to_be_hidden()
+
+
+def test_similarity_compares_keys_queries_or_values(attending: Page) -> None:
+    names = "[[null, 'key'], [0, 'key'], [null, 'value'], [2, 'key'], [0, 'query']]"
+    found = attending.evaluate(
+        f"{names}.map(([block, vectors]) => Bavos.partOf("
+        "{ source: 'framewise', reading: 'cosine', block, vectors }, { block: 2 }))"
+    )
+    expected = ["key-similarity", "block-0-key", "block-2-value", "key-similarity", "block-0-query"]
+    assert found == expected
+    attending.evaluate("viewer.store.set({ reading: 'cosine' })")
+    for vectors in ("values", "keys"):
+        attending.get_by_label("Vectors").select_option(label=vectors)
+        plain = picture(attending)
+        point_at(attending, *disc(1))
+        assert abs(picture(attending) - plain).mean() > 1
+        attending.mouse.move(5, 5)

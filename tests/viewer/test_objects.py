@@ -67,7 +67,7 @@ def test_a_split_selects_its_parts_and_holds_at_its_cut_only(page: Page) -> None
 
 
 def test_the_list_is_walked_by_arrows(page: Page) -> None:
-    page.locator("summary").click()
+    page.locator("summary", has_text="Background").click()
     page.get_by_role("button", name="Select Object 2").focus()
     page.keyboard.press("ArrowDown")
     focus = page.evaluate("document.getElementById('viewer').shadowRoot.activeElement.ariaLabel")

@@ -32,7 +32,7 @@ def real(browser: Browser, analysis: Analysis, tmp_path_factory) -> Iterator[Pag
     page = browser.new_page(viewport={"width": 1400, "height": 770})
     page.goto(path.as_uri())
     page.evaluate("opened")
-    page.get_by_text("4 of 40 frames").wait_for()
+    page.locator(".arrived", has_text="4 of 40 frames").wait_for()
     yield page
     page.close()
 

@@ -26,7 +26,7 @@ def test_hovering_finds_the_object_below(page: Page) -> None:
     assert abs(hover["y"] - DISC[0]) < 0.01
     assert abs(hover["x"] - DISC[1]) < 0.01
     expect(page.locator(".list li.hovered")).to_have_count(0)  # it is background, which is folded
-    page.locator("summary").click()
+    page.locator("summary", has_text="Background").click()
     move_to(page, *DISC)
     expect(page.locator(f".list li.hovered[data-cluster='{expected}']")).to_have_count(1)
     page.mouse.move(2, 2)
