@@ -22,7 +22,8 @@ from .correlator import TrainedCorrelator
 from .edits import Edit
 from .errors import InputError
 from .frozen import Frozen
-from .instances import Looks, patch_looks
+from .instances import Looks, patch_colours, patch_looks
+from .render.palette import contrasting_colours
 from .roles import BALLOT, background, seams
 from .segmentation import Segmentation
 from .settings import SOURCES, AttentionSource, Settings
@@ -89,7 +90,7 @@ class Analysis:
             leaf_cluster = self.tree.cut_into(n_clusters)
             usual = self.tree.clusters_at(self.settings.tau) == n_clusters
             height = self.settings.tau if usual else self.tree.height_of(n_clusters)
-        cut = self._unedited(height, leaf_cluster)
+        cut = replace(self._unedited(height, leaf_cluster), colours=self.colours)
         for edit in self.edits:
             cut = self._apply(edit, cut)
         return cut
@@ -103,22 +104,41 @@ class Analysis:
 
     @cached_property
     def seams(self) -> np.ndarray:
-        """Leaves of the clusters at the settings' τ that are seams (see roles), (L,) bool.
+        """Leaves of seams (see roles), (L,) bool: they get no pixels unless an object has them.
 
-        They get no pixels unless they belong to an object. Where they would be most of the clip,
-        there are none.
+        They are the seams at the settings' τ and, of the objects there, those at 0.7 times it.
+        Where they would be most of the clip, there are none.
         """
+        found = np.zeros(self.tree.leaves, bool)
+        inside = ~found  # where seams are looked for
+        for height in (self.settings.tau, 0.7 * self.settings.tau):
+            cut = self._unedited(height, self.tree.cut(height))
+            found |= inside & seams(cut.labels, cut.background)[cut.leaf_cluster]
+            inside = ~cut.background[cut.leaf_cluster]
+        return found & (found[self.nearest[..., 0]].mean() < 0.5)
+
+    @cached_property
+    def colours(self) -> np.ndarray:
+        """Colours of the clusters by number, (255, 3) uint8, read-only: see render/palette.py."""
         cut = self._unedited(self.settings.tau, self.tree.cut(self.settings.tau))
-        found = seams(cut.labels, cut.background)[cut.leaf_cluster]
-        return found & (found[cut.leaves].mean() < 0.5)
+        patches = patch_colours(self.frames, self.grid)
+        colours = contrasting_colours(cut.labels, cut.background, patches)
+        colours.flags.writeable = False
+        return colours
 
     def edited(self, *edits: Edit) -> Analysis:
         """Return the same analysis with more edits; `segment` applies all of them in order."""
-        return replace(self, edits=(*self.edits, *edits))
+        return self._with(edits=(*self.edits, *edits))
 
     def undone(self) -> Analysis:
         """Return the same analysis without the last edit."""
-        return replace(self, edits=self.edits[:-1])
+        return self._with(edits=self.edits[:-1])
+
+    def _with(self, edits: tuple[Edit, ...]) -> Analysis:
+        """Return the same analysis with other edits, and with all that does not depend on them."""
+        found = replace(self, edits=edits)
+        vars(found).update({k: getattr(self, k) for k in ("colours", "seams", "_projections")})
+        return found
 
     def _apply(self, edit: Edit, cut: Segmentation) -> Segmentation:
         """Return an edited cut; one that the edit does not concern stays as it is."""

@@ -14,8 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from bavos_io.weights import read_metadata, read_tensors
+
 from .backbones.base import on_device
-from .backbones.weights import load_checked, read_metadata, read_tensors
+from .backbones.weights import load_checked
 from .errors import InputError
 
 HEADS = 8

@@ -73,11 +73,17 @@ def patch_looks(frames: np.ndarray, tokens: Tensor, grid: tuple[int, int]) -> Lo
 
     frames (T, H, W, 3) uint8, tokens (T, N, C). Of the features, the principal components count.
     """
-    size = (grid[1], grid[0])
-    colours = [np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BOX)) for f in frames]
     features = _principal(tokens.flatten(0, 1).float().cpu(), _FEATURES).numpy()
     features = features.reshape(len(frames), *grid, -1)
-    return np.concatenate([np.stack(colours).astype(np.float32) / 255, features], axis=-1)
+    colours = patch_colours(frames, grid).astype(np.float32) / 255
+    return np.concatenate([colours, features], axis=-1)
+
+
+def patch_colours(frames: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Return the mean colour of every patch (T, h, w, 3) uint8 of frames (T, H, W, 3)."""
+    size = (grid[1], grid[0])
+    small = (Image.fromarray(frame).resize(size, Image.Resampling.BOX) for frame in frames)
+    return np.stack([np.asarray(picture) for picture in small])
 
 
 def _principal(values: Tensor, most: int) -> Tensor:
@@ -192,8 +198,7 @@ def _pairs(a: _Pieces, b: _Pieces, apart: np.ndarray) -> np.ndarray:
     """
     unlike = apart / (a.areas[:, None] * b.areas) ** 0.25
     unlike += np.linalg.norm(a.looks[:, None] - b.looks, axis=-1)
-    pairs: np.ndarray = linear_sum_assignment(unlike)[1]
-    return pairs
+    return np.asarray(linear_sum_assignment(unlike)[1])
 
 
 def _divide(pieces: _Pieces, tracks: _Tracks, t: int, looks: np.ndarray) -> np.ndarray:

@@ -63,10 +63,9 @@ def without_seams(soft: Tensor, seams: np.ndarray) -> Tensor:
 
 def nearest_place(where: np.ndarray) -> np.ndarray:
     """Return row and column of the nearest true place of every place: (h, w) bool → (2, h, w)."""
-    found: np.ndarray = ndimage.distance_transform_edt(
-        ~where, return_distances=False, return_indices=True
+    return np.asarray(
+        ndimage.distance_transform_edt(~where, return_distances=False, return_indices=True)
     )
-    return found
 
 
 # ---- membership of pixels -----------------------------------------------------------------------
@@ -145,10 +144,13 @@ class NodeMaps:
         agree = (pixels == upper[:, x1]) & (pixels == lower[:, x0]) & (pixels == lower[:, x1])
         open_ = ~agree if where is None else ~agree & torch.from_numpy(where)
         rows, columns = open_.nonzero(as_tuple=True)
-        top, bottom, left, right = y0[rows], y1[rows], x0[columns], x1[columns]
-        above = torch.lerp(self.maps[:, top, left], self.maps[:, top, right], wx[columns])
-        below = torch.lerp(self.maps[:, bottom, left], self.maps[:, bottom, right], wx[columns])
-        pixels[rows, columns] = self.winners(torch.lerp(above, below, wy[rows]))
+        flat, width = self.maps.flatten(1), coarse.shape[1]
+
+        def row(y: Tensor) -> Tensor:
+            left, right = (flat.index_select(1, y * width + x[columns]) for x in (x0, x1))
+            return torch.lerp(left, right, wx[columns])
+
+        pixels[rows, columns] = self.winners(torch.lerp(row(y0[rows]), row(y1[rows]), wy[rows]))
         return np.asarray(self.nodes[pixels.numpy()])
 
 

@@ -89,8 +89,8 @@ def seams(labels: np.ndarray, scenery: np.ndarray) -> np.ndarray:
 def _middle(grid: tuple[int, ...]) -> np.ndarray:
     """Return a Gaussian around the middle of the picture, of mean 1: (h, w)."""
     y, x = ((np.arange(side) + 0.5) / side - 0.5 for side in grid)
-    near: np.ndarray = np.exp(-(y[:, None] ** 2 + x**2) / (2 * _SIGMA**2))
-    return near / near.mean()
+    near = np.exp(-(y[:, None] ** 2 + x**2) / (2 * _SIGMA**2))
+    return np.asarray(near / near.mean())
 
 
 def _inner(labels: np.ndarray) -> np.ndarray:
@@ -100,5 +100,4 @@ def _inner(labels: np.ndarray) -> np.ndarray:
     """
     around = np.pad(labels, ((0, 0), (1, 1), (1, 1)), mode="edge")
     sides = (around[:, :-2, 1:-1], around[:, 2:, 1:-1], around[:, 1:-1, :-2], around[:, 1:-1, 2:])
-    inner: np.ndarray = np.logical_and.reduce([side == labels for side in sides])
-    return inner
+    return np.asarray(np.logical_and.reduce([side == labels for side in sides]))

@@ -14,6 +14,7 @@ import numpy as np
 from .edits import Role
 from .errors import InputError
 from .frozen import Frozen
+from .render.palette import usual_colours
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Segmentation:
     cut: int = 0  # clusters of the hierarchy's cut, before any edit
     # numbers of the parts of every cluster that was split, its own first
     splits: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    colours: np.ndarray = field(default_factory=usual_colours)  # (255, 3) uint8, by number
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", Frozen(self.names))
@@ -57,6 +59,11 @@ class Segmentation:
         """Return the name of a cluster."""
         usual = f"{self.role(cluster).capitalize()} {cluster + 1}"
         return self.names.get(cluster) or usual
+
+    def colour(self, cluster: int) -> tuple[int, int, int]:
+        """Return the colour of a cluster on screen, RGB 0 … 255."""
+        red, green, blue = self.colours[cluster % len(self.colours)].tolist()
+        return red, green, blue
 
     def role(self, cluster: int) -> Role:
         """Return the role of a cluster."""

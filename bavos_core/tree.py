@@ -39,8 +39,7 @@ class ClusterTree:
     @property
     def heights(self) -> np.ndarray:
         """Heights of the merges (L-1,), rising."""
-        heights: np.ndarray = self.merges[:, 2]
-        return heights
+        return np.asarray(self.merges[:, 2])
 
     def clusters_at(self, tau: float) -> int:
         """Return the number of clusters when all merges up to height τ are done."""
@@ -86,8 +85,7 @@ class ClusterTree:
         top = np.where((parents >= 0) & inside[parents], parents, np.arange(len(parents)))
         while (top[top] != top).any():
             top = top[top]
-        found: np.ndarray = top[: self.leaves]
-        return found
+        return np.asarray(top[: self.leaves])
 
     def height_of(self, clusters: int) -> float:
         """Return the largest τ at which there are so many clusters; for 1, that of the root."""

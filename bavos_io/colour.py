@@ -1,4 +1,4 @@
-"""HDR and wide-gamut video as the sRGB values that a player shows on an ordinary screen."""
+"""HDR and wide-gamut video as the sRGB that a player shows on an ordinary screen; CIELAB."""
 
 from __future__ import annotations
 
@@ -70,3 +70,15 @@ def _light(transfer: int) -> np.ndarray:
 def _encoded() -> np.ndarray:
     """Return the sRGB value of 4096 steps of light, (4096,) uint8."""
     return np.uint8(np.round(255 * np.linspace(0, 1, 4096) ** (1 / _GAMMA)))
+
+
+def lab(colours: np.ndarray) -> np.ndarray:
+    """Return sRGB (…, 3) uint8 as CIELAB (D65)."""
+    part = colours / 255
+    linear = np.where(part > 0.04045, ((part + 0.055) / 1.055) ** 2.4, part / 12.92)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    relative = linear @ np.transpose(to_xyz) / np.sum(to_xyz, 1)
+    x, y, z = np.moveaxis(
+        np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16 / 116), -1, 0
+    )
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)

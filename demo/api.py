@@ -1,4 +1,4 @@
-"""The HTTP API and MCP tools: /segment, /cancel, /cut, /attend and /export."""
+"""The HTTP API and MCP tools: /segment, /cancel, /cut, /attend, /export and /html."""
 
 from __future__ import annotations
 
@@ -39,11 +39,14 @@ class Api:
     ) -> tuple[dict[str, Any], str]:
         """Segment and track the objects in a clip, without labels or prompts.
 
+        Example: segment(clip="dog.mp4", backbone="auto", frames=12, patches=648) takes seconds on
+        a CPU. The returned id opens the result on the page as well: /?result=ID
+
         Args:
-            clip: a video, a picture or a zip of frames
+            clip: a video (mp4, mov, webm, mkv, gif, avi), a picture or a zip of frames
             backbone: auto, bundled-vits14 (tuned on saliency labels), dino-vits8 or another name
-            frames: how many frames to analyse, evenly spaced over the clip
-            patches: approximate number of patches per frame
+            frames: how many frames to analyse, evenly spaced over the clip, for example 24
+            patches: approximate number of patches per frame, for example 1152
             start: second of a video at which to begin
             end: second at which to end, or 0 for the end of the video
 
@@ -68,11 +71,15 @@ class Api:
     ) -> tuple[dict[str, Any], str]:
         """Cut the hierarchy of a result into a number of clusters, and apply edits.
 
+        Example: cut(result=ID, n_clusters=8, sample_index=0, edits=[{"action": "merge",
+        "cluster": 1, "value": 4}]) merges cluster 1 into 4. Other actions are "name" (value: the
+        name), "role" (value: "object" or "background") and "split" (at: the number of clusters).
+
         Args:
             result: the id returned by segment
             n_clusters: number of clusters
             sample_index: index of an analysed frame, from 0
-            edits: names, roles, merges and splits, each as returned by bavos_core.Edit.to_dict
+            edits: in order, each {"action", "cluster", "value", "at"} as of bavos_core.Edit.to_dict
 
         Returns:
             a description of the clusters, and that frame with its objects coloured
@@ -87,6 +94,8 @@ class Api:
         self, result: str, sample_index: float, y: float, x: float, head: float, source: str
     ) -> tuple[dict[str, Any], str, str]:
         """Return where the patch at a pixel attends, over space and time.
+
+        Example: attend(result=ID, sample_index=0, y=120, x=200, head=-1, source="cross-frame").
 
         Args:
             result: the id returned by segment
@@ -111,16 +120,36 @@ class Api:
     def export(self, result: str, n_clusters: float, edits: list[dict[str, Any]]) -> list[str]:
         """Write all files of a result: overlay, masks, RLE, labels, hierarchy and summary.
 
+        Example: export(result=ID, n_clusters=8, edits=[{"action": "role", "cluster": 2,
+        "value": "background"}]) leaves the object of cluster 2 out.
+
         Args:
             result: the id returned by segment
             n_clusters: number of clusters
-            edits: names, roles, merges and splits, each as returned by bavos_core.Edit.to_dict
+            edits: in order, each {"action", "cluster", "value", "at"} as of bavos_core.Edit.to_dict
 
         Returns:
             one zip of everything, then each file
         """
         made = checked_edits(edits)
         return [str(path) for path in self.service.downloads(result, int(n_clusters), made)]
+
+    @politely
+    def html(self, result: str, n_clusters: float, edits: list[dict[str, Any]]) -> str:
+        """Write a result as one HTML file: an interactive viewer that works without a network.
+
+        Example: html(result=ID, n_clusters=8, edits=[]).
+
+        Args:
+            result: the id returned by segment
+            n_clusters: number of clusters that it shows first
+            edits: in order, each {"action", "cluster", "value", "at"} as of bavos_core.Edit.to_dict
+
+        Returns:
+            the HTML file, at most 8 MB
+        """
+        made = [edit.to_dict() for edit in checked_edits(edits)]
+        return str(self.service.html(result, {"n": int(n_clusters), "edits": made}))
 
 
 def _ignore(_share: float, _doing: str) -> None:
@@ -210,3 +239,4 @@ def add_api(service: Service, device: dict[str, Any]) -> None:
         gr.Button().click(api.attend, attend_inputs, [numbers, picture, video], api_name="attend")
         export_inputs = [result, n_clusters, edits]
         gr.Button().click(api.export, export_inputs, files, api_name="export", **device)
+        gr.Button().click(api.html, export_inputs, gr.File(label="html"), api_name="html", **device)

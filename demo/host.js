@@ -207,6 +207,11 @@ window.bavos = {
   ask: (action) => asked[action]?.(),
 };
 
+// A run needs the processor that playing takes.
+document.addEventListener('click', (event) => {
+  if (event.target.closest('#segment, #adapt, #prepare')) viewer?.store.set({ playing: false });
+});
+
 watch('value', () => show(props.value));
 const linked = new URLSearchParams(window.location.search);
 const awaited = linked.get('result') ?? linked.get('example') ?? props.value.example;

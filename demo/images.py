@@ -18,7 +18,7 @@ Query = tuple[int, float, float]  # index of an analysed frame, y and x of a poi
 def objects_frame(analysis: Analysis, cut: Segmentation, position: int) -> np.ndarray:
     """Return an analysed frame with its objects painted."""
     colours, alpha = render.cluster_paint(
-        cut.background, opacity=export.OPACITY, show_background=False
+        cut.colours, cut.background, opacity=export.OPACITY, show_background=False
     )
     return export.analysed_mask(analysis, cut, position).painted(colours, alpha)
 

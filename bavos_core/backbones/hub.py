@@ -14,7 +14,7 @@ from huggingface_hub import (
     hf_hub_download,
     hf_hub_url,
     try_to_load_from_cache,
-)
+)  # fmt: skip
 
 ANSWER_SECONDS = 3.0  # within which the hub must answer, name resolution included
 KEEP_SECONDS = 60.0  # after a failure, for which the hub is not asked again

@@ -9,13 +9,14 @@ import torch
 from torch import nn
 
 from bavos_io.download import FileOrUrl, local_file
+from bavos_io.weights import read_tensors
 
 from ..errors import BackboneUnavailable, InputError
 from ..settings import AttentionSource
 from . import hub
 from .bundled import BUNDLED, TUNED_ON_SALIENCY
 from .vit import ViTBackbone
-from .weights import encoder_tensors, load_checked, read_tensors
+from .weights import encoder_tensors, load_checked
 
 
 @dataclass(frozen=True)

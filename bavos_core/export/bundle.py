@@ -61,7 +61,7 @@ def _fill(
     (folder / "masks").mkdir()
     seconds = {"masks": 0.0, "encode": 0.0}
     colours, alpha = render.cluster_paint(
-        segmentation.background, opacity=OPACITY, show_background=False
+        segmentation.colours, segmentation.background, opacity=OPACITY, show_background=False
     )
     values = png_values(segmentation)
     coco = documents.masks_file(folder / "masks.json", analysis, segmentation)

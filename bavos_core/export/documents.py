@@ -31,7 +31,7 @@ def masks_file(path: Path, analysis: Analysis, segmentation: Segmentation) -> Co
             "name": segmentation.name(i),
             "supercategory": segmentation.role(i),
             "png_value": int(values[i]),
-            "colour": list(render.object_colour(i)),
+            "colour": list(segmentation.colour(i)),
         }
         for i in range(segmentation.clusters)
     ]
@@ -149,8 +149,9 @@ def write_hierarchy(folder: Path, analysis: Analysis, segmentation: Segmentation
     """Write hierarchy.json and hierarchy.svg."""
     document = json.dumps(hierarchy_document(analysis, segmentation))
     (folder / "hierarchy.json").write_text(document)
+    cut = segmentation
     svg = render.hierarchy_svg(
-        analysis.tree, segmentation.tau, segmentation.leaf_cluster, segmentation.background
+        analysis.tree, cut.tau, cut.leaf_cluster, cut.background, cut.colours
     )
     (folder / "hierarchy.svg").write_text(svg, encoding="utf-8")
 

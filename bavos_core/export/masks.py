@@ -148,10 +148,7 @@ def _grouping(analysis: Analysis, segmentation: Segmentation) -> Grouping:
 
 
 def leaf_maps(
-    analysis: Analysis,
-    frame: np.ndarray,
-    clip_frame: int,
-    size: tuple[int, int] | None = None,
+    analysis: Analysis, frame: np.ndarray, clip_frame: int, size: tuple[int, int] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the leaf of every pixel of a frame of the clip, twice: (*size) int64 each.
 

@@ -38,8 +38,9 @@ def write_overlay(
 
     opacity: 0 … 1. hidden: clusters that are not painted. sound: keep the clip's sound.
     """
+    given = segmentation.colours, segmentation.background
     colours, alpha = render.cluster_paint(
-        segmentation.background, opacity=opacity, show_background=show_background, hidden=hidden
+        *given, opacity=opacity, show_background=show_background, hidden=hidden
     )
     masks = all_masks(analysis, segmentation, clip)
     painted = (mask.painted(colours, alpha, style) for mask in masks)

@@ -1,11 +1,11 @@
 """Pictures for people: palettes, painted objects, heatmaps, the hierarchy as SVG."""
 
-from .heatmap import heat_overlay, heat_scale, mark_point, spread_heat
+from .heatmap import heat_overlay, heat_scale, mark_point
 from .overlay import Style, cluster_paint, paint
 from .palette import BACKGROUND_GREY, MAX_PARTS, object_colour
-from .tree import TreeLayout, hierarchy_svg
+from .tree import hierarchy_svg
 
 __all__ = [
-    "BACKGROUND_GREY", "MAX_PARTS", "Style", "TreeLayout", "cluster_paint", "heat_overlay",
-    "heat_scale", "hierarchy_svg", "mark_point", "object_colour", "paint", "spread_heat",
+    "BACKGROUND_GREY", "MAX_PARTS", "Style", "cluster_paint", "heat_overlay", "heat_scale",
+    "hierarchy_svg", "mark_point", "object_colour", "paint",
 ]  # fmt: skip

@@ -13,23 +13,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .palette import object_colour
-
 Style = Literal["both", "fills", "outlines"]
 
 
 def cluster_paint(
+    colours: np.ndarray,
     background: np.ndarray,
     *,
     opacity: float,
     show_background: bool,
     hidden: Collection[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return colour (C, 3) float32 0 … 255 and opacity (C,) 0 … 1 of every cluster."""
-    colours = np.array([object_colour(i) for i in range(len(background))], np.float32)
+    """Return colour (C, 3) float32 0 … 255 and opacity (C,) 0 … 1 of every cluster.
+
+    colours (255, 3) by number, after which they repeat; background (C,) bool.
+    """
+    tints = colours[np.arange(len(background)) % len(colours)].astype(np.float32)
     alpha = np.where(background & ~show_background, 0.0, opacity).astype(np.float32)
     alpha[[i for i in hidden if i < len(alpha)]] = 0
-    return colours, alpha
+    return tints, alpha
 
 
 def paint(

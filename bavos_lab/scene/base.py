@@ -36,7 +36,6 @@ def base_part(
     """
     tree, most = analysis.tree, most_clusters(analysis)
     shown = [s for s in analysis.sources() if sources is None or part_source(s) in sources]
-    colours = [render.object_colour(cluster) for cluster in range(render.MAX_PARTS)]
     return pack(
         {**_fields(analysis, most, shown), **_blocks(backbone)},
         {
@@ -48,7 +47,7 @@ def base_part(
             "seams": analysis.seams.astype(np.uint8),
             "instances": tree.instances.astype(np.uint8),
             "background": background_at_every_cut(analysis, most).astype(np.uint8),
-            "colours": np.array(colours, np.uint8),
+            "colours": analysis.colours,
         },
     )
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bavos_core.backbones.weights import read_metadata, read_tensors
 from bavos_core.correlator import TemporalCorrelator, TrainedCorrelator
 from bavos_core.errors import InputError
+from bavos_io.weights import read_metadata, read_tensors
 
 from .blocks import new_block
 from .data import TrainingData

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bavos_core.backbones.weights import read_metadata
 from bavos_core.correlator import TrainedCorrelator, read_correlator
 from bavos_core.errors import InputError
+from bavos_io.weights import read_metadata
 from bavos_lab.training.files import write_correlator
 from tests.lab.training.helpers import assert_same, lively_block, weights_of
 

@@ -5,6 +5,7 @@ import pytest
 
 from bavos_core import render
 from bavos_core.render.heatmap import COLOUR_MAPS, colour_map
+from bavos_core.render.palette import usual_colours
 from bavos_io.palette_png import davis_palette
 
 from .helpers import noise_clip
@@ -57,8 +58,9 @@ def test_the_first_twenty_objects_have_colours_of_their_own() -> None:
 
 def test_background_is_painted_only_when_it_is_asked_for() -> None:
     background = np.array([False, True])
-    colours, hidden = render.cluster_paint(background, opacity=0.5, show_background=False)
-    _, shown = render.cluster_paint(background, opacity=0.5, show_background=True)
+    given = usual_colours(), background
+    colours, hidden = render.cluster_paint(*given, opacity=0.5, show_background=False)
+    _, shown = render.cluster_paint(*given, opacity=0.5, show_background=True)
     assert colours.tolist() == [list(render.object_colour(i)) for i in range(2)]
     assert hidden.tolist() == [0.5, 0]
     assert shown.tolist() == [0.5, 0.5]
@@ -133,7 +135,9 @@ def test_outlines_leave_the_inside_as_it_is() -> None:
 
 def test_hidden_clusters_have_no_opacity_and_unknown_ones_do_not_matter() -> None:
     background = np.zeros(3, bool)
-    _, alpha = render.cluster_paint(background, opacity=0.5, show_background=False, hidden={1, 7})
+    _, alpha = render.cluster_paint(
+        usual_colours(), background, opacity=0.5, show_background=False, hidden={1, 7}
+    )
     assert alpha.tolist() == [0.5, 0, 0.5]
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bavos_core import render
+from bavos_core.render.palette import usual_colours
 from bavos_core.tree import ClusterTree
 
 from .helpers import tree_of
@@ -28,7 +29,7 @@ def picture_of(tree: ClusterTree, tau: float, background: np.ndarray | None = No
     if background is None:
         background = np.zeros(tree.clusters_at(tau), bool)
     cut = tree.cut_into(len(background))
-    return ET.fromstring(render.hierarchy_svg(tree, tau, cut, background))
+    return ET.fromstring(render.hierarchy_svg(tree, tau, cut, background, usual_colours()))
 
 
 def paths(picture: ET.Element) -> list[tuple[list[float], str]]:
@@ -81,9 +82,12 @@ def test_tau_can_be_told_from_the_place_of_the_line() -> None:
     tree = random_tree(10)
     tau = float(tree.heights[5:7].mean())
     picture = picture_of(tree, tau)
-    floor, top = float(picture.get("data-floor")), float(picture.get("data-top"))
-    y = float(picture.find(f"{SVG}line").get("y1"))
-    assert (top * (floor - y) / (floor - 16)) ** 2 == pytest.approx(tau, rel=0.02)
+    scale = picture.findall(f"{SVG}text[@text-anchor='end']")[:-1]  # the last is the line's
+    places = [float(text.get("y")) - 4 for text in scale]
+    roots = [float(text.text) ** 0.5 for text in scale]
+    line = float(picture.find(f"{SVG}line").get("y1"))
+    assert len(scale) > 2
+    assert np.interp(tau**0.5, roots, places) == pytest.approx(line, abs=0.3)
 
 
 def test_branches_below_the_cut_have_their_objects_colour_and_scenery_is_grey() -> None:
@@ -146,7 +150,7 @@ def test_of_a_tree_with_more_parts_than_can_be_told_apart_the_upper_255_are_draw
     places = [numbers for numbers, _ in paths(picture)]
     found = {node: numbers for node, numbers in zip(drawn, places, strict=True) if node in lowest}
     assert len({x for x, *_ in found.values()}) == len(lowest) == 255
-    assert {y for _, y, *_ in found.values()} == {float(picture.get("data-floor"))}
+    assert {y for _, y, *_ in found.values()} == {314}  # τ = 0
     title = picture.find(f"{SVG}title").text
     assert f"{clusters} clusters" in title
     assert "255 finest parts" in title

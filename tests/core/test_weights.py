@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bavos_core import InputError
-from bavos_core.backbones.weights import encoder_tensors, load_checked, read_tensors
+from bavos_core.backbones.weights import encoder_tensors, load_checked
 from bavos_core.correlator import TemporalCorrelator, read_correlator, untrained
+from bavos_io.weights import read_tensors
 
 from .helpers import check_message, tiny_vit, whole_pass
 

@@ -17,7 +17,7 @@ from .helpers import FRAMES, PATCHES, width_and_height
 
 def test_the_api_offers_exactly_the_documented_endpoints(client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/segment", "/cancel", "/cut", "/attend", "/export"}
+    assert set(endpoints) == {"/segment", "/cancel", "/cut", "/attend", "/export", "/html"}
 
 
 def test_parameters_have_the_names_of_the_library(client) -> None:

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bavos_core.backbones.weights import read_metadata
 from bavos_core.errors import Cancelled, InputError
+from bavos_io.weights import read_metadata
 from bavos_lab.training import TrainResult, read_correlator, train
 from bavos_lab.training.checkpoint import checkpoint_path
 from bavos_lab.training.data import TrainingData
