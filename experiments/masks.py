@@ -2,7 +2,7 @@
 
     python -m experiments.masks --davis DIR --analyses DIR --out masks.csv
 
-Eight DAVIS sequences, the bundled backbone, the page's Fast settings and the default ones, three
+Eight DAVIS sequences, bundled-vits14 (tuned on saliency labels), Fast and default settings, three
 cuts. foreground: everything painted against everything true. best_cluster: the cluster of a video
 with the highest mean J. J is intersection over union, F the measure of borders of DAVIS, both means
 over the analysed frames. cpu_ms: processor time of one frame's labels, on one thread. Analyses are
