@@ -48,7 +48,7 @@ def main() -> None:
         "median ms",
         "95 % below",
         "correlation, median",
-        "least of 95 %",
+        "5 % below",
     ]
     names = ["source", "kilobytes", "median_ms", "p95_ms", "correlation", "correlation_p5"]
     print(markdown(heads, [[row[name] for name in names] for row in rows]))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.cluster.vq import kmeans2
+from torch import Tensor
 
 from bavos_core import Analysis
 
@@ -21,8 +21,11 @@ _ROUNDS = 20
 
 def readings_part(analysis: Analysis) -> bytes:
     """Return the readings of all analysed frames."""
-    blobs = {"pca": pca_colours(analysis), "kmeans": kmeans(analysis)}
-    fields = {}
+    tokens = analysis.tokens
+    count = min(analysis.tree.clusters_at(analysis.settings.tau), most_clusters(analysis))
+    groups = kmeans(tokens.flatten(0, 1).numpy(), count, analysis.settings.seed)
+    grid, fields = (len(tokens), *analysis.grid), {}
+    blobs = {"pca": pca_colours(tokens).reshape(*grid, 3), "kmeans": groups.reshape(grid)}
     if analysis.saliency is not None:
         most = float(analysis.saliency.max())
         fields["cls_most"] = most
@@ -30,27 +33,45 @@ def readings_part(analysis: Analysis) -> bytes:
     return pack(fields, blobs)
 
 
-def pca_colours(analysis: Analysis) -> np.ndarray:
-    """Return the first three main components as colours (T, h, w, 3) uint8."""
-    tokens = analysis.tokens
-    flat = (tokens - tokens.mean((0, 1))).flatten(0, 1)  # (T·N, C)
+def pca_colours(tokens: Tensor) -> np.ndarray:
+    """Return the first three main components of tokens (T, N, C) as colours (T·N, 3) uint8."""
+    flat = (tokens - tokens.mean((0, 1))).flatten(0, 1)
     _, axes = torch.linalg.eigh(flat.T @ flat)
     axes = axes.flip(1)[:, :3]
-    axes = axes * axes.sum(0).sign()  # else the sign would be the library's choice
+    axes = axes * torch.where(axes.sum(0) < 0, -1.0, 1.0)  # else the library chooses the sign
     shown = (flat @ axes).numpy()
     low, high = np.percentile(shown, [_TAIL, 100 - _TAIL], axis=0)
     scaled = (shown - low) / np.maximum(high - low, 1e-12) * 255
-    pixels: np.ndarray = scaled.clip(0, 255).round().astype(np.uint8)
-    return pixels.reshape(len(tokens), *analysis.grid, -1)
+    colours: np.ndarray = scaled.clip(0, 255).round().astype(np.uint8)
+    return colours
 
 
-def kmeans(analysis: Analysis) -> np.ndarray:
-    """Return the features divided by k-means into the usual number of clusters (T, h, w) uint8."""
-    tokens = analysis.tokens.flatten(0, 1).numpy()
-    count = min(analysis.tree.clusters_at(analysis.settings.tau), most_clusters(analysis))
+def kmeans(tokens: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return the group of each of some tokens (n, C) by k-means, (n,) uint8.
+
+    There are `count` groups, or as many as there are different tokens. They are found on an even
+    sample of the tokens, from seeds that are spread as by k-means++.
+    """
     some = tokens[:: max(1, len(tokens) // _SAMPLED)]
-    seed = analysis.settings.seed
-    means, _ = kmeans2(some, min(count, len(some)), _ROUNDS, minit="++", seed=seed)
-    apart = (means**2).sum(1) - 2 * tokens @ means.T
-    found: np.ndarray = apart.argmin(1).astype(np.uint8)
-    return found.reshape(-1, *analysis.grid)
+    means = _spread(some, count, np.random.default_rng(seed))
+    for _ in range(_ROUNDS):
+        members = np.eye(len(means), dtype=np.float32)[_nearest(some, means)]
+        size = members.sum(0)[:, None]
+        means = np.where(size > 0, members.T @ some / np.maximum(size, 1), means)
+    return _nearest(tokens, means).astype(np.uint8)
+
+
+def _spread(tokens: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Return up to `count` of some tokens (n, C), each drawn by its squared distance to others."""
+    chosen = [tokens[random.integers(len(tokens))]]
+    apart = ((tokens - chosen[0]) ** 2).sum(1, dtype=np.float64)
+    while len(chosen) < count and apart.any():
+        chosen.append(tokens[random.choice(len(tokens), p=apart / apart.sum())])
+        apart = np.minimum(apart, ((tokens - chosen[-1]) ** 2).sum(1))
+    return np.stack(chosen)
+
+
+def _nearest(tokens: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Return the nearest mean (k, C) of each token (n, C): (n,) int64."""
+    found: np.ndarray = ((means**2).sum(1) - 2 * tokens @ means.T).argmin(1)
+    return found

@@ -24,7 +24,7 @@ export function createTimeline(context, element) {
   const slider = h('div', { class: 'scrub', role: 'slider', tabindex: 0, 'aria-label': 'Time' }, axis);
   const tracks = h('canvas', { class: 'rows', role: 'img' });
   const strips = h('canvas', { class: 'rows', role: 'img' });
-  const scroll = h('div', { class: 'tracks' }, tracks);
+  const scroll = h('div', { class: 'tracks', role: 'region', tabindex: 0, 'aria-label': 'Tracks of objects' }, tracks);
   const head = h('i', { class: 'playhead' });
   const lanes = h('div', { class: 'lanes' }, slider, scroll, strips, head);
   element.replaceChildren(h('div', { class: 'transport' }, play, now, total, h('span', { class: 'spacer' }), arrived), lanes);

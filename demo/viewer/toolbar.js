@@ -20,6 +20,7 @@ export function createToolbar(context, element) {
     ...Object.entries(STYLES).map(([value, label]) => h('option', { value }, label)));
   const opacity = h('input', { type: 'range', min: 0, max: 1, step: 0.05, 'aria-label': 'Opacity of fills', oninput: () => store.set({ opacity: Number(opacity.value) }) });
   const help = iconButton('help', 'Keys', () => showHelp(context), { key: '?' });
+  help.classList.add('for-keys');
   const save = h('button', { type: 'button', class: 'small export', onclick: () => host.ask('export', { selected: store.state.selected }) }, 'Export all');
   const share = host.ask ? [shareButton(context, 'link', 'Link', 'Copy a link to this clip, time, pins and source', 'The link was copied.'),
     shareButton(context, 'html', 'HTML', 'Save as one HTML file that works offline', 'The file was saved.')] : [];

@@ -8,12 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from bavos_core import Analysis, Edit, InputError, Settings, analyse, open_clip
+from bavos_core.correlator import untrained
 from bavos_io.clip import ArrayClip
 from bavos_lab.scene import PREVIEW_SIDE, Scene, base_part, pack, unpack
 from bavos_lab.scene.base import preview_size
+from bavos_lab.scene.readings import kmeans, pca_colours
 
 DTYPES = {"u8": "u1", "u16": "<u2", "i32": "<i4", "i8": "i1", "f32": "<f4", "f64": "<f8"}
 
@@ -86,10 +89,6 @@ def test_the_base_says_what_the_analysis_holds(analysis: Analysis) -> None:
 
 
 def test_the_base_knows_a_trained_correlator(square: Analysis, tmp_path) -> None:
-    import torch
-
-    from bavos_core.correlator import untrained
-
     torch.save(untrained(24, seed=1).state_dict(), tmp_path / "block.pth")
     frames = square.frames
     settings = replace(square.settings, correlator=str(tmp_path / "block.pth"))
@@ -167,9 +166,17 @@ def test_readings_show_all_analysed_frames(analysis: Analysis) -> None:
         np.testing.assert_allclose(shown, analysis.saliency, atol=header["cls_most"] / 500)
 
 
-def test_k_means_puts_every_patch_to_the_nearest_mean(square: Analysis) -> None:
-    found = parsed(Scene(square).part("readings"))[1]["kmeans"].ravel()
-    tokens = square.tokens.flatten(0, 1).numpy()
-    means = np.stack([tokens[found == k].mean(0) for k in range(found.max() + 1)])
-    apart = ((tokens[:, None] - means) ** 2).sum(-1)
-    assert (apart.argmin(1) == found).mean() > 0.95  # rounds may end before the means are still
+def test_k_means_finds_clouds_and_puts_every_token_to_its_mean() -> None:
+    random = np.random.default_rng(0)
+    clouds = random.permutation(np.arange(6).repeat(900))
+    tokens = (40 * np.eye(6, 20)[clouds] + random.normal(size=(5400, 20))).astype(np.float32)
+    found = kmeans(tokens, 6, seed=0)
+    assert len(np.unique(np.stack([clouds, found]), axis=1).T) == 6
+    np.testing.assert_array_equal(found, kmeans(tokens, 6, seed=0))
+
+
+@pytest.mark.parametrize("different", [1, 4])
+def test_readings_of_few_different_tokens(different) -> None:
+    tokens = np.eye(different, 5, dtype=np.float32)[np.arange(40) % different]
+    assert len(np.unique(kmeans(tokens, 8, seed=0))) == different
+    assert pca_colours(torch.from_numpy(tokens)[None]).shape == (40, 3)

@@ -1,8 +1,12 @@
 """The viewer's modules in node."""
 
 import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
+
+import pytest
 
 VIEWER = Path(__file__).resolve().parents[2] / "demo" / "viewer"
 
@@ -10,10 +14,13 @@ VIEWER = Path(__file__).resolve().parents[2] / "demo" / "viewer"
 def node(
     script: str, modules: dict[str, str], data: object = None, folder: Path = VIEWER
 ) -> object:
-    """Return what a script prints as JSON with `print(value)`.
+    """Return what a script prints as JSON with `print(value)`; skip without node.
 
     modules: names imported from each of the viewer's modules. The script has `data`, given as JSON.
     """
+    if shutil.which("node") is None:
+        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+        give_up("No node on PATH.")
     imports = "".join(
         f"import {{ {names} }} from '{(VIEWER / module).as_uri()}';\n"
         for module, names in modules.items()

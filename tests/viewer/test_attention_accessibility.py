@@ -54,6 +54,7 @@ def test_the_panel_works_by_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowDown")
     assert page.evaluate("viewer.state.source") == "untrained"
+    page.evaluate("viewer.store.flush()")  # the heads of that source are there
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
