@@ -51,11 +51,14 @@ def open_panel(page: Page, panel: str) -> None:
 
 
 def set_number(page: Page, slider: str, value: float) -> None:
-    """Type a value into the box beside a slider."""
+    """Type a value into the box beside a slider; again if its panel was only just being opened."""
     box, track = (page.locator(f"{slider} input[type={kind}]") for kind in ("number", "range"))
-    box.fill(str(value))
-    box.press("Enter")
-    box.blur()
+    for _ in range(3):
+        box.fill(str(value))
+        box.press("Enter")
+        box.blur()
+        if track.input_value() == f"{value:g}":
+            break
     expect(track).to_have_value(f"{value:g}")
 
 
