@@ -68,7 +68,7 @@ const asked = {
   },
   async link() {
     writeAddress('replaceState', viewer.state);
-    await navigator.clipboard.writeText(window.location.href);
+    await navigator.clipboard?.writeText(window.location.href); // none without https
     return window.location.href;
   },
   export(detail) {
@@ -206,7 +206,7 @@ new MutationObserver(() => {
 // For the page's other parts: what the viewer shows, and what it can be asked to do.
 window.bavos = {
   state: () => (viewer ? stateForServer(viewer.state) : null),
-  ask: (action) => asked[action]?.(),
+  ask: (action) => Promise.resolve(asked[action]?.()).catch((error) => window.alert(error.message)),
 };
 
 // A run needs the processor that playing takes.
