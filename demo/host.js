@@ -52,11 +52,11 @@ const hostOf = (result) => ({
 
 const asked = {
   async html() {
-    const state = viewer.state;
+    const state = { ...kept(viewer.state), block: null, vectors: 'key' }; // a file has one block
     const answer = await fetch(`${base}${shown.result}/html`, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify(kept(state)),
+      body: JSON.stringify(state),
     });
     if (!answer.ok) throw await sentence(answer);
     const link = document.createElement('a');
@@ -94,6 +94,7 @@ const stateForServer = (state) => ({
 const KEPT = [
   'time', 'playing', 'view', 'divider', 'n', 'edits', 'undone', 'hidden', 'selected', 'background',
   'opacity', 'style', 'tags', 'pins', 'source', 'head', 'reading', 'mass', 'scaleMax', 'colours', 'heat',
+  'block', 'vectors', 'compare', 'patches',
 ];
 const kept = (state) => Object.fromEntries(KEPT.filter((name) => name in state).map((name) => [name, state[name]]));
 

@@ -137,7 +137,7 @@ class Parts:
         with self._store.room(result) as room:
             clip = self._clips.open(room / result.clip, result.analysis.part)
         wanted = between(result)
-        reading = clip.resized(scene.PREVIEW_SIDE).read(wanted)
+        reading = clip.resized(scene.READ_SIDE).read(wanted)
         with contextlib.closing(cast(Generator[np.ndarray], reading)):
             for index in wanted:
                 self._give_way()

@@ -111,7 +111,7 @@ function speaking(live) {
   return { say: (text) => put(text, false), tell: (text) => put(text, true) };
 }
 
-/** Tabs, which follow the view: that of attention opens the panel of attention. */
+/** Tabs and view follow each other: with the panel of attention, the picture shows attention. */
 function createTabs(store, places) {
   const panels = { objects: places.objects, attention: places.readings };
   const tabs = {};
@@ -122,20 +122,24 @@ function createTabs(store, places) {
       panels[other].hidden = other !== name;
     }
   };
+  const panelOf = (view) => (view === 'attention' || view === 'both' ? 'attention' : 'objects');
+  const choose = (name) => {
+    if (panelOf(store.state.view) !== name) store.set({ view: name });
+    show(name);
+  };
   for (const name of Object.keys(panels)) {
     tabs[name] = h('button', {
-      type: 'button', role: 'tab', id: `tab-${name}`, 'aria-controls': `panel-${name}`, onclick: () => show(name),
+      type: 'button', role: 'tab', id: `tab-${name}`, 'aria-controls': `panel-${name}`, onclick: () => choose(name),
       onkeydown: (event) => {
         if (!['ArrowLeft', 'ArrowRight'].includes(event.key)) return;
         const other = name === 'objects' ? 'attention' : 'objects';
-        show(other);
+        choose(other);
         tabs[other].focus();
         event.stopPropagation();
       },
     }, name[0].toUpperCase() + name.slice(1));
     places.tabs.append(tabs[name]);
   }
-  const panelOf = (view) => (view === 'attention' || view === 'both' ? 'attention' : 'objects');
   store.subscribe((state, previous) => {
     if (differs(state, previous, 'view') && panelOf(state.view) !== panelOf(previous.view)) show(panelOf(state.view));
   });

@@ -251,3 +251,14 @@ def test_similarity_compares_keys_queries_or_values(attending: Page) -> None:
         point_at(attending, *disc(1))
         assert abs(picture(attending) - plain).mean() > 1
         attending.mouse.move(5, 5)
+
+
+def test_the_panel_of_attention_and_the_view_follow_each_other(page: Page) -> None:
+    page.click("#tab-attention")
+    assert page.evaluate("viewer.state.view") == "attention"
+    page.click("#tab-objects")
+    assert page.evaluate("viewer.state.view") == "objects"
+    page.evaluate("viewer.store.set({ view: 'both' })")
+    expect(page.locator("#panel-attention")).to_be_visible()
+    page.click("#tab-attention")
+    assert page.evaluate("viewer.state.view") == "both"
