@@ -166,15 +166,13 @@ def test_the_choice_of_backbones_on_the_page_says_it() -> None:
 
 def test_the_report_and_the_code_on_the_page_say_it(result) -> None:
     cut = result.analysis.segment()
-    assert f"{NAME} ({LABELS})" in strings.report(result, cut)
+    assert f"{NAME} ({LABELS})" in strings.report(result)
     assert f"{NAME} ({LABELS})" in recipe.code(result, cut, Edits(), "")
 
 
 def test_the_notices_on_the_page_and_in_its_api_say_it(result) -> None:
     noticed = replace(result, notices=result.analysis.notes)
-    assert f"⚠ The bundled backbone is DINOv2 ViT-S/14 {LABELS}" in strings.report(
-        noticed, result.analysis.segment()
-    )
+    assert f"The bundled backbone is DINOv2 ViT-S/14 {LABELS}" in strings.report(noticed)
     summary = as_json(noticed)
     assert summary["backbone"] == NAME
     assert any(LABELS in notice for notice in summary["notices"])
