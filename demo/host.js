@@ -100,15 +100,40 @@ const kept = (state) => Object.fromEntries(KEPT.filter((name) => name in state).
 
 // ---- the address: which result, when, where -----------------------------------------------------
 
+// Edits as base64 of JSON; the server checks those that files are made with.
+const LONGEST_EDITS = 4000; // characters; some servers refuse longer addresses
+const inAddress = (edits) => {
+  const bytes = new TextEncoder().encode(JSON.stringify(edits));
+  return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+};
+const editsOf = (text) => {
+  try {
+    const bytes = atob(text.replaceAll('-', '+').replaceAll('_', '/'));
+    const edits = JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0))));
+    return Array.isArray(edits) && edits.every(isEdit) ? edits : [];
+  } catch {
+    return []; // an address that was cut short or mistyped
+  }
+};
+const isCount = (value) => Number.isInteger(value) && value >= 0;
+const isEdit = (edit) => ['name', 'role', 'merge', 'split'].includes(edit?.action)
+  && isCount(edit.cluster) && (edit.at === null || isCount(edit.at))
+  && (edit.action === 'merge' ? isCount(edit.value) : edit.value === null || typeof edit.value === 'string');
+
 const writeAddress = (how, state) => {
   const address = new URL(window.location.href);
-  for (const name of ['result', 'example', 't', 'pins', 'source']) address.searchParams.delete(name);
+  for (const name of ['result', 'example', 't', 'pins', 'source', 'n', 'edits']) address.searchParams.delete(name);
   if (shown.example) address.searchParams.set('example', shown.example);
   else if (shown.result) address.searchParams.set('result', shown.result);
   if (state?.time) address.searchParams.set('t', state.time.toFixed(2));
   if (state?.pins?.length) {
     const pins = state.pins.map(({ sample, y, x }) => `${sample}_${y.toFixed(4)}_${x.toFixed(4)}`);
     address.searchParams.set('pins', pins.join('~'));
+  }
+  if (state?.edits?.length) {
+    const edits = inAddress(state.edits);
+    address.searchParams.set('n', state.n);
+    if (edits.length <= LONGEST_EDITS) address.searchParams.set('edits', edits);
   }
   if (state?.source && state.pins?.length) address.searchParams.set('source', state.source);
   if (address.href !== window.location.href) window.history[how](null, '', address);
@@ -126,6 +151,8 @@ const readAddress = () => {
   if (Number(given.get('t')) > 0) state.time = Number(given.get('t'));
   if (valid.length) state.pins = valid.slice(0, 8);
   if (given.get('source')) state.source = given.get('source');
+  if (isCount(Number(given.get('n') || NaN))) state.n = Number(given.get('n'));
+  if (given.get('edits')) state.edits = editsOf(given.get('edits'));
   return state;
 };
 

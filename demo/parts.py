@@ -11,7 +11,6 @@ import contextlib
 import logging
 import re
 import threading
-from collections import deque
 from collections.abc import Generator
 from pathlib import Path
 from typing import cast
@@ -52,7 +51,8 @@ class Parts:
         self._store = store
         self._clips = clips
         self._lane = lane
-        self._waiting: deque[Result] = deque()
+        self._waiting: list[Result] = []  # the newest last
+        self._newest = ""  # id of the result whose frames are made first
         self._under_way: set[str] = (
             set()
         )  # ids of results whose frames in between are not all there
@@ -87,6 +87,7 @@ class Parts:
         with self._lock:
             self._under_way.add(result.id)
             self._waiting.append(result)
+            self._newest = result.id
             if not self._worker:
                 self._worker = threading.Thread(target=self._work, daemon=True)
                 self._worker.start()
@@ -116,37 +117,49 @@ class Parts:
         self._store.grow(result, len(part))
 
     def _work(self) -> None:
-        """Fill one result after another, until none waits."""
+        """Fill one result after another, the newest first, until none waits."""
         while True:
             with self._lock:
                 if not self._waiting or self._closed.is_set():
                     self._worker = None
                     return
-                result = self._waiting.popleft()
+                result = self._waiting.pop()
+                self._newest = result.id
+            whole = True
             try:
-                self._fill(result)
+                whole = self._fill(result)
             except InputError:
                 pass  # the result has gone, or its clip is damaged: the viewer has what there is
             except Exception:
                 log.exception("Frames in between could not be made")
             finally:
                 with self._lock:
-                    self._under_way.discard(result.id)
+                    if whole:
+                        self._under_way.discard(result.id)
+                    else:
+                        self._waiting.insert(-1, result)  # goes on after the newest
 
-    def _fill(self, result: Result) -> None:
+    def _fill(self, result: Result) -> bool:
+        """Make the frames that lack; return False if this gave way to a newer result."""
         with self._store.room(result) as room:
             clip = self._clips.open(room / result.clip, result.analysis.part)
-        wanted = between(result)
+            made = {path.name for path in (room / "parts" / "frame").glob("*.gz")}
+        wanted = [index for index in between(result) if f"{index}.gz" not in made]
+        if not wanted:
+            return True
         reading = clip.resized(scene.READ_SIDE).read(wanted)
         with contextlib.closing(cast(Generator[np.ndarray], reading)):
             for index in wanted:
                 self._give_way()
                 frame = next(reading, None)
                 if frame is None or self._closed.is_set():
-                    return
+                    return True
+                if self._newest != result.id:
+                    return False
                 part = scene.frame_part(result.analysis, index, frame)
                 with self._store.room(result) as room:  # fails when the result has gone
                     self._keep(result, room / "parts" / f"frame/{index}.gz", part)
+        return True
 
     def _give_way(self) -> None:
         """Wait while a clip is analysed."""

@@ -63,6 +63,10 @@ CLUSTERS = (
 )
 TAU = "The largest difference (symmetric KL divergence) between the attention maps of a cluster."
 PATCHES = "Small squares of the picture; the network represents each by one token."
+FILES_HERE = (
+    "Files are made when you press the button; of a long clip, this can take minutes. Closing the "
+    "page stops it."
+)
 WHICH_LABEL = "Objects in the files"
 WHICH = {"All": "all", "Selected in the viewer": "selected"}
 EDITORS = "For video editors"
@@ -196,8 +200,13 @@ def report(result: Result) -> str:
     analysis = result.analysis
     cut = analysis.segment()
     seconds = sum(analysis.timings.values())
-    count, notes = len(result.notices), escape(" ".join(result.notices))
-    news = f"<details><summary>{counted(count, 'note')}</summary>{notes}</details>" if count else ""
+    count, notes = len(result.notices), "".join(f"<li>{escape(n)}</li>" for n in result.notices)
+    news = (
+        f"<details><summary>{counted(count, 'note')}</summary>"
+        f'<ul class="note-list">{notes}</ul></details>'
+        if count
+        else ""
+    )
     return (
         f"**{counted(len(cut.objects), 'object')} found** in {seconds:.1f} s: "
         f"{term(counted(cut.cut, 'cluster'), CLUSTERS)} at {term(f'τ = {cut.tau:g}', TAU)}, "

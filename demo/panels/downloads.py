@@ -28,6 +28,7 @@ class Downloads:
     cut_out: gr.Dropdown
     each: gr.Checkbox
     prepare: gr.Button
+    cancel: gr.Button
     html: gr.Button
     delete: gr.Button
     about: gr.Markdown
@@ -48,19 +49,22 @@ class Downloads:
             each = gr.Checkbox(False, label=strings.EACH, elem_id="each")
         with gr.Row():
             prepare = gr.Button("Prepare files", variant="primary", elem_id="prepare")
+            cancel = gr.Button("Cancel", elem_id="cancel-files", interactive=False)
             html = gr.Button("Save as one HTML file", elem_id="html")
             delete = gr.Button("Delete this result now", elem_id="delete", variant="stop")
-        about = gr.Markdown(visible=False, elem_id="files-about", elem_classes="small")
+        about = gr.Markdown(
+            strings.FILES_HERE, elem_id="files-about", elem_classes="small", min_height=60
+        )
         files = gr.File(
             label="Files", file_count="multiple", interactive=False, visible=False,
             elem_id="downloads",
         )  # fmt: skip
         code = gr.Code(language="python", label=strings.CODE, interactive=False, elem_id="code")
-        return cls(which, cut_out, each, prepare, html, delete, about, files, code)
+        return cls(which, cut_out, each, prepare, cancel, html, delete, about, files, code)
 
     def show(self) -> Values:
         """Return the values for a new result: no files."""
-        return {self.files: hidden(), self.about: hidden()}
+        return {self.files: hidden(), self.about: strings.FILES_HERE}
 
 
 @dataclass(frozen=True)
@@ -72,15 +76,19 @@ class DownloadsEvents:
     def connect(self) -> None:
         """Register the listeners."""
         v, d = self.page.viewer, self.page.downloads
-        d.prepare.click(
+        buttons = [d.prepare, d.cancel]
+        begun = d.prepare.click(lambda: _buttons(busy=True), None, buttons, **QUICK)
+        making = begun.then(
             self.make_files,
             [v.state, d.which, d.cut_out, d.each],
             [d.files, d.about],
             js=WITH_STATE,
-            show_progress_on=d.prepare,
+            show_progress_on=d.about,
             **PRIVATE,
             **DEVICE,
         )
+        making.then(lambda: _buttons(busy=False), None, buttons, **QUICK)
+        d.cancel.click(self.cancel, None, buttons, cancels=making, **QUICK)
         d.html.click(None, None, None, js="() => { window.bavos?.ask('html'); }")
         d.delete.click(self.delete, v.state, [v.view, v.notice], js=WITH_STATE, **QUICK)
         v.view.input(self.write_code, None, d.code, **QUICK, **LATEST)
@@ -92,6 +100,7 @@ class DownloadsEvents:
         which: str,
         kind: str,
         each: bool,
+        request: gr.Request,
         progress: Any = gr.Progress(),
     ) -> Values:
         """Write all files: one zip of everything, and each file."""
@@ -100,12 +109,19 @@ class DownloadsEvents:
         if which == "selected":
             look = look.only_selected(service.cut(key, look.clusters, look.edits)[1])
         cut_outs = CutOuts(cast(Any, kind), each=each) if kind else None
-        paths = service.downloads(key, look.clusters, look.edits, single(progress), cut_outs)
+        with service.runs.cancellable(str(request.session_hash)) as stop:
+            report = single(stop.raising(progress))
+            paths = service.downloads(key, look.clusters, look.edits, report, cut_outs)
         size = service.result(key).analysis.size
         return {
             d.files: shown([str(path) for path in paths]),
-            d.about: shown(strings.files([path.name for path in paths], size)),
+            d.about: strings.files([path.name for path in paths], size),
         }
+
+    def cancel(self, request: gr.Request) -> tuple[Any, Any]:
+        """Stop making files for this session."""
+        self.page.service.runs.cancel(str(request.session_hash))
+        return _buttons(busy=False)
 
     @politely
     def delete(self, state: object) -> Values:
@@ -121,6 +137,11 @@ class DownloadsEvents:
         result, cut = self.page.service.cut(key, look.clusters, look.edits)
         address = str(request.headers.get("origin", ""))
         return {self.page.downloads.code: recipe.code(result, cut, look.edits, address)}
+
+
+def _buttons(*, busy: bool) -> tuple[Any, Any]:
+    """Return the buttons that start and cancel; only one of them does something."""
+    return gr.Button(interactive=not busy), gr.Button(interactive=busy)
 
 
 def key_of(state: object) -> str:

@@ -115,7 +115,7 @@ function createPane(context, field) {
   const choice = h('select', { class: 'field', 'aria-label': 'What this pane shows', onchange: () => put(paneOf(choice.value)) },
     ...paneChoices(scene.base).map(([value, words]) => h('option', { value }, words)));
   const head = h('select', { class: 'field', 'aria-label': 'Head in this pane', onchange: () => own.set({ head: Number(head.value) }) });
-  const close = h('button', { type: 'button', 'aria-label': 'Close this pane', title: 'Close this pane', onclick: () => put(null) }, '×');
+  const close = h('button', { type: 'button', 'aria-label': 'Close this pane', title: 'Close this pane', onclick: () => (field === 'compare' ? closePanes(store) : put(null)) }, '×');
   const element = h('div', { class: 'pane', hidden: true }, stage, h('div', { class: 'pane-controls' }, choice, head, close));
   let filled = false;
   const show = (pane) => {
@@ -143,7 +143,7 @@ function showHeads(field, { sources }, pane) {
 export function createPresets({ store, scene }) {
   const presets = presetsOf(scene.base).map((preset) => ({
     ...preset,
-    button: h('button', { type: 'button', class: 'small', title: preset.title, onclick: () => store.set(isShown(store.state, preset) ? { compare: null } : preset.state) }, preset.label),
+    button: h('button', { type: 'button', class: 'small', title: preset.title, onclick: () => (isShown(store.state, preset) ? closePanes(store) : store.set(preset.state)) }, preset.label),
   }));
   const choice = h('select', { class: 'field', 'aria-label': 'Compare with', onchange: () => store.set({ compare: choice.value ? paneOf(choice.value) : null }) },
     h('option', { value: '' }, 'with …'), ...paneChoices(scene.base).map(([value, words]) => h('option', { value }, words)));
@@ -154,6 +154,12 @@ export function createPresets({ store, scene }) {
       for (const preset of presets) preset.button.setAttribute('aria-pressed', String(isShown(state, preset)));
     },
   };
+}
+
+/** Close all panes; objects alone are coloured again when clusters were compared with k-means. */
+function closePanes(store) {
+  const all = store.state.compare?.choice === 'kmeans' ? { background: false } : {};
+  store.set({ compare: null, ...all });
 }
 
 function isShown({ compare, view }, { state }) {

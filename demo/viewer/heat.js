@@ -120,7 +120,9 @@ export function heatLegend(context) {
     return cls ? { signed: false, colours, top: (most * memoryOf(context).hottest) / 255, uniform: null } : null;
   }
   if (reading !== 'attention') return null;
-  const found = shownPoints(context).map((point) => rowAt(context, point)).find(Boolean);
+  const points = shownPoints(context);
+  if (points.length > 1) return null; // each pin has a colour and a scale of its own
+  const found = points.map((point) => rowAt(context, point)).find(Boolean);
   if (!found) return null;
   return { signed: false, colours, top: found.top, uniform: 1 / found.row.length };
 }

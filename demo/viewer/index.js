@@ -3,6 +3,7 @@
 import { createAttention } from './attention.js';
 import { createCompare } from './compare.js';
 import { h } from './dom.js';
+import { holdsAt } from './edits.js';
 import { createHierarchy } from './hierarchy.js';
 import { createKeys } from './keys.js';
 import { createObjects } from './objects.js';
@@ -95,6 +96,7 @@ function fill(context, places, closing) {
   createHierarchy(context, places.hierarchy);
   createCompare(context, places.compare);
   createTabs(store, places);
+  tellOfLimits(context);
   closing.push(createKeys(context, places.all));
   if (host.changed) closing.push(reported(store, host));
 }
@@ -109,6 +111,18 @@ function speaking(live) {
     if (shown) timer = setTimeout(() => live.classList.remove('toast'), TOAST_SECONDS * 1000);
   };
   return { say: (text) => put(text, false), tell: (text) => put(text, true) };
+}
+
+/** Say which changes rest when the cut moves: those of parts of a split apply at one cut only. */
+function tellOfLimits({ store, tell }) {
+  const resting = ({ edits, n }) => edits.filter((edit) => !holdsAt(edit, n));
+  store.subscribe((state, previous) => {
+    if (!differs(state, previous, 'n') || !state.edits.length) return;
+    const [now, before] = [resting(state), resting(previous)];
+    if (now.length <= before.length) return;
+    const at = now.at(-1).at ?? previous.n;
+    tell(`${now.length} of your changes ${now.length === 1 ? 'applies' : 'apply'} only at ${at} clusters.`);
+  });
 }
 
 /** Tabs and view follow each other: with the panel of attention, the picture shows attention. */

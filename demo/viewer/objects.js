@@ -258,9 +258,10 @@ function createChosen(context) {
   const button = (label, run) => h('button', { type: 'button', class: 'small', onclick: run }, label);
   const merge = button('Merge', () => mergeSelected(context));
   const role = button('Make background', () => toggleRole(context, store.state.selected));
+  const split = button('Split', () => splitCluster(context, store.state.selected[0]));
   const hide = button('Hide', () => toggleHidden(context, store.state.selected));
   const clear = button('Clear', () => store.set({ selected: [] }));
-  const group = h('div', { class: 'group', role: 'group', 'aria-label': 'Selected objects' }, words, merge, role, hide, clear);
+  const group = h('div', { class: 'group', role: 'group', 'aria-label': 'Selected objects' }, words, merge, split, role, hide, clear);
   const hint = h('p', { class: 'dim' }, 'Click to select, Shift to add. Press ', h('kbd', {}, '?'), 'for all keys.');
   const element = h('div', { class: 'chosen' }, hint, group);
   return {
@@ -272,6 +273,7 @@ function createChosen(context) {
       if (!here.length) return;
       setText(words, here.length === 1 ? objectName(cut, here[0]) : `${here.length} selected`);
       merge.hidden = here.length < 2;
+      split.hidden = here.length > 1;
       setText(merge, `Merge into ${objectName(cut, here[0])}`);
       setText(role, roleWords(cut, here));
       setText(hide, here.every((i) => hidden.includes(i)) ? 'Show' : 'Hide');
@@ -301,7 +303,9 @@ export function toggleRole(context, clusters) {
   const role = clusters.every((cluster) => cut.background[cluster]) ? 'object' : 'background';
   const changed = clusters.filter((cluster) => Boolean(cut.background[cluster]) !== (role === 'background'));
   context.say(`${changed.map((i) => objectName(cut, i)).join(', ')}: now ${role}.`);
-  context.store.set(takenFor(context.store.state, cut, changed, role));
+  const { state } = context.store;
+  const selected = role === 'background' ? state.selected.filter((i) => !changed.includes(i)) : state.selected;
+  context.store.set({ ...takenFor(state, cut, changed, role), selected });
 }
 
 /** Split a cluster and select its parts. */

@@ -72,7 +72,7 @@ function showNumbers(context, box, pin, found) {
     h('td', {}, percent(weight)), h('td', {}, `${(weight * row.length).toFixed(1)} ×`)));
   const from = found.row ? 'Exact, from the server.' : found.failure ?? 'From the compact maps of this view; the last digit may differ.';
   box.replaceChildren(
-    h('p', {}, `Entropy ${entropy.toFixed(2)} nats, as for a uniform distribution over ${percent(covers)} of all patches. ${percent(own)} of the attention stays in its own frame (uniform: ${percent(1 / base.analysed.length)}).`),
+    h('p', {}, `Entropy ${entropy.toFixed(2)} nats: as wide as even attention to ${percent(covers)} of all patches. ${percent(own)} of the attention stays in its own frame (uniform: ${percent(1 / base.analysed.length)}).`),
     h('table', {}, h('thead', {}, h('tr', {}, ...['Time', 'Patch', 'Attention', 'of uniform'].map((text) => h('th', { scope: 'col' }, text)))), h('tbody', {}, ...best)),
     h('p', { class: 'meaning' }, from));
   return undefined;

@@ -78,7 +78,7 @@ function hovering(context, index, y, x) {
 export function clickAt(context, { y, x }, index, { add = false, pin = false } = {}) {
   const { store } = context;
   const attention = store.state.view === 'attention' || store.state.view === 'both';
-  if (pin || (attention && !add)) return pinAt(context, { sample: context.scene.sampleOf(index), y, x });
+  if (pin || attention) return pinAt(context, { sample: context.scene.sampleOf(index), y, x });
   const cluster = clusterAt(context, index, y, x);
   if (cluster !== null) selectCluster(context, cluster, add);
 }

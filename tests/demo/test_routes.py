@@ -159,6 +159,24 @@ def test_frames_in_between_give_way_to_an_analysis(own: Service, put: Result) ->
     assert put.nbytes > size  # they count
 
 
+def test_the_newest_result_has_its_frames_first_and_the_others_go_on(
+    own: Service, put: Result, small_clip: Path
+) -> None:
+    fill, own.parts.fill = own.parts.fill, lambda _: None
+    newer = own.segment(str(small_clip), "descriptors", Preset(1, 192), lambda *_: None)
+    with own.lane.turn((None, None), lambda *_: None):
+        fill(put)
+        fill(newer)
+    assert until(lambda: not own.parts._under_way)
+    written = []
+    for result in (newer, put):
+        assert all(own.parts.get(result.id, f"frame/{i}") for i in parts.between(result))
+        with own.store.room(result) as room:
+            files = [room / "parts" / f"frame/{i}.gz" for i in parts.between(result)]
+            written.append([path.stat().st_mtime_ns for path in files])
+    assert max(written[0]) <= min(written[1])
+
+
 def test_the_work_ends_when_the_result_goes(own: Service, put: Result, caplog) -> None:
     with own.lane.turn((None, None), lambda *_: None):
         own.parts.fill(put)
