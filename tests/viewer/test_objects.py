@@ -35,6 +35,25 @@ def test_merges_are_undone_one_by_one(page: Page) -> None:
     assert actions(page) == ["merge", "merge"]
 
 
+def test_what_is_made_background_is_no_longer_selected(page: Page) -> None:
+    page.locator(".view").focus()
+    set_state(page, selected=[3])
+    page.keyboard.press("x")  # now an object
+    assert state(page, "selected") == [3]
+    page.keyboard.press("x")
+    assert state(page, "selected") == []
+    assert actions(page) == ["role", "role"]
+
+
+def test_changes_that_rest_at_another_cut_are_said(page: Page) -> None:
+    edit = {"action": "split", "cluster": 0, "value": None, "at": 2}
+    set_state(page, n=2, edits=[edit])
+    expect(page.locator(".live")).not_to_contain_text("changes")
+    set_state(page, n=3)
+    said = "1 of your changes applies only at 2 clusters."
+    expect(page.locator(".live")).to_have_text(said)
+
+
 def test_keys_change_what_is_selected(page: Page) -> None:
     page.locator(".view").focus()
     set_state(page, selected=[3])

@@ -84,6 +84,16 @@ def test_an_object_is_painted_in_its_colour_unless_it_is_hidden(page: Page) -> N
     assert pixel(page, *found) != shown
 
 
+def test_in_attention_views_a_click_with_shift_pins_too(page: Page) -> None:
+    set_state(page, view="attention")
+    click(page, *DISC)
+    page.keyboard.down("Shift")
+    click(page, DISC[0], DISC[1] + 0.2)
+    page.keyboard.up("Shift")
+    assert len(state(page, "pins")) == 2
+    assert state(page, "selected") == []
+
+
 def test_in_attention_views_a_click_pins(page: Page) -> None:
     set_state(page, view="attention")
     click(page, *DISC)

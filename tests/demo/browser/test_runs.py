@@ -59,6 +59,22 @@ def test_reload_back_and_a_second_tab_find_the_result(opened: Open, small_clip: 
     expect_no_message(page)
 
 
+def test_a_link_keeps_edits(opened: Open, result: str) -> None:
+    page = opened(f"/?result={result}")
+    assert expect_result(page) == result
+    page.locator("#panel-objects").get_by_role("button", name="Make").first.click()
+    page.wait_for_url("**edits=**")
+    made = page.evaluate("window.bavos.state()")
+    assert [edit["action"] for edit in made["edits"]] == ["role"]
+    tab = opened(page.url.removeprefix(page.url.partition("/?")[0]))
+    assert expect_result(tab) == result
+    again = tab.evaluate("window.bavos.state()")
+    assert (again["n"], again["edits"]) == (made["n"], made["edits"])
+    torn = opened(f"/?result={result}&n=99999&edits=W3siYWN0aW9uI")
+    assert expect_result(torn) == result
+    assert torn.evaluate("window.bavos.state().edits") == []
+
+
 def test_a_lost_result_is_said_with_the_way_on(opened: Open) -> None:
     page = opened("/?result=" + "x" * 32)
     expect(page.locator("#notice")).to_contain_text("no longer on the server")
