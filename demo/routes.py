@@ -9,6 +9,7 @@ GET  gradio_api/bavos/arrival/ready     the id of this server's own result of th
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -83,6 +84,27 @@ def _sentence(status: int, text: str, headers: dict[str, str] | None = None) -> 
     return PlainTextResponse(text, status, {"Cache-Control": "no-store", **(headers or {})})
 
 
+def _no_number(text: str) -> float:
+    """Refuse NaN and infinity, which are not JSON."""
+    raise ValueError(text)
+
+
+async def _state_in(request: Request) -> dict[str, Any]:
+    """Return the state of a viewer that a request brings; raise InputError for anything else."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_STATE:
+            raise InputError(strings.BAD_STATE)
+    try:
+        state = json.loads(body, parse_constant=_no_number)
+    except ValueError as error:
+        raise InputError(strings.BAD_STATE) from error
+    if not isinstance(state, dict):
+        raise InputError(strings.BAD_STATE)
+    return state
+
+
 class Answers:
     """One method per route."""
 
@@ -120,12 +142,7 @@ class Answers:
 
     async def html(self, request: Request) -> Response:
         """Send a result as one HTML file, in the state of the viewer that asks."""
-        if int(request.headers.get("content-length", 0)) > _MOST_STATE:
-            raise InputError(strings.BAD_STATE)
-        try:
-            state: dict[str, Any] = await request.json()
-        except ValueError as error:
-            raise InputError(strings.BAD_STATE) from error
+        state = await _state_in(request)
         path = await self._in_thread(self._service.html, request.path_params["result"], state)
         return FileResponse(path, media_type="text/html", filename=quote(path.name))
 

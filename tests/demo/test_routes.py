@@ -118,6 +118,17 @@ def test_it_works_under_a_root_path_too(served: Service, result: Result) -> None
     blocks.close(verbose=False)
 
 
+@pytest.mark.parametrize(
+    "body", [b"[1]", b"{", b"", b'{"time": NaN}', b'{"name": "' + b"x" * 300_000 + b'"}']
+)
+def test_a_state_that_is_none_is_refused_in_a_sentence(server, result: Result, body) -> None:
+    address = f"{server}gradio_api/bavos/{result.id}/html"
+    for content in (body, iter([body])):  # with its length, and without
+        answer = httpx.post(address, content=content, timeout=20)
+        assert answer.status_code == 400
+        assert answer.text == strings.BAD_STATE
+
+
 # ---- in the background --------------------------------------------------------------------------
 
 
