@@ -97,7 +97,6 @@ class Store:
         sweep_left_behind()
         self.root = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self.cache = self.root / "gradio"  # Gradio's folder for files it receives and sends
-        self.cache.mkdir()
         self._in_use = FileLock(self.root / _LOCK)
         self._in_use.acquire()
 

@@ -155,7 +155,7 @@ function createTabs(store, places) {
     places.tabs.append(tabs[name]);
   }
   store.subscribe((state, previous) => {
-    if (differs(state, previous, 'view') && panelOf(state.view) !== panelOf(previous.view)) show(panelOf(state.view));
+    if (differs(state, previous, 'view') && panels[panelOf(state.view)].hidden) show(panelOf(state.view));
   });
   show(panelOf(store.state.view));
 }
