@@ -12,6 +12,7 @@ import logging
 import re
 import threading
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -53,9 +54,8 @@ class Parts:
         self._lane = lane
         self._waiting: list[Result] = []  # the newest last
         self._newest = ""  # id of the result whose frames are made first
-        self._under_way: set[str] = (
-            set()
-        )  # ids of results whose frames in between are not all there
+        # ids of results whose frames in between are not all there
+        self._under_way: set[str] = set()
         self._lock = threading.Lock()
         self._worker: threading.Thread | None = None
         self._closed = threading.Event()
@@ -101,10 +101,12 @@ class Parts:
 
     def _made(self, result: Result, name: str) -> bytes:
         """Return a part that is not kept yet."""
-        used = result.analysis.settings
-        backbone = compute.loaded_backbone(used.backbone, used.weights, torch.device("cpu"))
-        found = scene.Scene(result.analysis, backbone)
-        if name in found.names or name.startswith("attention/block-"):
+        found = scene.Scene(result.analysis)
+        if scene.depends_on_backbone(name):
+            used = result.analysis.settings
+            backbone = compute.loaded_backbone(used.backbone, used.weights, torch.device("cpu"))
+            return replace(found, backbone=backbone).part(name)
+        if name in found.names:
             return found.part(name)
         if result.id in self._under_way and name.startswith("frame/"):
             raise NotYet

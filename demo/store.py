@@ -56,7 +56,6 @@ class Result:
     visitors: set[str]  # sessions that have it open
     used: float  # when it was last asked for, or left
     example: str = ""  # of which example it is the result: kept, and shown to everybody
-    stop: threading.Event = field(default_factory=threading.Event)  # ends the training on it
     writing: threading.Lock = field(default_factory=threading.Lock)  # one file at a time
     cutting: threading.Lock = field(default_factory=threading.Lock)  # requests share one cut
     making: threading.Lock = field(default_factory=threading.Lock)  # one part at a time

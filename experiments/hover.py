@@ -9,39 +9,34 @@ nothing else on the machine.
 from __future__ import annotations
 
 import base64
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import Page, Route
 
-from bavos_core import Analysis, Settings, analyse, open_clip
+from bavos_core import Analysis
 from bavos_lab.scene import Scene
 from demo.viewer import bundle, css
 
-from .common import GRID, Row, markdown, parser_of, write_rows
+from .browser import WINDOW, analysed, chromium, clip_parser
+from .common import Row, markdown, write_rows
 
 POINTS = 200
-WINDOW = {"width": 1400, "height": 900}
 ADDRESS = "http://viewer.test"
 PAGE = Path(__file__).with_name("hover.html")
 
 
 def main() -> None:
     """Measure all sources of one analysis and write a CSV file."""
-    parser = parser_of(__doc__)
-    parser.add_argument("--clip", type=Path, required=True)
+    parser = clip_parser(__doc__)
     parser.add_argument("--analysis", type=Path, metavar="FILE.npz", help="kept here if missing")
     options = parser.parse_args()
     analysis = _analysis(options.clip, options.analysis)
-    with sync_playwright() as playwright:
-        executable = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))))
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page(viewport=WINDOW)
         rows = write_rows(options.out, measured(page, analysis))
-        browser.close()
     heads = [
         "source",
         "part, kB",
@@ -57,9 +52,7 @@ def main() -> None:
 def _analysis(clip: Path, kept: Path | None) -> Analysis:
     if kept and kept.is_file():
         return Analysis.load(kept)
-    size = (GRID[0] * 14, GRID[1] * 14)
-    settings = Settings(backbone="bundled-vits14", frames=24, size=size)
-    analysis = analyse(open_clip(clip), settings)
+    analysis = analysed(clip)
     if kept:
         analysis.save(kept)
     return analysis

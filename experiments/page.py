@@ -13,11 +13,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from .common import Row, groups, markdown, parser_of, write_rows
+from .browser import WINDOW, chromium, clip_parser
+from .common import Row, groups, markdown, write_rows
 
-WINDOW = {"width": 1400, "height": 900}
 ROUNDS = 5
 LONG = 600_000  # milliseconds
 PLAYING = "() => (window.bavos?.state()?.time ?? 0) > 0"
@@ -27,14 +27,10 @@ OPENED = """before => ![undefined, before].includes(
 
 def main() -> None:
     """Measure a running server and write a CSV file."""
-    parser = parser_of(__doc__)
-    parser.add_argument("--clip", type=Path, required=True)
+    parser = clip_parser(__doc__)
     parser.add_argument("--address", default="http://127.0.0.1:7860/")
     options = parser.parse_args()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
-        )
+    with chromium() as browser:
         rows = write_rows(options.out, measured(browser, options.address, options.clip))
     heads = ["what", "median s", "all"]
     table = [

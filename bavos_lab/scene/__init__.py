@@ -12,7 +12,7 @@ from .frames import frame_part
 from .html import write_html
 from .parts import pack, unpack
 from .readings import readings_part
-from .whole import Scene
+from .whole import Scene, depends_on_backbone
 
 __all__ = [
     "PREVIEW_SIDE",
@@ -22,6 +22,7 @@ __all__ = [
     "base_part",
     "block_part",
     "blocks",
+    "depends_on_backbone",
     "frame_part",
     "pack",
     "readings_part",

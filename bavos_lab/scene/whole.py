@@ -22,6 +22,11 @@ from .readings import readings_part
 _BLOCK = re.compile(r"attention/block-([0-9]{1,3})-(attention|query|key|value)")
 
 
+def depends_on_backbone(name: str) -> bool:
+    """Return whether a scene makes this part with its backbone, if it has one."""
+    return name == "base" or bool(_BLOCK.fullmatch(name))
+
+
 @dataclass(frozen=True)
 class Scene:
     """Makes the parts of an analysis. Edits do not change them: the viewer applies these.
@@ -51,7 +56,7 @@ class Scene:
         )
 
     def part(self, name: str) -> bytes:
-        """Return a part that needs no clip. Raise InputError for a name that is not in `names`."""
+        """Return a part that needs no clip. Raise InputError for one that does not exist."""
         if self.backbone and (asked := _BLOCK.fullmatch(name)):
             side = cast(Side, asked[2])
             return block_part(self.analysis, self.backbone, int(asked[1]), side)

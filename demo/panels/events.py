@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 Parameters = ParamSpec("Parameters")
 Values: TypeAlias = dict[Any, Any]  # components with what they hold, or shall hold
 Components: TypeAlias = set[Any]
-Listener: TypeAlias = Callable[..., Any]  # of Gradio: `button.click`, `event.success`, …
 
 # Costly work is done one job at a time; quick responses do not wait for it.
 DEVICE: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}

@@ -82,9 +82,9 @@ export function watchSize(element, run) {
   return () => observer.disconnect();
 }
 
-/** Return a colour (three numbers at 3·i of a table) as CSS. */
-export function cssColour(table, i) {
-  return `rgb(${table[3 * i]} ${table[3 * i + 1]} ${table[3 * i + 2]})`;
+/** Return a number with its noun, in the plural unless it is one. */
+export function counted(number, noun) {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }
 
 /** Return seconds as m:ss.cc. */

@@ -1,6 +1,7 @@
 // The tree of clusters below the right column: drag the line, cut and join branches, play the levels.
 import { branchOf, cutBranch, joinBranch } from './branches.js';
 import { cutY, heightAtY, nodeAtPlace } from './dendrogram.js';
+import { counted } from './dom.js';
 import { currentCut, objectName } from './edits.js';
 import { differs } from './state.js';
 import { paintTree } from './treepaint.js';
@@ -67,7 +68,7 @@ function buildHierarchy(element, base) {
 function paintHierarchy(context, view) {
   const { state } = context.store;
   const cut = currentCut(context);
-  const title = `${state.n} ${state.n === 1 ? 'cluster' : 'clusters'}`;
+  const title = counted(state.n, 'cluster');
   view.slider.value = state.n;
   view.slider.setAttribute('aria-valuetext', title);
   view.count.textContent = title;

@@ -11,7 +11,7 @@ import { createReadings } from './readings.js';
 import { createRecorder } from './record.js';
 import { openScene } from './scene.js';
 import { createStage } from './stage.js';
-import { createStore, differs } from './state.js';
+import { createStore, differs, showsAttention } from './state.js';
 import { createTimeline } from './timeline.js';
 import { createToolbar } from './toolbar.js';
 
@@ -136,9 +136,9 @@ function createTabs(store, places) {
       panels[other].hidden = other !== name;
     }
   };
-  const panelOf = (view) => (view === 'attention' || view === 'both' ? 'attention' : 'objects');
+  const panelOf = (state) => (showsAttention(state) ? 'attention' : 'objects');
   const choose = (name) => {
-    if (panelOf(store.state.view) !== name) store.set({ view: name });
+    if (panelOf(store.state) !== name) store.set({ view: name });
     show(name);
   };
   for (const name of Object.keys(panels)) {
@@ -155,9 +155,9 @@ function createTabs(store, places) {
     places.tabs.append(tabs[name]);
   }
   store.subscribe((state, previous) => {
-    if (differs(state, previous, 'view') && panels[panelOf(state.view)].hidden) show(panelOf(state.view));
+    if (differs(state, previous, 'view') && panels[panelOf(state)].hidden) show(panelOf(state));
   });
-  show(panelOf(store.state.view));
+  show(panelOf(store.state));
 }
 
 /** Tell the host of what a link or an export needs, when nothing has changed for a while. */

@@ -1,6 +1,6 @@
 // The list of objects, linked with the picture, with what can be done to each.
 
-import { h, iconButton, setAttribute, setText } from './dom.js';
+import { counted, h, iconButton, setAttribute, setText } from './dom.js';
 import { canSplit, clustersWithRole, currentCut, divided, merged, objectName, redone, renamed, takenFor, undone, wordsOf } from './edits.js';
 import { cssOf, paintCutOut } from './paint.js';
 import { selectCluster } from './stage.js';
@@ -27,8 +27,8 @@ export function createObjects(context, element) {
     const cut = currentCut(context);
     const objects = clustersWithRole(cut, 'object');
     const others = clustersWithRole(cut, 'background');
-    setText(count, objects.length === 1 ? '1 object' : `${objects.length} objects`);
-    setText(summary, `Background: ${others.length === 1 ? '1 cluster' : `${others.length} clusters`}`);
+    setText(count, counted(objects.length, 'object'));
+    setText(summary, `Background: ${counted(others.length, 'cluster')}`);
     const shown = details.open ? [...objects, ...others] : objects;
     for (const cluster of shown) if (!rows.has(cluster)) rows.set(cluster, createRow(context, cluster));
     const focus = element.getRootNode().activeElement;

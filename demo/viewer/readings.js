@@ -7,6 +7,7 @@ import { readingNote } from './heat.js';
 import { createHeads } from './heads.js';
 import { createPins } from './pins.js';
 import { createPresets } from './compare.js';
+import { showsAttention } from './state.js';
 
 const READINGS = { attention: 'Attention', cosine: 'Similarity', pca: 'PCA', cls: 'CLS', kmeans: 'k-means' };
 const MEANINGS = {
@@ -76,8 +77,8 @@ function readingControl(context) {
 }
 
 /** Return the patch of the state with which attention is in view. */
-export function seenWith({ view }) {
-  return view === 'attention' || view === 'both' ? {} : { view: 'attention' };
+export function seenWith(state) {
+  return showsAttention(state) ? {} : { view: 'attention' };
 }
 
 function sourceControl({ scene, store }) {

@@ -4,7 +4,7 @@ import { currentCut, objectName } from './edits.js';
 import { h, setAttribute, setText, watchSize } from './dom.js';
 import { pinColour } from './heat.js';
 import { clusterAt, paintFrame } from './paint.js';
-import { differs } from './state.js';
+import { differs, showsAttention } from './state.js';
 
 const MOST_PIXELS = 1920; // of the canvas, on its longer side
 const MOST_PINS = 8;
@@ -77,8 +77,7 @@ function hovering(context, index, y, x) {
 /** Do what a click at a point does: select, or pin where attention is shown. */
 export function clickAt(context, { y, x }, index, { add = false, pin = false } = {}) {
   const { store } = context;
-  const attention = store.state.view === 'attention' || store.state.view === 'both';
-  if (pin || attention) return pinAt(context, { sample: context.scene.sampleOf(index), y, x });
+  if (pin || showsAttention(store.state)) return pinAt(context, { sample: context.scene.sampleOf(index), y, x });
   const cluster = clusterAt(context, index, y, x);
   if (cluster !== null) selectCluster(context, cluster, add);
 }

@@ -70,6 +70,11 @@ export function createStore(initial) {
   };
 }
 
+/** Tell whether a state shows attention. */
+export function showsAttention({ view }) {
+  return view === 'attention' || view === 'both';
+}
+
 /** Tell whether one of some fields differs between two states. */
 export function differs(state, previous, ...fields) {
   return fields.some((field) => state[field] !== previous[field]);

@@ -1,6 +1,6 @@
 // Time: play and pause, a slider over all frames, a track per object, and attention over time.
 
-import { clock, h, iconButton, icon, setAttribute, setText, watchSize } from './dom.js';
+import { clock, counted, h, iconButton, icon, setAttribute, setText, watchSize } from './dom.js';
 import { clustersWithRole, currentCut, objectName } from './edits.js';
 import { shareOverTime } from './heat.js';
 import { cssOf } from './paint.js';
@@ -161,7 +161,7 @@ function paintAxis({ scene }, { axis, arrived, width }) {
 
 function arrivedWords({ base, ready, frames, failures, expected }) {
   const analysed = base.analysed.length;
-  if (ready.size === frames) return `${frames === 1 ? '1 frame' : `${frames} frames`}, ${analysed} analysed`;
+  if (ready.size === frames) return `${counted(frames, 'frame')}, ${analysed} analysed`;
   const failed = [...failures.keys()].filter((name) => name.startsWith('frame/')).length;
   if (ready.size === expected) return `${ready.size} of ${frames} frames, those that were analysed`;
   if (failed && ready.size + failed === frames) return `${ready.size} of ${frames} frames; the others did not come`;

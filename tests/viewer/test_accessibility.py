@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.accessibility import violations
+
 from .helpers import set_state, wait_for_frames
 
 STATES = {
@@ -14,17 +16,6 @@ STATES = {
     "both": {"view": "both", "divider": 0.4, "selected": [], "n": 14},
     "original": {"view": "original", "n": 1, "pins": []},
 }
-
-
-def violations(page: Page, axe: str, where: str) -> list[str]:
-    page.wait_for_timeout(100)
-    page.evaluate(axe)
-    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    return [
-        f"{where}: {rule['id']} ({rule['impact']}) {node['target']} {node['failureSummary']}"
-        for rule in found["violations"]
-        for node in rule["nodes"]
-    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

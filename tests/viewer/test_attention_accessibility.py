@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.accessibility import violations
+
 from .helpers import set_state, wait_for_frames
-from .test_accessibility import violations
 
 PINS = [{"sample": 0, "y": 0.17, "x": 0.18}, {"sample": 2, "y": 0.6, "x": 0.7}]
 STATES = {

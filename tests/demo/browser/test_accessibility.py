@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.accessibility import violations
+
 from .helpers import LONG, Open, expect_result, open_panel, upload
 
 
@@ -13,24 +15,12 @@ from .helpers import LONG, Open, expect_result, open_panel, upload
 def test_axe_finds_nothing(opened: Open, result: str, axe: str, theme: str) -> None:
     page = opened(f"/?__theme={theme}&result={result}")
     expect_result(page)
-    found = faults(page, axe, "a result")
+    found = violations(page, axe, "a result", settle_ms=400)
     page.locator("#settings > button").click()
     open_panel(page, "#take-home")
     open_panel(page, "#adapting")
-    found += faults(page, axe, "all panels")
+    found += violations(page, axe, "all panels", settle_ms=400)
     assert not found, "\n".join(found)
-
-
-def faults(page: Page, axe: str, where: str) -> list[str]:
-    """What axe finds, one line each."""
-    page.wait_for_timeout(400)  # transitions of colours
-    page.evaluate(axe)
-    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    return [
-        f"{where}: {rule['id']} ({rule['impact']}) {node['target']} {node['failureSummary']}"
-        for rule in found["violations"]
-        for node in rule["nodes"]
-    ]
 
 
 def focused(page: Page) -> str:
