@@ -11,7 +11,7 @@ cut: cuts, merges and splits only group leaves.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,14 +111,16 @@ class NodeMaps:
             sums.append(sums[a] + sums[b])
         return found[-1].long()
 
-    def leads(self, chosen: np.ndarray) -> Tensor:
+    def leads(self, chosen: np.ndarray, behind: Mapping[int, Tensor] | None = None) -> Tensor:
         """Return by how much each pixel descends to chosen nodes, (gh, gw) in about -1 … 1.
 
-        chosen (G,) bool. It is above 0 just where the pixel does, and goes through 0 at the
-        border, with the difference of the membership of the nodes that meet there.
+        chosen (G,) bool. behind: by place, leads (gh, gw) that decide at nodes instead. It is above
+        0 just where the pixel does, and goes through 0 at the border, with the difference of the
+        membership of the nodes that meet there.
         """
         sums = list(self.maps)
         lead = [torch.full_like(sums[0], 1.0 if inside else -1.0) for inside in chosen.tolist()]
+        lead = [(behind or {}).get(place, own) for place, own in enumerate(lead)]
         for a, b in self.pairs:
             lead.append(choose(sums[a] - sums[b], lead[a], lead[b]))
             sums.append(sums[a] + sums[b])

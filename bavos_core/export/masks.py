@@ -22,7 +22,6 @@ from ..analysis import Analysis
 from ..refinement import (
     Guide,
     NodeMaps,
-    choose,
     nearest_pixels,
     refined_maps,
     soft_membership,
@@ -90,11 +89,11 @@ class FrameMask:
         chosen = np.isin(self.grouping.cluster, list(clusters))
         if not self.analysis.settings.refined:
             return np.where(chosen[self.nodes()[1]], 255, 0).astype(np.uint8)
-        maps, hidden = self._maps, self.grouping.hidden[self._maps.nodes]
-        lead = maps.leads(chosen[maps.nodes])
-        if hidden.any():
+        maps, behind = self._maps, dict[int, Tensor]()
+        if hidden := np.flatnonzero(self.grouping.hidden[maps.nodes]).tolist():
             solid = self._solid_maps
-            lead = choose(maps.leads(hidden), solid.leads(chosen[solid.nodes]), lead)
+            behind = dict.fromkeys(hidden, solid.leads(chosen[solid.nodes]))
+        lead = maps.leads(chosen[maps.nodes], behind)
         lead = F.interpolate(lead[None, None], self.frame.shape[:2], mode="bilinear")[0, 0]
         return np.asarray(((lead / SOFT_EDGE + 1) * 127.5).round_().clamp_(0, 255).byte().numpy())
 

@@ -193,6 +193,17 @@ def test_seams_get_no_pixels_unless_they_belong_to_an_object(sampled, clip) -> N
         assert (shown(sampled, cut, frame, number) == cut.leaf_cluster[leaf]).all()
 
 
+def test_between_objects_that_are_both_kept_a_seam_leaves_no_gap(sampled, clip) -> None:
+    cut = sampled.segment(n_clusters=6)
+    hidden = sampled.seams & cut.background[cut.leaf_cluster]
+    kept = np.unique(cut.leaf_cluster[~hidden]).tolist()  # all that have pixels
+    cut = replace(cut, leaf_cluster=np.where(hidden, cut.clusters, cut.leaf_cluster),
+                  background=np.append(cut.background, True))  # fmt: skip
+    for mask in export.all_masks(sampled, cut, clip):
+        assert hidden[leaf_maps(sampled, mask.frame, mask.clip_frame)[0]].any()
+        assert (mask.alpha(kept) == 255).all()
+
+
 def test_without_refinement_leaf_maps_are_the_nearest_leaves_of_the_patches(clip) -> None:
     analysis = analyse(clip, Settings(**TINY, frames=3, refine=False))
     for number, nearest in enumerate([0, 0, 1, 1, 1, 2, 2]):
