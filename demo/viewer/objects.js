@@ -262,7 +262,7 @@ function createChosen(context) {
   const hide = button('Hide', () => toggleHidden(context, store.state.selected));
   const clear = button('Clear', () => store.set({ selected: [] }));
   const group = h('div', { class: 'group', role: 'group', 'aria-label': 'Selected objects' }, words, merge, split, role, hide, clear);
-  const hint = h('p', { class: 'dim' }, 'Click to select, Shift to add. Press ', h('kbd', {}, '?'), 'for all keys.');
+  const hint = h('p', { class: 'dim' }, 'Click to select, Shift and click to add. Press ', h('kbd', {}, '?'), 'for all keys.');
   const element = h('div', { class: 'chosen' }, hint, group);
   return {
     element,
@@ -312,7 +312,7 @@ export function toggleRole(context, clusters) {
 export function splitCluster(context, cluster) {
   const { store, scene, say, tell } = context;
   const cut = currentCut(context);
-  if (!canSplit(scene.base, cut, cluster)) return tell(`${objectName(cut, cluster)} is a finest part and cannot be split.`);
+  if (!canSplit(scene.base, cut, cluster)) return tell(`${objectName(cut, cluster)} has only one part and cannot be split.`);
   store.set(divided(store.state, cut, cluster));
   const parts = currentCut(context).splits.get(cluster) ?? [cluster];
   const made = [cluster, ...parts.filter((part) => part >= cut.clusters)];

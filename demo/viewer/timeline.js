@@ -164,8 +164,8 @@ function arrivedWords({ base, ready, frames, failures, expected }) {
   if (ready.size === frames) return `${counted(frames, 'frame')}, ${analysed} analysed`;
   const failed = [...failures.keys()].filter((name) => name.startsWith('frame/')).length;
   if (ready.size === expected) return `${ready.size} of ${frames} frames, those that were analysed`;
-  if (failed && ready.size + failed === frames) return `${ready.size} of ${frames} frames; the others did not come`;
-  return `${ready.size} of ${frames} frames are here`;
+  if (failed && ready.size + failed === frames) return `${ready.size} of ${frames} frames; the others could not be loaded`;
+  return `${ready.size} of ${frames} frames loaded`;
 }
 
 function paintTicks(ctx, ink, base, x, width) {
