@@ -62,13 +62,17 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, keep_seconds: int) -> Iterator[Server]:
-    """Run a server on a free port; stdout and stderr go to server.log beside its folder."""
+def serving(folder: Path, keep_seconds: int, **settings: object) -> Iterator[Server]:
+    """Run a server on a free port; stdout and stderr go to server.log beside its folder.
+
+    settings: further environment variables, such as BAVOS_QUEUE_SIZE=20.
+    """
     port = free_port()
     env = os.environ | {
         "TMPDIR": str(folder), "GRADIO_SERVER_PORT": str(port), "BAVOS_BACKBONE": "descriptors",
         "BAVOS_WARM_UP": "0", "BAVOS_KEEP_SECONDS": str(keep_seconds), "BAVOS_STORE_MIB": "32",
         "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1",
+        **{name: str(value) for name, value in settings.items()},
     }  # fmt: skip
     env.pop("GRADIO_TEMP_DIR", None)
     with (folder.parent / "server.log").open("wb") as log:
@@ -81,19 +85,26 @@ def serving(folder: Path, keep_seconds: int) -> Iterator[Server]:
         process.wait(30)
 
 
-def connected(server: Server, downloads: Path) -> Client:
-    """Return a client as soon as the server answers."""
+def connected(server: Server, downloads: Path, address: str = "") -> Client:
+    """Return a client as soon as the server answers; see `client_of`."""
     for _ in range(600):
         if server.process.poll() is not None:
             raise SystemExit("The server did not start; see server.log.")
         with contextlib.suppress(Exception):
-            return client_of(server, downloads)
+            return client_of(server, downloads, address)
         time.sleep(0.2)
     raise SystemExit("The server does not answer.")
 
 
-def client_of(server: Server, downloads: Path) -> Client:
-    """Return a client that writes what it downloads to a folder."""
+def client_of(server: Server, downloads: Path, address: str = "") -> Client:
+    """Return a client that writes what it downloads to a folder.
+
+    address: from which it seems to call, for a server with BAVOS_PROXIES=1.
+    """
     return Client(
-        server.address, verbose=False, download_files=str(downloads), analytics_enabled=False
+        server.address,
+        verbose=False,
+        download_files=str(downloads),
+        analytics_enabled=False,
+        headers={"X-Forwarded-For": address} if address else None,
     )
