@@ -29,6 +29,7 @@ from . import strings
 from .api import checked_source
 from .parts import ARRIVAL, NoSuchPart, NotYet
 from .service import Service
+from .sessions import Visitor, acting_as
 from .store import GONE
 
 PREFIX = "/gradio_api/bavos"
@@ -66,7 +67,8 @@ def politely(endpoint: Endpoint) -> Endpoint:
 
     async def guarded(request: Request) -> Response:
         try:
-            return await endpoint(request)
+            with acting_as(Visitor(request.client.host if request.client else "", "")):
+                return await endpoint(request)
         except NotYet:
             return _sentence(503, strings.NOT_YET, {"Retry-After": "1"})
         except NoSuchPart as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 from bavos_core import InputError
 
-from . import sessions, strings
+from . import strings
 from .examples import EXAMPLES
 from .gpu import ZERO_GPU
 from .page import build
@@ -39,7 +39,7 @@ def launch() -> None:
         settings = DemoSettings.from_environment()
     except InputError as error:
         sys.exit(str(error))
-    service = Service(settings, examples=sorted(EXAMPLES.glob("*.mp4")), whose=sessions.session)
+    service = Service(settings, examples=sorted(EXAMPLES.glob("*.mp4")))
     # With the other files that are deleted when this server ends, or when the next one starts.
     os.environ.setdefault("GRADIO_TEMP_DIR", str(service.store.cache))
     warm_up = threading.Thread(target=service.warm_up, args=(settings.backbone,), daemon=True)

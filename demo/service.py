@@ -29,6 +29,7 @@ from .images import Query
 from .parts import ARRIVAL, Parts
 from .presets import PRESETS, Pace, Preset, usual_preset
 from .runs import Job, Lane, Report, Runs, StopFlag, staged
+from .sessions import Visitor, visitor
 from .settings import DemoSettings
 from .store import Result, Store
 
@@ -50,9 +51,9 @@ class Service:
         settings: DemoSettings,
         examples: Sequence[Path] = (),
         *,
-        whose: Callable[[], str] = str,
+        whose: Callable[[], Visitor] = visitor,
     ):
-        """`whose` returns the session of the current request; by default all share one."""
+        """`whose` returns who makes the current request."""
         self.settings = settings
         self.store = Store(
             most_bytes=settings.store_mib * 2**20,

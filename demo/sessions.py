@@ -1,15 +1,46 @@
-"""The session of the current request."""
+"""Who makes the request that is being handled."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
 
 from gradio.context import LocalContext
 
 
-def session() -> str:
-    """Return the session of the request being handled; "" outside a request.
+class Visitor(NamedTuple):
+    """Who asks: shares of the server go by address; a page, and what it runs, is a session."""
 
-    The store calls this for every access, so that no handler can forget to pass the session on and
-    expose the results of other visitors.
+    address: str
+    session: str
+
+
+NOBODY = Visitor("", "")
+_acting: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
+
+
+def visitor() -> Visitor:
+    """Return who makes the current request; NOBODY outside a request.
+
+    Store and jobs call this by themselves, so that no handler can forget to pass the visitor on and
+    act for another one.
     """
+    if acting := _acting.get():
+        return acting
     request = LocalContext.request.get(None)
-    return str(request.session_hash) if request else ""
+    if not request:
+        return NOBODY
+    client = request.client
+    return Visitor(client.host if client else "", str(request.session_hash or ""))
+
+
+@contextmanager
+def acting_as(who: Visitor) -> Iterator[None]:
+    """Handle a request, which Gradio knows nothing of, for a visitor."""
+    token = _acting.set(who)
+    try:
+        yield
+    finally:
+        _acting.reset(token)

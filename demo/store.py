@@ -19,6 +19,8 @@ from filelock import FileLock, Timeout
 
 from bavos_core import Analysis, InputError
 
+from .sessions import Visitor, visitor
+
 _PREFIX = "bavos-"
 _LOCK = ".in-use"
 GONE = "This result no longer exists; press Segment again."
@@ -73,7 +75,7 @@ class Store:
     A result is not deleted while a job uses its folder. It is found by its id from any session, so
     that reloading the page, or a link, finds it. When the last session that had it open has ended,
     it is kept for `grace_seconds` after its last use. Results of examples are shared and stay.
-    `whose` returns the session of the current request.
+    `whose` returns who makes the current request.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class Store:
         most_bytes: float = float("inf"),
         keep_seconds: float = float("inf"),
         grace_seconds: float = float("inf"),
-        whose: Callable[[], str] = str,
+        whose: Callable[[], Visitor] = visitor,
     ):
         self._most_bytes = most_bytes
         self._keep_seconds = keep_seconds
@@ -118,7 +120,7 @@ class Store:
             try:
                 folder.mkdir()
                 size = analysis.nbytes + _linked(clip, folder / name).stat().st_size
-                now, visitors = time.monotonic(), {self._whose()}
+                now, visitors = time.monotonic(), {self._whose().session}
                 result = Result(
                     key, analysis, name, notices, before, now, size, room, visitors, used=now
                 )
@@ -146,7 +148,7 @@ class Store:
         """Return a result that the current session opens, and keep it while that session lasts."""
         with self._lock:
             result = self.get(key)
-            result.visitors.add(self._whose())
+            result.visitors.add(self._whose().session)
             return result
 
     def leave(self, session: str) -> None:

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from bavos_core import Analysis, Settings, analyse
-from demo import sessions
 from demo.page import Page, build
 from demo.server import launch_options
 from demo.service import Service
@@ -96,7 +95,7 @@ def decode() -> Callable[[Path], np.ndarray]:
 @pytest.fixture(scope="session")
 def served() -> Iterator[Service]:
     """The service behind the page that is served."""
-    service = Service(SERVED, examples=sorted(EXAMPLES.glob("*.mp4")), whose=sessions.session)
+    service = Service(SERVED, examples=sorted(EXAMPLES.glob("*.mp4")))
     yield service
     service.close()
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from demo.sessions import Visitor
 from demo.store import Result
 
 SENTENCE = "This result no longer exists; press Segment again."
@@ -24,5 +25,5 @@ class Asking:
 
     who = "Ann"
 
-    def __call__(self) -> str:
-        return self.who
+    def __call__(self) -> Visitor:
+        return Visitor(f"address of {self.who}", self.who)

@@ -69,7 +69,7 @@ def test_what_is_too_old_goes_when_it_is_no_more_in_use(put, pass_time) -> None:
 
 
 def test_what_a_visitor_leaves_goes_some_time_after_its_last_use(put, pass_time) -> None:
-    store = Store(keep_seconds=1000, grace_seconds=100, whose=lambda: "Ann")
+    store = Store(keep_seconds=1000, grace_seconds=100, whose=Asking())
     left, asked_for = put(store), put(store)
     pass_time(200)
     store.sweep()
