@@ -25,8 +25,11 @@ from bavos_lab.training import write_correlator
 
 from . import viewer
 from .clips import Clips
+from .disk import Disk
 from .images import Query
 from .store import Result, Store
+
+_SMALL = 10 * 2**20  # bytes, more than a heatmap or an HTML file takes
 
 
 class Files:
@@ -45,6 +48,7 @@ class Files:
         with self._store.room(result) as folder, result.writing:
             path = folder / f"objects-{_digest(*_content(cut))}.mp4"
             if not path.exists():
+                progress = self._store.disk.watching(progress)
                 clip = self._clips.small(folder / result.clip, result.analysis.part)
                 export.write_overlay(path, result.analysis, cut, clip, progress=progress)
             return self._outgoing(path)
@@ -57,6 +61,7 @@ class Files:
         with self._store.room(result) as folder:
             path = folder / f"picture-{_digest(picture.tobytes())}.png"
             if not path.exists():
+                self._store.disk.make_room(picture.nbytes)
                 with atomic_write(path) as part:
                     Image.fromarray(picture).save(part)
             return self._outgoing(path)
@@ -65,6 +70,7 @@ class Files:
         """Return a video of the heatmap of a row (T, h, w) over all analysed frames."""
         with self._store.room(result) as folder, result.writing:
             path = folder / "heatmap.mp4"  # replaced at each click
+            self._store.disk.make_room(_SMALL)
             export.write_heatmap(path, result.analysis, row, None, query=query)
             return self._outgoing(path)
 
@@ -72,6 +78,7 @@ class Files:
         """Return one HTML file that shows a result offline, in the state of a viewer."""
         with self._store.room(result) as folder, result.writing:
             path = folder / f"{_stem(result.analysis.clip_name)}.html"
+            self._store.disk.make_room(_SMALL)
             scene.write_html(
                 path,
                 result.analysis,
@@ -94,12 +101,15 @@ class Files:
             folder = room / f"download-{_digest(*_content(cut), described.encode())}"
             if not folder.exists():
                 clip = self._clips.open(room / result.clip, result.analysis.part)
-                _write_downloads(folder, result, clip, cut, progress, cut_outs)
+                _write_downloads(
+                    folder, result, clip, cut, progress, cut_outs, disk=self._store.disk
+                )
             files = sorted(path for path in folder.iterdir() if path.is_file())
             files.sort(key=lambda path: path.name != "bavos.zip")
             return [self._outgoing(path) for path in files]
 
     def _outgoing(self, file: Path) -> Path:
+        self._store.disk.make_room(file.stat().st_size)
         return Path(save_file_to_cache(file, str(self._store.cache)))
 
 
@@ -110,15 +120,18 @@ def _write_downloads(
     cut: Segmentation,
     progress: Progress,
     cut_outs: CutOuts | None,
+    *,
+    disk: Disk,
 ) -> None:
     """Write all files of a cut; the folder appears when they are complete."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         place = Path(name)
-        part = place / "files"
-        export.write_all(part, result.analysis, cut, clip, cut_outs=cut_outs, progress=progress)
+        part, watched = place / "files", disk.watching(progress)
+        export.write_all(part, result.analysis, cut, clip, cut_outs=cut_outs, progress=watched)
         (part / MANIFEST).unlink()  # nothing is replaced in downloads
         if result.analysis.correlator:
             write_correlator(part / "correlator.safetensors", result.analysis.correlator)
+        disk.make_room(2 * sum(path.stat().st_size for path in part.rglob("*")))  # for the zips
         everything = shutil.make_archive(str(place / "bavos"), "zip", part)
         for pictures in [path.name for path in part.iterdir() if path.is_dir()]:
             shutil.make_archive(str(part / pictures), "zip", part, pictures)

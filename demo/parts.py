@@ -113,6 +113,7 @@ class Parts:
         raise NoSuchPart(f"This result has no part {name}.")
 
     def _keep(self, result: Result, path: Path, part: bytes) -> None:
+        self._store.disk.make_room(len(part))
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as draft:
             draft.write_bytes(part)

@@ -59,6 +59,7 @@ class Service:
             most_bytes=settings.store_mib * 2**20,
             keep_seconds=settings.keep_seconds,
             grace_seconds=settings.grace_seconds,
+            most_disk=settings.disk_mib * 2**20,
             whose=whose,
         )
         self.clips = Clips(settings)

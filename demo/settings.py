@@ -41,6 +41,7 @@ class DemoSettings:
     max_patches: int = 4096  # BAVOS_MAX_PATCHES: per frame
     max_steps: int = 500  # BAVOS_MAX_STEPS: of training on a clip
     store_mib: int = 2048  # BAVOS_STORE_MIB: results and clips; the oldest are deleted first
+    disk_mib: int = 8192  # BAVOS_DISK_MIB: all files together, those that are being uploaded too
     keep_seconds: int = 3600  # BAVOS_KEEP_SECONDS: how long files are kept
     grace_seconds: int = 600  # BAVOS_GRACE_SECONDS: how long after the visitor has left
     queue_size: int = 20  # BAVOS_QUEUE_SIZE: longest queue

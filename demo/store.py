@@ -19,10 +19,12 @@ from filelock import FileLock, Timeout
 
 from bavos_core import Analysis, InputError
 
+from .disk import Disk
 from .sessions import Visitor, visitor
 
 _PREFIX = "bavos-"
 _LOCK = ".in-use"
+_OF_FREE = 0.9  # of the disk that is free at the start, at most
 GONE = "This result no longer exists; press Segment again."
 
 
@@ -84,6 +86,7 @@ class Store:
         most_bytes: float = float("inf"),
         keep_seconds: float = float("inf"),
         grace_seconds: float = float("inf"),
+        most_disk: float = float("inf"),
         whose: Callable[[], Visitor] = visitor,
     ):
         self._most_bytes = most_bytes
@@ -98,6 +101,7 @@ class Store:
         sweep_left_behind()
         self.root = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self.cache = self.root / "gradio"  # Gradio's folder for files it receives and sends
+        self.disk = Disk(self.root, _within_free(most_disk, self.root), self._spare)
         self._in_use = FileLock(self.root / _LOCK)
         self._in_use.acquire()
 
@@ -248,6 +252,17 @@ class Store:
                 self.drop(key)
                 used -= result.nbytes
 
+    def _spare(self) -> bool:
+        """Delete something that nobody needs; return whether there was anything."""
+        if _sweep_cache(self.cache, time.time() - self._grace_seconds, self._lasting):
+            return True
+        with self._lock:
+            left = [r for r in self._results.values() if not (r.example or r.visitors)]
+            free = [result for result in left if not result._room.inside]
+            for result in sorted(free, key=lambda result: result.used)[:1]:
+                self.drop(result.id)
+            return bool(free)
+
     def _too_old(self, result: Result) -> bool:
         if result._room.inside or result.example:
             return False
@@ -266,12 +281,18 @@ def sweep_left_behind() -> None:
             continue  # in use, or another user's
 
 
-def _sweep_cache(folder: Path, oldest: float, lasting: frozenset[Path]) -> None:
-    """Delete files and empty folders that have not changed since a time.
+def _within_free(nbytes: float, folder: Path) -> float:
+    """Return a number of bytes, or most of what is free now if that is less."""
+    return min(nbytes, _OF_FREE * shutil.disk_usage(folder).free)
+
+
+def _sweep_cache(folder: Path, oldest: float, lasting: frozenset[Path]) -> int:
+    """Delete files and empty folders that have not changed since a time; return how many files.
 
     Gradio's own `delete_cache` leaves the folders and an empty file for every upload, and ends for
     good when a file appears while it lists the folder.
     """
+    deleted = 0
     for place, _, names in os.walk(folder, topdown=False):
         for path in (*(Path(place, name) for name in names), Path(place)):
             with suppress(OSError):  # not empty, or deleted meanwhile
@@ -281,6 +302,8 @@ def _sweep_cache(folder: Path, oldest: float, lasting: frozenset[Path]) -> None:
                     path.rmdir()
                 else:
                     path.unlink()
+                    deleted += 1
+    return deleted
 
 
 def _return_memory() -> None:

@@ -10,6 +10,7 @@ from bavos_core import backbones
 from bavos_io.clip import Clip
 from bavos_lab.training import Step
 
+from .disk import FULL
 from .presets import PRESETS
 from .settings import DemoSettings
 from .store import Result
@@ -182,7 +183,7 @@ def footer(settings: DemoSettings) -> str:
 def failure(error: Exception) -> str:
     """Return the message for an unexpected error; the log has the traceback."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "The server's disk is full; try again in a few minutes."
+        return FULL
     if isinstance(error, MemoryError):
         return "The server has no memory left for this; choose fewer frames or try again later."
     return "Something went wrong on the server and was logged; try again, or use another clip."
