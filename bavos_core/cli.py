@@ -113,15 +113,10 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     segment = commands.add_parser("segment", help="segment and track the objects of a clip")
     _add_common(segment)
     segment.add_argument("--out", type=path, required=True, metavar="DIR", help="results folder")
-    segment.add_argument(
-        "--sound",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="keep the clip's sound in the overlay (default: yes)",
-    )
-    segment.add_argument("--cut-out", choices=CUT_OUT_KINDS,
-        help="also write the objects for a video editor: as ProRes 4444, VP9 or PNG frames with "
-        "alpha, or as a black and white matte")  # fmt: skip
+    segment.add_argument("--sound", action=argparse.BooleanOptionalAction, default=True,
+        help="keep the clip's sound in the overlay (default: yes)")  # fmt: skip
+    segment.add_argument("--cut-out", choices=CUT_OUT_KINDS, help="also write the objects for a "
+        "video editor: as ProRes 4444, VP9 or PNG frames with alpha, or as a matte")  # fmt: skip
     segment.add_argument("--objects", type=clusters, metavar="N,N",
         help="which to cut out, numbered as in their names (default: all objects)")  # fmt: skip
     segment.add_argument("--each", action="store_true", help="cut out each into a file of its own")
@@ -135,12 +130,8 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     attend.add_argument("--out", type=path, required=True, metavar="FILE.mp4")
     attend.add_argument("--npz", type=path, metavar="FILE.npz", help="write the attention here too")
     attend.add_argument("--head", type=int, metavar="H", help="one head; default: mean of all")
-    attend.add_argument(
-        "--source",
-        type=current_source,
-        choices=SOURCES,
-        help="default: the one that segment clusters",
-    )
+    attend.add_argument("--source", type=current_source, choices=SOURCES,
+        help="default: the one that segment clusters")  # fmt: skip
     attend.set_defaults(run=run_attend)
 
     for name, (module, help_text) in MORE_COMMANDS.items():

@@ -125,36 +125,48 @@ class Clusters:
         return labels
 
 
-def merge_globally(clusters: Clusters, tau: float) -> Clusters:
-    """Merge all centroids until their number stops falling (the following levels)."""
+def merge_globally(clusters: Clusters, tau: float, *, most: float = float("inf")) -> Clusters:
+    """Merge all centroids until their number stops falling (the following levels).
+
+    Where that leaves more than `most`, the same merge goes on with a rising τ.
+    """
     centroids, members = clusters.centroids, list(clusters.members)
     while True:
         member = greedy_merge(LogRows.of(centroids), tau)
-        if member.max() + 1 == len(centroids):
+        if member.max() + 1 < len(centroids):
+            centroids = centroids_of(centroids, member)
+            members.append(member)
+        elif len(centroids) <= most:
             return Clusters(centroids, tuple(members))
-        centroids = centroids_of(centroids, member)
-        members.append(member)
+        else:
+            tau *= 1.25
 
 
-def find_clusters(windows: Windows, tau: float, *, progress: Progress = silent) -> Clusters:
+def find_clusters(
+    windows: Windows, tau: float, *, most: float = float("inf"), progress: Progress = silent
+) -> Clusters:
     """Return the centroids of the paper's clustering and the levels that led to them (paper, 3.3).
 
     In float32 this is the reference's result; see the top of this file for bfloat16.
+    most: see `merge_globally`. Eight times as many from windows, as noise gives, are merged at once
+    to a first level of their own: they would fill the memory.
     Raise ValueError for τ that is not a number above 0.
     """
     if not 0 < tau < float("inf"):
         raise ValueError(f"tau must be a number above 0, not {tau}")
-    centroids: list[Tensor] = []
-    members: list[np.ndarray] = []
-    found = 0
+    none = windows.attention.keys.new_empty(0, windows.attention.width, dtype=torch.float32)
+    found = Clusters(none, (np.empty(0, np.int64),))
     for frames, rows in windows:
         near = near_pairs(windows.comparable(frames, rows), tau)
         window_centroids, member = merge_window(rows, near, tau, windows.dtype)
-        centroids.append(window_centroids)
-        members.append(member + found)
-        found += len(window_centroids)
+        member = np.concatenate([*found.members, member + len(found.centroids)])
+        found = Clusters(torch.cat([found.centroids, window_centroids]), (member,))
+        del window_centroids  # before others are made of it
+        if len(found.centroids) > 8 * most:
+            merged = merge_globally(found, tau, most=most)
+            found = Clusters(merged.centroids, (merged.levels()[-1],))
         progress(Stage.CLUSTERING, frames.stop / windows.attention.frames)
-    return merge_globally(Clusters(torch.cat(centroids), (np.concatenate(members),)), tau)
+    return merge_globally(found, tau, most=most)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .attention import AttentionRows
-from .clustering import Assignment, assign, find_clusters, merge_globally
+from .clustering import Assignment, assign, find_clusters
 from .distances import KEPT_BYTES, LogRows, Windows, self_distances
 from .progress import Progress, part_of, silent
 from .settings import Settings
@@ -50,10 +50,8 @@ def build_hierarchy(
     """
     leaf_tau = settings.tau if settings.exact else LEAF_TAU
     windows = Windows(attention, dtype, keep=KEPT_BYTES)
-    found = find_clusters(windows, leaf_tau, progress=part_of(progress, 0.0, 0.8))
-    while len(found.centroids) > MAX_LEAVES and not settings.exact:
-        leaf_tau *= 1.25
-        found = merge_globally(found, leaf_tau)
+    most = float("inf") if settings.exact else MAX_LEAVES
+    found = find_clusters(windows, leaf_tau, most=most, progress=part_of(progress, 0.0, 0.8))
     assignment = assign(
         windows, found.centroids, nearest=_NEAREST, progress=part_of(progress, 0.8, 1.0)
     )

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bavos_io.clip import ArrayClip, Clip
 from bavos_io.opening import open_clip
+from bavos_io.sampling import stacked
 
 from . import backbones
 from .analysis import Analysis
@@ -68,8 +69,9 @@ def analyse(
         notes = _notes(opened, analysed)
     with run.stage(Stage.FEATURES):
         images = backbones.to_images(frames, grid, backbone.patch)  # before they are shrunk
-        frames = np.stack(list(ArrayClip.of(frames).resized(kept).read()))
+        frames = stacked(ArrayClip.of(frames).resized(kept).read(), len(frames))
         features, run, short = _encode(run, backbone, images)
+        del images  # as large as everything else together
     with run.stage(Stage.CLUSTERING):
         source, correlator = choose_source(settings, features.channels, backbone.source)
         found = _cluster(run, features, source, correlator)
@@ -86,14 +88,9 @@ def _backbone(run: _Run) -> Backbone:
 
 
 def _result(
-    run: _Run,
-    clip: Clip,
-    analysed: np.ndarray,
-    frames: np.ndarray,
-    features: Features,
-    found: Found,
-    notes: list[str],
-) -> Analysis:
+    run: _Run, clip: Clip, analysed: np.ndarray, frames: np.ndarray, features: Features,
+    found: Found, notes: list[str],
+) -> Analysis:  # fmt: skip
     return Analysis(
         settings=run.settings,
         clip_name=clip.name,

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import InputError
-from .sampling import spread
+from .sampling import spread, stacked
 
 Share = Callable[[float], None]  # told the share of a clip that was read, 0 … 1
 
@@ -146,12 +146,14 @@ class StillClip:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return frames spread evenly, as `Clip.sample` says."""
         chosen = spread(len(self.times), wanted, include)
-        frames = []
-        for frame in self.read(chosen):
-            frames.append(frame)
-            if progress:
-                progress(len(frames) / len(chosen))
-        return np.array(chosen), np.stack(frames)
+
+        def frames() -> Iterator[np.ndarray]:
+            for read, frame in enumerate(self.read(chosen), 1):
+                yield frame
+                if progress:
+                    progress(read / len(chosen))
+
+        return np.array(chosen), stacked(frames(), len(chosen))
 
     def read(self, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
         """Yield frames (H, W, 3) uint8 RGB."""

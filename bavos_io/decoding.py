@@ -15,7 +15,7 @@ from .colour import to_srgb
 from .decoder import Decoder, broken_off, check_sense
 from .errors import InputError
 from .limits import MIB, Limits, check_frames, check_pixels, check_seconds
-from .sampling import spread
+from .sampling import spread, stacked
 
 _PIXEL = 6  # bytes of a pixel, at most
 
@@ -94,7 +94,7 @@ class VideoClip:
         chosen = spread(len(self.times), wanted, include)
         if not found.keys() >= set(chosen):
             raise broken_off(self.name)
-        return np.array(chosen), np.stack([found[index].frame for index in chosen])
+        return np.array(chosen), stacked((found.pop(i).frame for i in chosen), len(chosen))
 
     def sound(self) -> Iterator[np.ndarray]:
         """Yield the sound from the first frame on, in pieces (n, 2) int16 at 48 kHz."""

@@ -1,6 +1,10 @@
-"""Which frames of a clip are analysed."""
+"""Which frames of a clip are analysed, and those frames as one array."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
 
 
 def spread(total: int, wanted: int, include: int | None = None) -> list[int]:
@@ -18,3 +22,13 @@ def spread(total: int, wanted: int, include: int | None = None) -> list[int]:
         nearest = min(range(wanted), key=lambda i: abs(chosen[i] - include))
         chosen[nearest] = include
     return chosen
+
+
+def stacked(frames: Iterator[np.ndarray], count: int) -> np.ndarray:
+    """Return `count` frames of one size as one array. Unlike np.stack, no two copies are held."""
+    first = next(frames)
+    found = np.empty((count, *first.shape), first.dtype)
+    found[0] = first
+    for place, frame in enumerate(frames, 1):
+        found[place] = frame
+    return found

@@ -72,7 +72,7 @@ def test_rows_of_the_tree_are_the_mean_rows_of_the_patches_of_each_leaf() -> Non
             np.testing.assert_allclose(node_row(growth.tree, leaf), expected, rtol=2e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("most", [3, 20])
+@pytest.mark.parametrize("most", [10, 20])
 def test_too_many_leaves_are_merged_further_but_not_in_exact_mode(most: int, monkeypatch) -> None:
     attention = random_rows(np.random.default_rng(0), frames=5, patches=12)
     fine = find_clusters(Windows(attention), LEAF_TAU)
@@ -88,6 +88,18 @@ def test_too_many_leaves_are_merged_further_but_not_in_exact_mode(most: int, mon
     assert all(refines(finer, coarser) for finer, coarser in pairwise(levels))
     exact = build_hierarchy(attention, Settings(exact=True, tau=LEAF_TAU), dtype=torch.float32)
     assert exact.tree.leaves == len(fine.centroids)
+
+
+def test_windows_that_are_all_noise_are_merged_before_they_fill_the_memory() -> None:
+    attention = random_rows(np.random.default_rng(0), frames=15, patches=12)
+    assert find_clusters(Windows(attention), LEAF_TAU).members[0].max() >= 170  # nearly all rows
+    found = find_clusters(Windows(attention), LEAF_TAU, most=3)
+    assert found.members[0].max() < 8 * 3 + 3 * 12  # of so many at most the first level is made
+    assert 1 < len(found.centroids) <= 3
+    levels = found.levels()
+    assert [len(level) for level in levels] == [15 * 12] * len(levels)
+    assert levels[-1].max() + 1 == len(found.centroids)
+    assert all(refines(finer, coarser) for finer, coarser in pairwise(levels))
 
 
 def test_one_frame_of_one_patch_grows_a_tree_of_one_leaf() -> None:
