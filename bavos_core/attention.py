@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .progress import checkpoint
+
 KEYS_PERPLEXITY = 0.4  # share of the keys that a row of key-similarity attention spreads over
 _LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}  # of all heads: what a cache, or a GPU, takes well
 _SAMPLED_ROWS = 512  # rows measured to find that temperature
@@ -34,20 +36,20 @@ class AttentionRows:
     def __post_init__(self) -> None:
         """Raise ValueError for empty, misshapen or non-finite queries and keys."""
         shapes = f"{tuple(self.queries.shape)} and {tuple(self.keys.shape)}"
-        if self.queries.ndim != 4 or self.keys.ndim != 4:
-            raise ValueError(
-                f"queries and keys must be (frames, heads, patches, channels), not {shapes}"
-            )
-        if 0 in (*self.queries.shape, *self.keys.shape):
-            raise ValueError(f"queries and keys must not be empty; they are {shapes}")
-        if self.queries.shape[1:] != self.keys.shape[1:]:
-            raise ValueError(
-                f"queries and keys must agree in heads, patches and channels, not {shapes}"
-            )
-        if not (self.queries.isfinite().all() and self.keys.isfinite().all()):
-            raise ValueError("queries and keys must be finite; they hold NaN or infinity")
-        if not math.isfinite(self.scale):
-            raise ValueError(f"the scale of the logits must be finite, not {self.scale}")
+        both = "queries and keys must"
+        finite = self.queries.isfinite().all() and self.keys.isfinite().all()
+        for valid, rule in (
+            (self.queries.ndim == self.keys.ndim == 4,
+             f"{both} be (frames, heads, patches, channels), not {shapes}"),
+            (self.queries.numel() and self.keys.numel(), f"{both} not be empty; they are {shapes}"),
+            (self.queries.shape[1:] == self.keys.shape[1:],
+             f"{both} agree in heads, patches and channels, not {shapes}"),
+            (finite, f"{both} be finite; they hold NaN or infinity"),
+            (math.isfinite(self.scale),
+             f"the scale of the logits must be finite, not {self.scale}"),
+        ):  # fmt: skip
+            if not valid:
+                raise ValueError(rule)
 
     @property
     def frames(self) -> int:
@@ -90,6 +92,7 @@ def _mean_attention(queries: Tensor, keys: Tensor, scale: float) -> Tensor:
     rows = torch.empty(q.shape[1], k.shape[2], device=q.device)
     at_once = max(1, _LOGITS_AT_ONCE[q.device.type] // k[:, 0].numel())
     for start in range(0, len(rows), at_once):
+        checkpoint()
         block = slice(start, start + at_once)
         attention = torch.bmm(q[:, block], k).softmax(-1)
         torch.mean(attention, 0, out=rows[block])
@@ -117,6 +120,7 @@ def perplexity_scale(queries: Tensor, keys: Tensor, *, share: float = KEYS_PERPL
     wanted = math.log(max(share * products.shape[2], 1.0))
     low, high = 0.0, 200.0
     for _ in range(24):
+        checkpoint()
         middle = (low + high) / 2
         rows = (middle * products).softmax(-1).mean(0)
         entropy = torch.special.entr(rows).sum(-1).mean().item()

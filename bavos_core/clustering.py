@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .distances import LogRows, Windows, near_pairs, symmetric_kl
-from .progress import Progress, Stage, silent
+from .progress import Progress, Stage, checkpoint, silent
 
 _SEEDS_AT_ONCE = 32  # candidate seeds whose distances are computed together
 _SMOOTHED_AT_ONCE = 256  # similar rows that are smoothed together
@@ -47,6 +47,7 @@ def smooth(rows: Tensor, near: Tensor, alike: np.ndarray, dtype: torch.dtype) ->
     source = rows.to(dtype)
     smoothed = torch.empty_like(rows)
     for block in by_group.split(_SMOOTHED_AT_ONCE):
+        checkpoint()
         within = near.index_select(0, block)
         needed = within.any(0).nonzero().flatten()
         weights = within.index_select(1, needed).to(dtype)
@@ -74,6 +75,7 @@ def greedy_merge(rows: LogRows, tau: float, alike: np.ndarray | None = None) -> 
             break
         seed = int(free[0])
         if seed not in within:
+            checkpoint()
             if 2 * len(free) <= len(index):  # copying costs, so not at every turn
                 left, index = rows[torch.from_numpy(free).to(rows.p.device)], free
             firsts = np.sort(np.unique(alike[free], return_index=True)[1])

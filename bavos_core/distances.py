@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .attention import AttentionRows
+from .progress import checkpoint
 from .settings import WINDOW
 
 # Rows of a clip that are kept between two passes: at the default settings, 486 MiB are all of them.
@@ -46,7 +47,7 @@ class LogRows:
 
     def log_dot(self, p: Tensor) -> Tensor:
         """Return Σ log·p of every own row with every given one: (m, M) → (n, m)."""
-        return self.log @ p.T
+        return torch.cat([self.log[block] @ p.T for block in _blocks(len(self.log))])
 
     def thinned(self) -> LogRows:
         """Return about 300 of the M columns, whose distances are roughly those of the rows."""
@@ -205,21 +206,17 @@ def symmetric_kl(a: LogRows | HeadRows, b: LogRows) -> Tensor:
 
 def self_distances(rows: LogRows | HeadRows) -> Tensor:
     """Return the symmetric KL of all pairs of one set, (n, n) float32, by one product."""
-    return torch.cat(list(_by_blocks(rows)))
+    cross, own = rows.log_dot(rows.p), rows.own
+    blocks = _blocks(len(own))
+    return torch.cat([(own[b, None] - cross[b]).sub_(cross[:, b].T).add_(own) for b in blocks])
 
 
 def near_pairs(rows: LogRows | HeadRows, tau: float) -> Tensor:
     """Return which pairs of one set lie within τ of each other: (n, n) bool."""
-    if isinstance(rows, HeadRows):
-        return rows.near(tau)
-    return torch.cat([distances <= tau for distances in _by_blocks(rows)])
-
-
-def _by_blocks(rows: LogRows | HeadRows) -> Iterator[Tensor]:
-    cross, own = rows.log_dot(rows.p), rows.own
-    for block in _blocks(len(cross)):
-        yield (own[block, None] - cross[block]).sub_(cross[:, block].T).add_(own)
+    return rows.near(tau) if isinstance(rows, HeadRows) else self_distances(rows) <= tau
 
 
 def _blocks(count: int) -> Iterator[slice]:
-    return (slice(start, start + _ROWS_AT_ONCE) for start in range(0, count, _ROWS_AT_ONCE))
+    for start in range(0, count, _ROWS_AT_ONCE):
+        checkpoint()
+        yield slice(start, start + _ROWS_AT_ONCE)

@@ -16,7 +16,7 @@ from torch import Tensor
 from .attention import AttentionRows
 from .clustering import Assignment, assign, find_clusters
 from .distances import KEPT_BYTES, LogRows, Windows, self_distances
-from .progress import Progress, part_of, silent
+from .progress import Progress, checkpoint, part_of, silent
 from .settings import Settings
 from .tree import ClusterTree, row_weights
 
@@ -217,6 +217,7 @@ def average_linkage(distances: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     weight = row_weights(sizes)
     merges = np.zeros((leaves - 1, 4))
     for i in range(leaves - 1):
+        checkpoint()
         first = int(least.argmin())
         a, b = sorted((first, int(nearest[first])))
         total = weight[a] + weight[b]

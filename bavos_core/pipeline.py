@@ -27,7 +27,7 @@ from .correlator import TrainedCorrelator
 from .errors import InputError
 from .hierarchy import build_hierarchy, with_instances
 from .instances import Looks, everywhere, instances, patch_looks
-from .progress import Progress, Stage, silent
+from .progress import Progress, Stage, checkpoint, reporting, silent
 from .roles import background
 from .settings import FRAMES_ON_CPU, FRAMES_ON_CUDA, AttentionSource, Compute, Settings, grid_size
 from .sources import attention_rows, check_channels, choose_source
@@ -38,6 +38,7 @@ _PREVIEW_SIDE = 1024  # and of those that are kept
 _SHORT = "The GPU did not have enough memory, so"
 
 
+@reporting
 def analyse(
     clip: str | Path | np.ndarray | Clip,
     settings: Settings | None = None,
@@ -105,19 +106,14 @@ def _result(
         queries=features.queries.half().cpu(),
         keys=features.keys.half().cpu(),
         framewise_scale=features.scale,
-        source=found.source,
-        correlator=found.correlator,
-        tree=found.tree,
-        nearest=found.nearest,
-        distance=found.distance,
-        levels=found.levels,
         saliency=_saliency(features),
-        notes=tuple(filter(None, notes)),
+        **{**vars(found), "notes": tuple(filter(None, notes))},
         timings={s.value: run.seconds[s.value] for s in Stage if s.value in run.seconds},
         peak_memory_mib=_peak_memory_mib(),
     )
 
 
+@reporting
 def recluster(
     analysis: Analysis, correlator: TrainedCorrelator | None, *, progress: Progress = silent
 ) -> Analysis:
@@ -138,14 +134,8 @@ def recluster(
         found = tell_apart(found, analysis.looks, analysis.saliency, settings)
     return replace(
         analysis,
-        source=found.source,
-        correlator=found.correlator,
-        tree=found.tree,
-        nearest=found.nearest,
-        distance=found.distance,
-        levels=found.levels,
+        **{**vars(found), "notes": tuple(dict.fromkeys((*analysis.notes, *found.notes)))},
         edits=(),
-        notes=tuple(dict.fromkeys((*analysis.notes, *found.notes))),  # each once
         timings={**analysis.timings, **run.seconds},
         peak_memory_mib=_peak_memory_mib(),
     )
@@ -179,6 +169,7 @@ def tell_apart(
     count = int(leaf_cluster.max()) + 1
     divided = {}
     for cluster in range(count):
+        checkpoint()
         parts = instances(labels == cluster, looks)
         if parts is None:
             continue

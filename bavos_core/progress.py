@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
+from bavos_io.stopping import checkpoint as checkpoint
+from bavos_io.stopping import reporting as reporting
+
 
 class Stage(str, Enum):
     """A stage of the work; its value is what people read."""

@@ -204,12 +204,9 @@ def _remedy(kind: Any) -> str:
 
 
 _WORDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a word",
+    bool: "true or false", int: "a whole number", float: "a number", str: "a word",
     tuple: "two whole numbers",
-}
+}  # fmt: skip
 
 
 def check(valid: bool, message: str) -> None:

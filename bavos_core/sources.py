@@ -13,7 +13,7 @@ from bavos_io.download import local_file
 
 from .attention import AttentionRows, centred_unit, key_frames, perplexity_scale
 from .backbones import Features
-from .correlator import TemporalCorrelator, TrainedCorrelator, read_correlator, untrained
+from .correlator import TrainedCorrelator, read_correlator, untrained
 from .errors import InputError
 from .settings import AttentionSource, Settings
 
@@ -74,7 +74,8 @@ def projection(
         case "key-similarity":
             return project_keys(features.tokens, settings)
     used = correlator or untrained(features.channels, seed=settings.seed)
-    return project(used.to(features.keys.device), features.tokens)
+    used = used.to(features.keys.device)
+    return Projection(*used.queries_keys(features.tokens), used.scale)
 
 
 def attention_rows(
@@ -87,12 +88,6 @@ def attention_rows(
     found = projection(features, source, correlator, settings)
     chosen = key_frames(len(found.queries), settings.key_every)
     return AttentionRows(found.queries, found.keys[chosen], found.scale)
-
-
-def project(correlator: TemporalCorrelator | TrainedCorrelator, tokens: Tensor) -> Projection:
-    """Return the queries and keys of a correlator for tokens (T, N, C)."""
-    queries, keys = correlator.queries_keys(tokens)
-    return Projection(queries, keys, correlator.scale)
 
 
 def project_keys(tokens: Tensor, settings: Settings) -> Projection:

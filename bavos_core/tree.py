@@ -113,11 +113,6 @@ class ClusterTree:
             slots[smaller] = 2 * self.leaves - 1 - node
         return slots
 
-    @property
-    def weights(self) -> np.ndarray:
-        """Weights of the leaves in a mean (L,): their patches, or nearly 0 without any."""
-        return row_weights(self.sizes)
-
     def sum_over_nodes(self, values: np.ndarray) -> np.ndarray:
         """Return a quantity of leaves (L, …) summed over the leaves of every node: (2L-1, …)."""
         summed = np.concatenate([values, np.zeros_like(values[1:])])

@@ -14,6 +14,7 @@ from PIL import Image
 
 from .errors import InputError
 from .sampling import spread, stacked
+from .stopping import checkpoint
 
 Share = Callable[[float], None]  # told the share of a clip that was read, 0 … 1
 
@@ -192,7 +193,9 @@ class ArrayClip(StillClip):
     def read(self, indices: Sequence[int] | None = None) -> Iterator[np.ndarray]:
         """Yield frames (H, W, 3) uint8 RGB."""
         chosen = range(len(self.frames)) if indices is None else indices
-        return (resize(self.frames[index], self.size) for index in chosen)
+        for index in chosen:
+            checkpoint()
+            yield resize(self.frames[index], self.size)
 
     def resized(self, max_side: int | None) -> ArrayClip:
         """Return the clip with its frames shrunk, as `Clip.resized` says."""

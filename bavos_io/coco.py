@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco  # type: ignore[import-untyped]
 
+from .stopping import checkpoint
+
 
 class CocoFile:
     """Writes one image after the other; a context manager. Label 0 is category 1, and so on.
@@ -48,6 +50,7 @@ class CocoFile:
         )
         columns = np.ascontiguousarray(labels.T)  # COCO's runs go down the columns
         for label in np.unique(columns).tolist():
+            checkpoint()
             code = coco.encode((columns == label).view(np.uint8).T)
             annotation = {
                 "id": self._annotations + 1,

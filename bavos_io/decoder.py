@@ -11,13 +11,14 @@ import contextlib
 import json
 import math
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from io import BufferedReader
+from io import BufferedReader, FileIO, RawIOBase
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ import numpy as np
 from .clip import shortened
 from .errors import InputError
 from .limits import MIB, Limits
+from .stopping import checkpoint
 
 if sys.platform == "linux":
     import fcntl
@@ -113,10 +115,11 @@ class Decoder:
                 stdin=file,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                bufsize=0,
                 env={**_environment(), "PYTHONPATH": os.pathsep.join((_ROOT, *sys.path))},
                 **OWN_GROUP,
             )
-        self._output = cast(BufferedReader, self._process.stdout)
+        self._output = BufferedReader(_Waiting(cast(FileIO, self._process.stdout)))
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # beyond what this user's pipes may take
                 fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, _PIPE)
@@ -185,6 +188,36 @@ class Decoder:
                 self._too_slow = True
                 self._process.kill()
                 return
+
+
+class _Waiting(RawIOBase):
+    """A pipe that calls `checkpoint` while it waits for bytes, where the system can tell."""
+
+    def __init__(self, pipe: FileIO):
+        self._pipe = pipe
+        self._poll = None if sys.platform == "win32" else select.poll()
+        if self._poll:
+            self._poll.register(pipe, select.POLLIN)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the number of the pipe."""
+        return self._pipe.fileno()
+
+    def readinto(self, buffer: Any) -> int:
+        """Read as files do."""
+        checkpoint()
+        while self._poll and not self._poll.poll(1000 * _BETWEEN_LOOKS):
+            checkpoint()
+        return self._pipe.readinto(buffer) or 0
+
+    def close(self) -> None:
+        """Close the pipe."""
+        self._pipe.close()
+        super().close()
 
 
 def _environment() -> dict[str, str]:

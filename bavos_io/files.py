@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError
+from .stopping import StoppableFile
 
 
 @contextmanager
@@ -31,7 +32,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def write_arrays(path: Path, **arrays: Any) -> None:
     """Write arrays under their names as a compressed NPZ file, atomically."""
-    with atomic_write(path) as part, part.open("wb") as file:
+    with atomic_write(path) as part, StoppableFile(part, "wb") as file:
         np.savez_compressed(file, **arrays)
 
 

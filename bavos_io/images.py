@@ -24,7 +24,8 @@ from .clip import (
 )
 from .errors import InputError
 from .limits import MIB, Limits, check_frames, check_limit, check_seconds
-from .pictures import decode_image, durations, opened, to_srgb
+from .pictures import decode_image, durations, go_to, opened, to_srgb
+from .stopping import checkpoint
 
 _LONGEST_NAME = 200  # bytes of a frame's name, for masks are saved under it
 _DIGITS = 12  # of a number in a frame's name that is sorted by; more would only cost time
@@ -84,7 +85,7 @@ class ImageClip(StillClip):
                 yield lambda index: page(image, index + skipped)
 
         def page(image: Image.Image, index: int) -> np.ndarray:
-            image.seek(index)
+            go_to(image, index)
             return to_srgb(image)
 
         what = frame_of(path.stem, path.name)
@@ -139,6 +140,7 @@ class ImageClip(StillClip):
         """Yield frames (H, W, 3) uint8 RGB. Raise InputError when a frame differs in size."""
         with self.source() as read:
             for index in range(len(self.frame_names)) if indices is None else indices:
+                checkpoint()
                 frame = read(index)
                 if frame.shape[:2] != self.full_size:
                     raise InputError(

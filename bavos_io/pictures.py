@@ -16,6 +16,7 @@ from PIL import Image, ImageCms, ImageOps, features
 
 from .errors import InputError
 from .limits import Limits, check_frames, check_pixels
+from .stopping import checkpoint
 
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")  # Pillow knows others that start programs
 _BRANDS = {  # of an ISO file whose content is an image
@@ -24,6 +25,7 @@ _BRANDS = {  # of an ISO file whose content is an image
 }  # fmt: skip
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PAGED = ("PNG", "TIFF", "WEBP", "AVIF")
+_IN_STEPS = ("PNG", "WEBP")
 _SHORTEST = 0.01  # seconds; browsers show pages for _USUAL that ask for no more than this
 _USUAL = 0.1
 
@@ -92,6 +94,7 @@ def durations(image: Image.Image, what: str, limits: Limits) -> list[float | Non
     check_frames(what, count, limits)
     seconds: list[float | None] = []
     for page in range(first, first + count):
+        checkpoint()
         size = image.size
         image.seek(page)
         if image.size != size:
@@ -100,6 +103,15 @@ def durations(image: Image.Image, what: str, limits: Limits) -> list[float | Non
         given = image.info.get("duration")
         seconds.append(None if given is None else max(given / 1000, 0))
     return [_USUAL if s is not None and s <= _SHORTEST else s for s in seconds]
+
+
+def go_to(image: Image.Image, page: int) -> None:
+    """Go to a page, step by step where a page is made from the one before."""
+    for between in range(image.tell() + 1, page) if image.format in _IN_STEPS else ():
+        checkpoint()
+        image.seek(between)
+        image.load()
+    image.seek(page)
 
 
 def to_srgb(image: Image.Image) -> np.ndarray:

@@ -17,6 +17,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from .clip import Share, TimedFrame
 from .files import cannot_write, part_of
+from .stopping import checkpoint
 from .worker import SOUND_RATE
 
 _TICKS = 90_000  # a second; every usual frame rate is a whole number of them
@@ -144,15 +145,23 @@ class VideoWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            with self._failing_in_words() if kind is None else contextlib.suppress(Exception):
-                if kind is None:
-                    for stream in filter(None, (self._video, self._audio)):
-                        self._container.mux(stream.encode(None))
-                self._container.close()
-                if kind is None:
+            if kind is None:
+                with self._failing_in_words():
+                    self._write_rest()
+                    self._container.close()
                     self._part.replace(self._path)
         finally:
+            with contextlib.suppress(Exception):
+                self._container.close()
             self._part.unlink(missing_ok=True)
+
+    def _write_rest(self) -> None:
+        """Write the frames and the sound that the encoders still hold: up to 25 frames."""
+        for stream in filter(None, (self._video, self._audio)):
+            for packet in stream.codec_context.encode_lazy(None):
+                checkpoint()
+                packet.stream = stream
+                self._container.mux(packet)
 
     @contextlib.contextmanager
     def _failing_in_words(self) -> Iterator[None]:

@@ -7,14 +7,16 @@ channels are weighted by how much they vary over it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bavos_core.backbones.base import Features
+from bavos_core.backbones.base import FRAMES_AT_ONCE_ON_CPU, Features
 from bavos_core.settings import AttentionSource, Compute
+from bavos_io.stopping import checkpoint
 
 _ORIENTATIONS = 8
 _TEXTURE_SIGMAS = (0.7, 1.4, 2.8, 5.6)  # pixels
@@ -43,9 +45,15 @@ class Descriptors:
     @torch.inference_mode()
     def encode(self, images: Tensor, compute: Compute) -> Features:
         """Encode images (T, 3, h·8, w·8) float32 RGB in 0 … 1 as one head of C = 24 channels."""
-        maps = combine(*patch_maps(images.to(compute.device), self.patch))
+        maps = combine(*map(torch.cat, zip(*self._maps(images.to(compute.device)), strict=True)))
         keys = maps.flatten(2).mT.unsqueeze(1)  # (T, 1, N, C)
         return Features(keys, keys, (maps.shape[2], maps.shape[3]), scale=_FRAMEWISE_SCALE)
+
+    def _maps(self, images: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield the maps of a few frames after the other."""
+        for some in images.split(FRAMES_AT_ONCE_ON_CPU):
+            checkpoint()
+            yield patch_maps(some, self.patch)
 
     def to(self, _device: torch.device) -> Descriptors:
         """Return itself: there are no weights to move."""

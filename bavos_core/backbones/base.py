@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..progress import checkpoint
 from ..settings import AttentionSource, Compute
 
 FRAMES_AT_ONCE_ON_CPU = 4  # larger batches only cost memory and delay cancelling
@@ -109,8 +110,12 @@ def to_images(frames: np.ndarray, grid: tuple[int, int], patch: int) -> Tensor:
     Antialiased bilinear, since frames are usually shrunk a lot; on bytes, which is several times as
     fast and off by at most half a level.
     """
-    images = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
     size = (grid[0] * patch, grid[1] * patch)
-    if images.shape[-2:] != size:
-        images = F.interpolate(images, size=size, mode="bilinear", antialias=True)
-    return images.contiguous().float() / 255
+    images = torch.empty(len(frames), 3, *size)
+    for image, frame in zip(images, frames, strict=True):
+        checkpoint()
+        picture = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None]
+        if picture.shape[-2:] != size:
+            picture = F.interpolate(picture, size=size, mode="bilinear", antialias=True)
+        torch.div(picture[0], 255, out=image)
+    return images

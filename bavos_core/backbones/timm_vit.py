@@ -12,6 +12,7 @@ from bavos_io.download import FileOrUrl, local_file
 from bavos_io.weights import read_tensors
 
 from ..errors import BackboneUnavailable, InputError
+from ..progress import checkpoint
 from ..settings import AttentionSource
 from . import hub
 from .bundled import BUNDLED, TUNED_ON_SALIENCY
@@ -43,11 +44,14 @@ class TimmViT:
 
     def wrap(self, model: nn.Module, layer: int | None, *, note: str = "") -> ViTBackbone:
         """Freeze a model. Raise InputError when it has no such layer."""
-        depth = len(model.blocks)  # type: ignore[arg-type]
+        blocks: Any = model.blocks
+        depth = len(blocks)
         chosen = self.layer if layer is None else layer
         chosen = depth - 1 if chosen is None else chosen
         if not 0 <= chosen < depth:
             raise InputError(f"There is no block {chosen}; give a layer from 0 to {depth - 1}.")
+        for block in blocks:
+            block.register_forward_pre_hook(lambda *_: checkpoint())
         config: dict[str, Any] = getattr(model, "pretrained_cfg", {})  # timm's own have one
         model.eval().requires_grad_(False)
         mean, std = self.mean or config["mean"], self.std or config["std"]

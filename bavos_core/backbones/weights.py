@@ -28,15 +28,11 @@ def load_checked(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -
         for name, tensor in wanted.items()
         if name in tensors and tensors[name].shape != tensor.shape
     ]
-    if missing or misshapen:
+    if wrong := missing or misshapen:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         what = f"{len(missing)} of {len(wanted)} tensors are missing" if missing else "other shapes"
         raise InputError(
-            f"{source} does not fit: {what} ({_first(missing or misshapen)}); "
+            f"{source} does not fit: {what} ({', '.join(wrong[:3])}{more}); "
             "choose the backbone that it was made for."
         )
     model.load_state_dict({name: tensors[name].float() for name in wanted})
-
-
-def _first(names: list[str], count: int = 3) -> str:
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more

@@ -16,7 +16,7 @@ from bavos_io.palette_png import palette_png
 
 from .. import render
 from ..analysis import Analysis
-from ..progress import Progress, silent
+from ..progress import Progress, reporting, silent
 from ..segmentation import Segmentation
 from . import documents
 from .editors import CutOuts, write_cut_outs
@@ -24,6 +24,7 @@ from .masks import all_masks, png_values
 from .videos import OPACITY, write_over_clip
 
 
+@reporting
 def write_all(
     out: Path,
     analysis: Analysis,

@@ -20,6 +20,7 @@ from bavos_io.files import write_arrays
 from .. import __version__, backbones, render
 from ..analysis import Analysis
 from ..segmentation import Segmentation
+from ..tree import row_weights
 from .masks import png_values
 
 
@@ -141,7 +142,8 @@ def _attention_per_key_frame(analysis: Analysis) -> np.ndarray:
     """Return the share of every node's mean row that each key frame gets: (2L-1, K)."""
     tree = analysis.tree
     per_frame = tree.rows.reshape(tree.leaves, len(analysis.key_frames), -1)
-    summed = tree.sum_over_nodes(per_frame.sum(2, dtype=np.float64) * tree.weights[:, None])
+    of_leaves = per_frame.sum(2, dtype=np.float64) * row_weights(tree.sizes)[:, None]
+    summed = tree.sum_over_nodes(of_leaves)
     return summed / summed.sum(1, keepdims=True)
 
 

@@ -11,7 +11,7 @@ from bavos_io.cut_outs import CutOutKind, CutOutWriter
 
 from ..analysis import Analysis
 from ..errors import InputError
-from ..progress import Progress, Stage, silent
+from ..progress import Progress, Stage, checkpoint, reporting, silent
 from ..segmentation import Segmentation
 from .masks import all_masks, shown_clip
 
@@ -42,6 +42,7 @@ class CutOuts:
         return {"objects": chosen}
 
 
+@reporting
 def write_cut_outs(
     folder: Path,
     analysis: Analysis,
@@ -64,6 +65,7 @@ def write_cut_outs(
         masks = all_masks(analysis, segmentation, clip)
         for mask, (start, end) in zip(masks, timeline.spans, strict=False):
             for writer, clusters in zip(writers, files.values(), strict=True):
+                checkpoint()
                 name = analysis.frame_names[mask.clip_frame]
                 writer.write(TimedFrame(start, end, mask.frame), mask.alpha(clusters), name)
             progress(Stage.CUT_OUTS, min(1.0, end / timeline.end))

@@ -19,6 +19,7 @@ from bavos_io.clip import ArrayClip, Clip, Timeline
 
 from .. import render
 from ..analysis import Analysis
+from ..progress import checkpoint
 from ..refinement import (
     Guide,
     NodeMaps,
@@ -162,7 +163,10 @@ def leaf_maps(
 def numbered_frames(analysis: Analysis, clip: Clip | None) -> Iterator[tuple[int, np.ndarray]]:
     """Yield index into the clip and frame (H, W, 3) of a clip, or of the analysed frames."""
     numbers = range(len(analysis.times)) if clip else analysis.analysed.tolist()
-    return zip(numbers, shown_clip(analysis, clip)[0].read(), strict=False)  # may be damaged
+    read = shown_clip(analysis, clip)[0].read()
+    for numbered in zip(numbers, read, strict=False):  # may be damaged
+        checkpoint()
+        yield numbered
 
 
 def analysed_clip(analysis: Analysis) -> ArrayClip:

@@ -14,7 +14,7 @@ from bavos_io.writing import write_frames
 
 from .. import render
 from ..analysis import Analysis
-from ..progress import Progress, Stage, silent
+from ..progress import Progress, Stage, reporting, silent
 from ..segmentation import Segmentation
 from .masks import all_masks, blend, numbered_frames, shown_clip
 
@@ -73,6 +73,7 @@ def write_heatmap(
     write_over_clip(path, analysis, clip, frames(), progress=progress, stage=Stage.HEATMAP)
 
 
+@reporting
 def write_over_clip(
     path: Path,
     analysis: Analysis,

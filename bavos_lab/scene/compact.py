@@ -10,7 +10,6 @@ bits after compression; those not much stronger than a step are left out.
 
 from __future__ import annotations
 
-import gzip
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 
@@ -21,8 +20,9 @@ from torch import Tensor
 from bavos_core import Analysis
 from bavos_core.settings import AttentionSource
 from bavos_core.sources import Projection, projection
+from bavos_io.stopping import checkpoint
 
-from .parts import LEVEL, pack
+from .parts import compressed, pack
 
 BUDGET = 3_300_000  # bytes of a part, compressed
 # Steps of rounding, in units of the root mean square length of a head's queries (or keys): finer
@@ -109,8 +109,9 @@ def compact(found: Projection, budget: int) -> Compact:
     share = sample.keys.shape[1] / values.keys.shape[1]
 
     def fits(step: float) -> bool:
+        checkpoint()
         arrays = sample.rounded(step).blobs().values()
-        return len(gzip.compress(b"".join(map(bytes, arrays)), LEVEL)) <= budget * share
+        return len(compressed(b"".join(map(bytes, arrays)))) <= budget * share
 
     finest = bisect_left(_STEPS, True, hi=len(_STEPS) - 1, key=fits)
     return values.rounded(_STEPS[finest])

@@ -12,6 +12,7 @@ import numpy as np
 
 from bavos_core import Analysis, ClusterTree
 from bavos_core.roles import BALLOT, THRESHOLD, object_scores
+from bavos_io.stopping import checkpoint
 
 
 def background_at_every_cut(analysis: Analysis, most: int) -> np.ndarray:
@@ -50,6 +51,7 @@ class _Sweep:
 
     def background(self, count: int, height: float) -> np.ndarray:
         """Return which clusters of a cut are background, (count,) bool."""
+        checkpoint()
         leaf_cluster = self._cuts[count - 1]
         votes = np.sum([self._votes(times * height) for times in BALLOT], axis=0)
         size = np.bincount(leaf_cluster, self._sizes, count)

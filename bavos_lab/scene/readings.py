@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bavos_core import Analysis
+from bavos_io.stopping import checkpoint
 
 from .base import most_clusters
 from .parts import pack
@@ -55,6 +56,7 @@ def kmeans(tokens: np.ndarray, count: int, seed: int) -> np.ndarray:
     some = tokens[:: max(1, len(tokens) // _SAMPLED)]
     means = _spread(some, count, np.random.default_rng(seed))
     for _ in range(_ROUNDS):
+        checkpoint()
         members = np.eye(len(means), dtype=np.float32)[_nearest(some, means)]
         size = members.sum(0)[:, None]
         means = np.where(size > 0, members.T @ some / np.maximum(size, 1), means)
@@ -66,6 +68,7 @@ def _spread(tokens: np.ndarray, count: int, random: np.random.Generator) -> np.n
     chosen = [tokens[random.integers(len(tokens))]]
     apart = ((tokens - chosen[0]) ** 2).sum(1, dtype=np.float64)
     while len(chosen) < count and apart.any():
+        checkpoint()
         chosen.append(tokens[random.choice(len(tokens), p=apart / apart.sum())])
         apart = np.minimum(apart, ((tokens - chosen[-1]) ** 2).sum(1))
     return np.stack(chosen)

@@ -12,6 +12,7 @@ from bavos_core.backbones import Backbone
 from bavos_core.export.masks import analysed_clip
 from bavos_core.settings import AttentionSource
 from bavos_io.clip import Clip, shortened
+from bavos_io.stopping import checkpoint
 
 from .base import READ_SIDE, base_part, part_source
 from .blocks import Side, block_part
@@ -83,4 +84,5 @@ class Scene:
         indices = range(len(analysis.times)) if clip else analysis.analysed.tolist()
         read = (clip or analysed_clip(analysis)).resized(READ_SIDE).read()
         for index, frame in zip(indices, read, strict=False):  # may be damaged
+            checkpoint()
             yield index, frame_part(analysis, index, frame)

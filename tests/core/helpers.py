@@ -21,7 +21,7 @@ from bavos_core.clustering import Assignment
 from bavos_core.correlator import TemporalCorrelator
 from bavos_core.distances import LogRows
 from bavos_core.hierarchy import build_tree
-from bavos_core.tree import ClusterTree
+from bavos_core.tree import ClusterTree, row_weights
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 TINY = {"backbone": "descriptors", "size": (48, 64), "device": "cpu"}  # 6×8 patches of 8 pixels
@@ -143,7 +143,7 @@ def node_row(tree: ClusterTree, node: int) -> np.ndarray:
     """The mean attention row of one node (M,), over all its patches; sums to 1."""
     below = tree.leaves_of(node)
     rows = tree.rows[below].astype(np.float64)
-    mean = np.average(rows / rows.sum(1, keepdims=True), axis=0, weights=tree.weights[below])
+    mean = np.average(rows / rows.sum(1, keepdims=True), axis=0, weights=row_weights(tree.sizes)[below])
     return mean.astype(np.float32)
 
 
