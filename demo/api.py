@@ -15,9 +15,10 @@ from . import images
 from .edits import checked_edits
 from .panels.events import politely
 from .presets import Preset
-from .runs import single
+from .runs import Kind
 from .service import Service
 from .store import Result
+from .turns import unheard
 
 
 class Api:
@@ -35,7 +36,6 @@ class Api:
         patches: float,
         start: float,
         end: float,
-        request: gr.Request,
     ) -> tuple[dict[str, Any], str]:
         """Segment and track the objects in a clip, without labels or prompts.
 
@@ -54,16 +54,15 @@ class Api:
             a summary with the id of the result, and the clip with its objects coloured
         """
         preset = Preset(int(frames), int(patches))
-        with self.service.runs.cancellable(str(request.session_hash)) as stop:
-            result = self.service.segment(
-                clip, backbone, preset, stop.raising(_ignore), part=(start, end or None)
+        with self.service.jobs.cancellable(Kind.SEGMENTING) as stop:
+            result, overlay = self.service.painted(
+                clip, backbone, preset, stop.raising(unheard), part=(start, end or None)
             )
-            painting = single(stop.raising(_ignore))
-            return as_json(result), str(self.service.overlay(result.id, painting))
+        return as_json(result), str(overlay)
 
-    def cancel(self, request: gr.Request) -> None:
-        """Cancel what segment is doing for this client; that call then fails with "Cancelled."."""
-        self.service.runs.cancel(str(request.session_hash))
+    def cancel(self) -> None:
+        """Cancel what is being done for this client; those calls then fail with "Cancelled."."""
+        self.service.jobs.cancel()
 
     @politely
     def cut(
@@ -85,9 +84,10 @@ class Api:
             a description of the clusters, and that frame with its objects coloured
         """
         made, clusters = checked_edits(edits), int(n_clusters)
-        found, cut = self.service.cut(result, clusters, made)
-        picture = self.service.frame(result, int(sample_index), clusters, made)
-        return cut_as_json(found, cut), str(self.service.files.picture(found, picture))
+        with self.service.jobs.briefly():
+            found, cut = self.service.cut(result, clusters, made)
+            picture = self.service.frame(result, int(sample_index), clusters, made)
+            return cut_as_json(found, cut), str(self.service.files.picture(found, picture))
 
     @politely
     def attend(
@@ -110,11 +110,12 @@ class Api:
         """
         query = (int(sample_index), y, x)
         one = int(head) if head >= 0 else None
-        found, row = self.service.attention(result, query, checked_source(source), one)
-        heat = images.heat_frame(found.analysis, row, query)
-        picture = self.service.files.picture(found, heat)
-        video = self.service.files.heatmap(found, row, query)
-        return {"row": row.tolist()}, str(picture), str(video)
+        with self.service.jobs.briefly():
+            found, row = self.service.attention(result, query, checked_source(source), one)
+            heat = images.heat_frame(found.analysis, row, query)
+            picture = self.service.files.picture(found, heat)
+            video = self.service.files.heatmap(found, row, query)
+            return {"row": row.tolist()}, str(picture), str(video)
 
     @politely
     def export(self, result: str, n_clusters: float, edits: list[dict[str, Any]]) -> list[str]:
@@ -132,7 +133,10 @@ class Api:
             one zip of everything, then each file
         """
         made = checked_edits(edits)
-        return [str(path) for path in self.service.downloads(result, int(n_clusters), made)]
+        with self.service.jobs.cancellable(Kind.FILES) as stop:
+            report = stop.raising(unheard)
+            paths = self.service.downloads(result, int(n_clusters), made, report)
+        return [str(path) for path in paths]
 
     @politely
     def html(self, result: str, n_clusters: float, edits: list[dict[str, Any]]) -> str:
@@ -149,11 +153,9 @@ class Api:
             the HTML file, at most 8 MB
         """
         made = [edit.to_dict() for edit in checked_edits(edits)]
-        return str(self.service.html(result, {"n": int(n_clusters), "edits": made}))
-
-
-def _ignore(_share: float, _doing: str) -> None:
-    """Report progress to nobody."""
+        state = {"n": int(n_clusters), "edits": made}
+        with self.service.jobs.cancellable(Kind.FILES) as stop:
+            return str(self.service.html(result, state, stop.raising(unheard)))
 
 
 def checked_source(name: str) -> AttentionSource:
@@ -214,7 +216,7 @@ def _instances(tree: ClusterTree, cut: Segmentation) -> list[list[int]]:
     ]
 
 
-def add_api(service: Service, device: dict[str, Any]) -> None:
+def add_api(service: Service) -> None:
     """Register the endpoints; their hidden components define names and types of parameters."""
     api = Api(service)
     with gr.Row(visible=False):
@@ -229,14 +231,12 @@ def add_api(service: Service, device: dict[str, Any]) -> None:
         numbers, picture = gr.JSON(label="numbers"), gr.Image(format="png", label="picture")
         video, files = gr.Video(label="video"), gr.File(file_count="multiple", label="files")
         segment_inputs = [clip, backbone, frames, patches, start, end]
-        gr.Button().click(
-            api.segment, segment_inputs, [numbers, video], api_name="segment", **device
-        )
+        gr.Button().click(api.segment, segment_inputs, [numbers, video], api_name="segment")
         gr.Button().click(api.cancel, api_name="cancel")
         cut_inputs = [result, n_clusters, sample_index, edits]
         gr.Button().click(api.cut, cut_inputs, [numbers, picture], api_name="cut")
         attend_inputs = [result, sample_index, y, x, head, source]
         gr.Button().click(api.attend, attend_inputs, [numbers, picture, video], api_name="attend")
         export_inputs = [result, n_clusters, edits]
-        gr.Button().click(api.export, export_inputs, files, api_name="export", **device)
-        gr.Button().click(api.html, export_inputs, gr.File(label="html"), api_name="html", **device)
+        gr.Button().click(api.export, export_inputs, files, api_name="export")
+        gr.Button().click(api.html, export_inputs, gr.File(label="html"), api_name="html")

@@ -11,7 +11,7 @@ from . import strings
 from .api import add_api
 from .panels.adapting import Adapting, AdaptingEvents
 from .panels.downloads import Downloads, DownloadsEvents
-from .panels.events import DEVICE, Values
+from .panels.events import Values
 from .panels.start import Start, StartEvents
 from .panels.viewer import Viewer, ViewerEvents
 from .service import Service
@@ -22,9 +22,10 @@ def build(service: Service) -> gr.Blocks:
     """Build the whole page."""
     with gr.Blocks(title="Bavos", analytics_enabled=False, fill_width=True) as blocks:
         page = Page.lay_out(service)
-        add_api(service, DEVICE)  # before the listeners, which must not take its names
+        add_api(service)  # before the listeners, which must not take its names
         page.connect(blocks)
-    blocks.queue(max_size=service.settings.queue_size)
+    # Gradio's queue only hands on: who waits for whom is decided by the turns of the service.
+    blocks.queue(max_size=None, default_concurrency_limit=None)
     return blocks
 
 

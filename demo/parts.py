@@ -25,14 +25,14 @@ from bavos_lab import scene
 
 from . import compute
 from .clips import Clips
-from .runs import Lane
 from .store import Result, Store
+from .turns import Turns
 
 ARRIVAL = "arrival"  # stands for the id of the example that is shipped with its parts
 _SHIPPED = Path(__file__).parent.parent / "assets" / ARRIVAL
 _NAME = re.compile(r"base|readings|frame/\d{1,7}|attention/[a-z0-9-]{1,30}", re.ASCII)  # a file's
 _MOST_BETWEEN = 1200  # frames kept in between the analysed ones, evenly spaced
-_LOOK = 0.1  # seconds between looks whether an analysis has ended
+_LOOK = 0.1  # seconds between looks whether a job has ended
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class NotYet(Exception):
 class Parts:
     """Makes and keeps the parts of results."""
 
-    def __init__(self, store: Store, clips: Clips, lane: Lane):
+    def __init__(self, store: Store, clips: Clips, lane: Turns):
         self._store = store
         self._clips = clips
         self._lane = lane
@@ -165,7 +165,7 @@ class Parts:
         return True
 
     def _give_way(self) -> None:
-        """Wait while a clip is analysed."""
+        """Wait while a job has its turn."""
         while self._lane.busy and not self._closed.wait(_LOOK):
             pass
 

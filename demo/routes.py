@@ -11,19 +11,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import anyio
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, from_thread
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from bavos_core import InputError
+from bavos_core import Cancelled, InputError
 
 from . import strings
 from .api import checked_source
@@ -31,11 +32,11 @@ from .parts import ARRIVAL, NoSuchPart, NotYet
 from .service import Service
 from .sessions import Visitor, acting_as
 from .store import GONE
+from .turns import Busy
 
 PREFIX = "/gradio_api/bavos"
 PICTURE = "preview.jpg"  # of the page, for shared links
 _ASSETS = Path(__file__).parent.parent / "assets"
-_AT_ONCE = 4  # requests that are worked on; others wait
 _PATIENCE = 8.0  # seconds that a request waits for a frame that is still to be made
 _LOOK = 0.2  # seconds between looks whether it is there
 _MOST_STATE = 200_000  # bytes of the state of a viewer
@@ -71,6 +72,10 @@ def politely(endpoint: Endpoint) -> Endpoint:
                 return await endpoint(request)
         except NotYet:
             return _sentence(503, strings.NOT_YET, {"Retry-After": "1"})
+        except Busy as error:
+            return _sentence(503, str(error), {"Retry-After": "2"})
+        except Cancelled:  # nobody listens any more
+            return _sentence(503, strings.CANCELLED)
         except NoSuchPart as error:
             return _sentence(404, str(error))
         except InputError as error:
@@ -112,7 +117,7 @@ class Answers:
 
     def __init__(self, service: Service):
         self._service = service
-        self._limiter: CapacityLimiter | None = None  # made in the event loop
+        self._threads: CapacityLimiter | None = None  # made in the event loop
 
     async def part(self, request: Request) -> Response:
         """Send a part; wait a while for a frame that is still to be made."""
@@ -120,7 +125,7 @@ class Answers:
         until = anyio.current_time() + _PATIENCE
         while True:
             try:
-                part = await self._in_thread(self._service.parts.get, result, name)
+                part = await self._briefly(self._service.parts.get, result, name)
                 break
             except NotYet:
                 if anyio.current_time() > until or await request.is_disconnected():
@@ -139,13 +144,19 @@ class Answers:
             raise InputError(strings.BAD_PLACE) from error
         source, one = checked_source(asked.get("source", "")), head if head >= 0 else None
         key = request.path_params["result"]
-        row = await self._in_thread(self._service.exact, key, place, source, one)
+        row = await self._briefly(self._service.exact, key, place, source, one)
         return JSONResponse({"row": row}, headers={"Cache-Control": _KEPT})
 
     async def html(self, request: Request) -> Response:
         """Send a result as one HTML file, in the state of the viewer that asks."""
         state = await _state_in(request)
-        path = await self._in_thread(self._service.html, request.path_params["result"], state)
+
+        def report(_share: float, _doing: str) -> None:
+            if from_thread.run(request.is_disconnected):
+                raise Cancelled
+
+        key = request.path_params["result"]
+        path = await self._in_thread(self._service.html, key, state, report)
         return FileResponse(path, media_type="text/html", filename=quote(path.name))
 
     async def ready(self, _request: Request) -> Response:
@@ -154,7 +165,16 @@ class Answers:
         found = {"result": result.id if result else None}
         return JSONResponse(found, headers={"Cache-Control": "no-store"})
 
+    async def _briefly(self, work: Callable[..., Any], *values: Any) -> Any:
+        """Do a short piece of work, in its turn."""
+
+        def in_turn() -> Any:
+            with self._service.jobs.briefly():
+                return work(*values)
+
+        return await self._in_thread(in_turn)
+
     async def _in_thread(self, work: Callable[..., Any], *values: Any) -> Any:
-        """Do work in a thread; only a few requests are worked on at once."""
-        self._limiter = self._limiter or CapacityLimiter(_AT_ONCE)
-        return await run_sync(work, *values, limiter=self._limiter)
+        """Do work that waits for its turn in a thread that nothing else needs."""
+        self._threads = self._threads or CapacityLimiter(math.inf)
+        return await run_sync(work, *values, limiter=self._threads)

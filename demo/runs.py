@@ -1,19 +1,16 @@
-"""Progress of a run, how it is cancelled, and the lane that admits one analysis at a time."""
+"""Progress of a job, and how it is cancelled."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from enum import Enum
 
-from bavos_core import Cancelled, Settings
+from bavos_core import Cancelled
 from bavos_core.progress import Progress, Stage
 
-from . import strings
-
-Report = Callable[[float, str], None]  # share of the whole run 0 … 1, what is being done
-Job = tuple[Path | None, Settings]  # an example, or None for any other clip
+from .turns import Report
 
 _SPANS = {  # where each stage begins and ends in the progress bar
     Stage.DECODE: (0.0, 0.1),
@@ -52,65 +49,51 @@ class StopFlag(threading.Event):
         return checked
 
 
+class Kind(Enum):
+    """The kinds of jobs; those of one kind are cancelled together."""
+
+    SEGMENTING = "segmenting"
+    FILES = "making files"
+    TRAINING = "training"
+
+
 class Runs:
-    """The runs in progress, one per session."""
+    """The jobs that run or wait, each with its own flag, its kind and its owner.
+
+    An owner is a session, or any object that nobody else has, so that no text that a client sends
+    can name the job of another one.
+    """
 
     def __init__(self) -> None:
-        self._flags: dict[str, StopFlag] = {}
+        self._owners: dict[StopFlag, tuple[Kind, object]] = {}
 
     @property
     def active(self) -> bool:
-        """Whether anything is running."""
-        return bool(self._flags)
+        """Whether there is any job."""
+        return bool(self._owners)
 
     @contextlib.contextmanager
-    def cancellable(self, session: str) -> Iterator[StopFlag]:
+    def cancellable(self, kind: Kind, owner: object) -> Iterator[StopFlag]:
         """Yield a flag that `cancel` sets while the block runs."""
-        flag = self._flags.setdefault(session, StopFlag())
+        flag = StopFlag()
+        self._owners[flag] = kind, owner
         try:
             yield flag
         finally:
-            self._flags.pop(session, None)
+            del self._owners[flag]
 
-    def cancel(self, session: str) -> bool:
-        """Ask the run of a session to stop; return whether there is one."""
-        flag = self._flags.get(session)
-        if flag:
+    def cancel(self, owner: object, *kinds: Kind) -> bool:
+        """Ask the jobs of an owner, of these kinds or of all, to stop; return whether any is."""
+        asked = [
+            flag
+            for flag, (kind, whose) in tuple(self._owners.items())
+            if whose == owner and (not kinds or kind in kinds)
+        ]
+        for flag in asked:
             flag.set()
-        return flag is not None
+        return bool(asked)
 
     def cancel_all(self) -> None:
-        """Ask every run to stop."""
-        for flag in tuple(self._flags.values()):
+        """Ask every job to stop."""
+        for flag in tuple(self._owners):
             flag.set()
-
-
-class Lane:
-    """Admits one analysis at a time and knows which jobs wait."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: list[Job] = []
-
-    @property
-    def busy(self) -> bool:
-        """Whether a clip is being analysed."""
-        return self._lock.locked()
-
-    @contextlib.contextmanager
-    def turn(self, job: Job, report: Report) -> Iterator[None]:
-        """Wait for the lane to be free and hold it for the block."""
-        self._waiting.append(job)
-        try:
-            while not self._lock.acquire(timeout=0.2):
-                report(0.0, strings.WAITING)
-        finally:
-            self._waiting.remove(job)
-        try:
-            yield
-        finally:
-            self._lock.release()
-
-    def is_wanted(self, job: Job) -> bool:
-        """Return whether a job other than this one waits."""
-        return any(waiting != job for waiting in self._waiting)

@@ -15,6 +15,7 @@ from bavos_core import InputError
 from . import strings
 from .examples import EXAMPLES
 from .gpu import ZERO_GPU
+from .jobs import BRIEF_WAITING
 from .page import build
 from .panels.events import script
 from .routes import PICTURE, PREFIX, routes
@@ -30,6 +31,7 @@ HEAD = """
 <meta property="og:image" content="{picture}">
 <meta name="twitter:card" content="summary_large_image">
 """
+_SPARE_THREADS = 64  # for what runs, and for Cancel, beside all that wait
 CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
 
@@ -71,6 +73,7 @@ def launch_options(service: Service) -> dict[str, Any]:
         "footer_links": ["api", "settings"],
         # Gradio keeps a quarter of a MiB per visitor, also of those who have left.
         "state_session_capacity": 5 * settings.queue_size,
+        "max_threads": settings.queue_size + BRIEF_WAITING + _SPARE_THREADS,
         "mcp_server": importlib.util.find_spec("mcp") is not None,
     }
 

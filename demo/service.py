@@ -6,15 +6,15 @@ import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from bavos_core import Cancelled, InputError, Segmentation
+from bavos_core import Cancelled, InputError, Segmentation, Settings
 from bavos_core.correlator import TrainedCorrelator
 from bavos_core.export import CutOuts
-from bavos_core.progress import Progress, Stage, silent
+from bavos_core.progress import Stage, silent
 from bavos_core.settings import AttentionSource
 from bavos_io.clip import Clip
 from bavos_lab.training import Step
@@ -26,14 +26,15 @@ from .examples import ARRIVES, Examples
 from .files import Files
 from .gpu import ZERO_GPU
 from .images import Query
+from .jobs import Jobs
 from .parts import ARRIVAL, Parts
 from .presets import PRESETS, Pace, Preset, usual_preset
-from .runs import Job, Lane, Report, Runs, StopFlag, staged
+from .runs import Kind, StopFlag, single, staged
 from .sessions import Visitor, visitor
 from .settings import DemoSettings
 from .store import Result, Store
+from .turns import Busy, Report, unheard
 
-_WARM_UP = "warm-up"  # not the id of any visitor's session
 _MOST_CUTS = 4  # kept: one event on the page asks for the same cut several times
 
 _Cut = tuple[str, int, Edits]  # id of a result, number of clusters, edits
@@ -41,6 +42,21 @@ _Cut = tuple[str, int, Edits]  # id of a result, number of clusters, edits
 
 class _GaveWay(Exception):
     """The warm-up gave way to a visitor."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A clip that is to be segmented, and how."""
+
+    clip: Clip
+    source: Path
+    plan: compute.Plan
+    example: Path | None  # of which the source is a copy
+
+    @property
+    def purpose(self) -> tuple[Path | None, Settings]:
+        """The same for tasks that have the same result for all visitors."""
+        return self.example, self.plan.settings
 
 
 class Service:
@@ -66,20 +82,19 @@ class Service:
         self.files = Files(self.store, self.clips)
         self.examples = Examples(examples, self.store)
         self.pace = Pace()
-        self.runs = Runs()
-        self.lane = Lane()
-        self.parts = Parts(self.store, self.clips, self.lane)
+        self.jobs = Jobs(settings.queue_size, whose)
+        self.parts = Parts(self.store, self.clips, self.jobs.lane)
         self._cuts: OrderedDict[_Cut, Segmentation] = OrderedDict()
         self._cuts_lock = threading.Lock()
 
     def leave(self, session: str) -> None:
-        """Cancel the run of a session that ended; its results are kept for a while."""
-        self.runs.cancel(session)
+        """Cancel all jobs of a session that ended; its results are kept for a while."""
+        self.jobs.runs.cancel(session)
         self.store.leave(session)
 
     def close(self) -> None:
         """Cancel all runs and delete all files."""
-        self.runs.cancel_all()
+        self.jobs.runs.cancel_all()
         self.parts.close()
         self.store.close()
 
@@ -97,24 +112,60 @@ class Service:
         """Analyse a clip, or a part of a video, in seconds, and store the result.
 
         Whole examples are analysed once for all visitors. Raise InputError for a clip or for
-        settings that cannot be used, and whatever `report` raises.
+        settings that cannot be used, Busy if too many jobs wait, and whatever `report` raises.
         """
-        clip = self.clips.open(path, part)
-        source = Path(str(path))
-        self.store.touch(source)
-        plan = compute.plan(self.settings, backbone, preset)
-        example = self.examples.find(source) if part == WHOLE else None
-        with self.lane.turn((example, plan.settings), report):
-            done = self.examples.get(example, plan.settings) if example else None
-            if done:
-                return self.store.visit(done.id)
-            result = self._analysed(clip, example or source, plan, report)
-            if example:
-                self.examples.keep(example, plan.settings, result)
-        self.parts.fill(result)
-        return result
+        task = self._prepared(path, backbone, preset, report, part)
+        if done := self._done(task):
+            return done
+        with self._segmenting(task, report) as result:
+            return result
 
-    def _analysed(self, clip: Clip, path: Path, plan: compute.Plan, report: Report) -> Result:
+    def painted(
+        self,
+        path: str | None,
+        backbone: str,
+        preset: Preset,
+        report: Report,
+        *,
+        part: Part = WHOLE,
+    ) -> tuple[Result, Path]:
+        """Do as `segment`, and paint the overlay video at preview size in the same turn."""
+        task = self._prepared(path, backbone, preset, report, part)
+        with self._segmenting(task, report) as result:
+            cut = result.analysis.segment()
+            return result, self.files.overlay(result, cut, single(report))
+
+    def _prepared(
+        self, path: str | None, backbone: str, preset: Preset, report: Report, part: Part
+    ) -> _Task:
+        with self.jobs.briefly(report):
+            clip = self.clips.open(path, part)
+            source = Path(str(path))
+            self.store.touch(source)
+            plan = compute.plan(self.settings, backbone, preset)
+            example = self.examples.find(source) if part == WHOLE else None
+        return _Task(clip, source, plan, example)
+
+    def _done(self, task: _Task) -> Result | None:
+        """Return the result of an example that has been made, if it has, for whoever asks."""
+        done = task.example and self.examples.get(task.example, task.plan.settings)
+        return self.store.visit(done.id) if done else None
+
+    @contextlib.contextmanager
+    def _segmenting(self, task: _Task, report: Report) -> Iterator[Result]:
+        """Yield the result of a task in a turn, which ends with the block."""
+        with self.jobs.costly(report, task.purpose):
+            if done := self._done(task):
+                yield done
+                return
+            result = self._analysed(task, report)
+            if task.example:
+                self.examples.keep(task.example, task.plan.settings, result)
+            yield result
+        self.parts.fill(result)
+
+    def _analysed(self, task: _Task, report: Report) -> Result:
+        plan, clip, path = task.plan, task.clip, task.example or task.source
         progress = silent if ZERO_GPU else staged(report)
         analysis = compute.run_analysis(clip, plan.settings, progress)
         self.pace.learn(analysis)
@@ -138,7 +189,10 @@ class Service:
 
     def warm_up(self, backbone: str) -> None:
         """Analyse the examples before the first visitor asks for them, until `close`."""
-        with self.runs.cancellable(_WARM_UP) as stop, contextlib.suppress(Cancelled):
+        with (
+            self.jobs.runs.cancellable(Kind.SEGMENTING, object()) as stop,
+            contextlib.suppress(Cancelled),
+        ):
             for example in self.examples.clips:
                 while not self._warmed_up(example, backbone, stop):
                     stop.wait(0.5)
@@ -147,14 +201,14 @@ class Service:
         """Analyse an example; return False if this gave way to a visitor."""
         preset = PRESETS[usual_preset()]
         try:
-            job: Job = (example, compute.plan(self.settings, backbone, preset).settings)
+            purpose = example, compute.plan(self.settings, backbone, preset).settings
 
             def give_way(_share: float, _doing: str) -> None:
-                if self.lane.is_wanted(job):
+                if self.jobs.lane.is_wanted(purpose):
                     raise _GaveWay
 
             self.segment(str(example), backbone, preset, stop.raising(give_way))
-        except _GaveWay:
+        except (_GaveWay, Busy):
             return False
         except InputError:
             pass  # visitors who choose this example get the message
@@ -165,6 +219,7 @@ class Service:
     def adapt(self, key: str, steps: int, stop: threading.Event) -> Iterator[Step]:
         """Train a correlator on the clip of a result and yield every step, until `stop` is set.
 
+        This and `adapted` belong into one turn of the lane.
         Training starts from the correlator that the result is clustered with, if any. Raise
         InputError for a number of steps that the server does not allow.
         """
@@ -246,24 +301,22 @@ class Service:
         _, row = self.attention(key, (sample, y * height, x * width), source, head)
         return row.ravel().tolist()
 
-    def html(self, key: str, state: Mapping[str, object]) -> Path:
+    def html(self, key: str, state: Mapping[str, object], report: Report = unheard) -> Path:
         """Return a result as one HTML file that works offline, in the state of a viewer."""
         result = self.result(key)
         Look.of(state)  # raises InputError for what is none
-        return self.files.html(result, state)
-
-    def overlay(self, key: str, progress: Progress = silent) -> Path:
-        """Return the overlay video of a result's usual cut at preview size."""
-        result = self.result(key)
-        return self.files.overlay(result, result.analysis.segment(), progress)
+        with self.jobs.costly(report):
+            return self.files.html(result, state)
 
     def downloads(
         self,
         key: str,
         n_clusters: int,
         edits: Edits,
-        progress: Progress = silent,
+        report: Report = unheard,
         cut_outs: CutOuts | None = None,
     ) -> list[Path]:
         """Return all files of a cut with its edits: one zip of everything, then each."""
-        return self.files.downloads(*self.cut(key, n_clusters, edits), progress, cut_outs)
+        with self.jobs.costly(report):
+            found = self.cut(key, n_clusters, edits)
+            return self.files.downloads(*found, single(report), cut_outs)

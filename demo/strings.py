@@ -24,7 +24,7 @@ HEADER = f"""
 """
 START = "This is an example. **Try your own:** upload a clip and press Segment."
 READY = "Press **Segment** to find the objects in this clip."
-WAITING = "waiting for another clip to finish"
+QUEUE_FULL = "Too many jobs are waiting on this server; try again in a minute."
 CANCELLED = "Cancelled."
 NOT_YET = "This frame is still being made; ask again in a second."
 LOST = (
@@ -129,6 +129,19 @@ def about(clip: Clip, seconds: float | None) -> str:
     (height, width), frames = clip.size, len(clip.times)
     expected = f" About **{max(seconds, 1):.0f} s** on this server." if seconds else ""
     return f"{counted(frames, 'frame')} of {width}×{height}, {clip.end:.1f} s. {READY}{expected}"
+
+
+def waiting(before: int) -> str:
+    """Return what a job does that waits for others."""
+    return f"waiting: {counted(before, 'job')} before yours"
+
+
+def own_jobs(number: int) -> str:
+    """Return the refusal of a job whose address has too many waiting."""
+    return (
+        f"{counted(number, 'job')} from your address {'is' if number == 1 else 'are'} waiting "
+        "already; let one finish or cancel it first."
+    )
 
 
 def counted(number: int, noun: str) -> str:

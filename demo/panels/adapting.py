@@ -14,10 +14,11 @@ from bavos_lab.training import Step
 
 from .. import images, strings
 from ..images import Query
+from ..runs import Kind
 from ..settings import DemoSettings
 from ..store import Result
 from .downloads import key_of
-from .events import DEVICE, IN_ORDER, PRIVATE, QUICK, Values, hidden, politely, shown
+from .events import LATEST, PRIVATE, QUICK, Values, hidden, politely, shown
 from .viewer import WITH_STATE
 
 if TYPE_CHECKING:
@@ -100,14 +101,15 @@ class AdaptingEvents:
             js=WITH_STATE,
             show_progress="hidden",
             **PRIVATE,
-            **DEVICE,
         )
         done.then(lambda: _buttons(busy=False), None, ready, **QUICK)
         b.stop.click(self.stop, None, None, **QUICK)
-        b.which.input(self.switch, [b.versions, b.which], [v.view, v.notice, b.status], **IN_ORDER)
+        b.which.input(
+            self.switch, [b.versions, b.which], [v.view, v.notice, b.status], **QUICK, **LATEST
+        )
 
     @politely
-    def adapt(self, state: object, steps: float, request: gr.Request) -> Iterator[Values]:
+    def adapt(self, state: object, steps: float) -> Iterator[Values]:
         """Show losses and attention during training; at the end, the clip segmented again."""
         service = self.page.service
         result = service.result(key_of(state))
@@ -116,8 +118,14 @@ class AdaptingEvents:
         seen = None
         with (
             service.store.room(result),  # its clip is needed after the training
-            service.runs.cancellable(_name(request)) as stop,
+            service.jobs.cancellable(Kind.TRAINING) as stop,
+            service.jobs.place() as place,
         ):
+            for before in service.jobs.lane.wait(place):
+                yield {self.page.adapting.status: strings.waiting(before)}
+                if stop.is_set():
+                    yield {self.page.adapting.status: strings.ADAPT}
+                    return
             for step in service.adapt(result.id, int(steps), stop):
                 losses += losses_of(step)
                 if step.step % LOOK_EVERY == 0 or step.step in (1, step.steps):
@@ -133,9 +141,9 @@ class AdaptingEvents:
         chart = pd.DataFrame(losses, columns=["step", "value", "loss"])
         return {b.status: status, b.losses: shown(chart), b.seen: shown(seen)}
 
-    def stop(self, request: gr.Request) -> None:
+    def stop(self) -> None:
         """End the training after its current step."""
-        self.page.service.runs.cancel(_name(request))
+        self.page.service.jobs.cancel(Kind.TRAINING)
 
     @politely
     def switch(self, versions: tuple[str, ...], which: str) -> Values:
@@ -144,11 +152,6 @@ class AdaptingEvents:
         result = self.page.service.store.get(versions[which == "after"])
         said = strings.VERSION_SHOWN[which]
         return {**self.page.viewer.show(result, keep=True), b.status: said}
-
-
-def _name(request: gr.Request) -> str:
-    """Return the name under which a session trains, beside its runs."""
-    return f"training of {request.session_hash}"
 
 
 def _buttons(*, busy: bool) -> tuple[Any, Any]:

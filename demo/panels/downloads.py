@@ -12,8 +12,8 @@ from bavos_core.export import CutOuts
 
 from .. import recipe, strings
 from ..edits import Look
-from ..runs import single
-from .events import DEVICE, LATEST, PRIVATE, QUICK, Values, hidden, politely, shown
+from ..runs import Kind
+from .events import LATEST, PRIVATE, QUICK, Values, hidden, politely, shown
 from .viewer import WITH_STATE, arriving
 
 if TYPE_CHECKING:
@@ -85,13 +85,12 @@ class DownloadsEvents:
             js=WITH_STATE,
             show_progress_on=d.about,
             **PRIVATE,
-            **DEVICE,
         )
         making.then(lambda: _buttons(busy=False), None, buttons, **QUICK)
         d.cancel.click(self.cancel, None, buttons, cancels=making, **QUICK)
         d.html.click(None, None, None, js="() => { window.bavos?.ask('html'); }")
         d.delete.click(self.delete, v.state, [v.view, v.notice], js=WITH_STATE, **QUICK)
-        v.view.input(self.write_code, None, d.code, **QUICK, **LATEST)
+        v.view.input(self.write_code, v.state, d.code, js=WITH_STATE, **QUICK, **LATEST)
 
     @politely
     def make_files(
@@ -100,17 +99,17 @@ class DownloadsEvents:
         which: str,
         kind: str,
         each: bool,
-        request: gr.Request,
         progress: Any = gr.Progress(),
     ) -> Values:
         """Write all files: one zip of everything, and each file."""
         d, service = self.page.downloads, self.page.service
         key, look = key_of(state), Look.of(state)
         if which == "selected":
-            look = look.only_selected(service.cut(key, look.clusters, look.edits)[1])
+            with service.jobs.briefly():
+                look = look.only_selected(service.cut(key, look.clusters, look.edits)[1])
         cut_outs = CutOuts(cast(Any, kind), each=each) if kind else None
-        with service.runs.cancellable(str(request.session_hash)) as stop:
-            report = single(stop.raising(progress))
+        with service.jobs.cancellable(Kind.FILES) as stop:
+            report = stop.raising(progress)
             paths = service.downloads(key, look.clusters, look.edits, report, cut_outs)
         size = service.result(key).analysis.size
         return {
@@ -118,9 +117,9 @@ class DownloadsEvents:
             d.about: strings.files([path.name for path in paths], size),
         }
 
-    def cancel(self, request: gr.Request) -> tuple[Any, Any]:
+    def cancel(self) -> tuple[Any, Any]:
         """Stop making files for this session."""
-        self.page.service.runs.cancel(str(request.session_hash))
+        self.page.service.jobs.cancel(Kind.FILES)
         return _buttons(busy=False)
 
     @politely
@@ -131,10 +130,11 @@ class DownloadsEvents:
         return {v.view: arriving(lost=True), v.notice: strings.DELETED}
 
     @politely
-    def write_code(self, event: gr.EventData, request: gr.Request) -> Values:
+    def write_code(self, state: object, request: gr.Request) -> Values:
         """Show code that reproduces what the viewer shows."""
-        key, look = key_of(event._data), Look.of(event._data)
-        result, cut = self.page.service.cut(key, look.clusters, look.edits)
+        key, look = key_of(state), Look.of(state)
+        with self.page.service.jobs.briefly():
+            result, cut = self.page.service.cut(key, look.clusters, look.edits)
         address = str(request.headers.get("origin", ""))
         return {self.page.downloads.code: recipe.code(result, cut, look.edits, address)}
 

@@ -21,13 +21,11 @@ Parameters = ParamSpec("Parameters")
 Values: TypeAlias = dict[Any, Any]  # components with what they hold, or shall hold
 Components: TypeAlias = set[Any]
 
-# Costly work is done one job at a time; quick responses do not wait for it.
-DEVICE: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-QUICK: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "concurrency_limit": 4}
-# For events that build on each other: none is dropped, and each waits for the one before.
-IN_ORDER: dict[str, Any] = {**QUICK, "concurrency_limit": 1, "trigger_mode": "multiple"}
-LATEST: dict[str, Any] = {"trigger_mode": "always_last"}  # skip outdated positions of a slider
+QUICK: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
+# One at a time, then the latest. Inputs are read when it is sent, but an event keeps its old data.
+LATEST: dict[str, Any] = {"trigger_mode": "always_last"}
+EVERY: dict[str, Any] = {"trigger_mode": "multiple"}  # also while the one before is handled
 
 
 def politely(handler: Callable[Parameters, Any]) -> Callable[Parameters, Any]:

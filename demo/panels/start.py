@@ -17,8 +17,9 @@ from .. import strings
 from ..clips import Clips, Part
 from ..examples import ARRIVES, example_path, listed, thumbnail
 from ..presets import PRESETS, usual_preset
+from ..runs import Kind
 from ..service import Service
-from .events import DEVICE, IN_ORDER, LATEST, PRIVATE, QUICK, Values, politely, script
+from .events import EVERY, LATEST, PRIVATE, QUICK, Values, politely, script
 
 if TYPE_CHECKING:
     from ..page import Page
@@ -131,7 +132,9 @@ class StartEvents:
         )
         again = [s.clip.upload, s.clip.clear, s.preset.input, s.backbone.input]
         gr.on(again, self.describe, {s.clip, s.preset, s.backbone}, about, **QUICK, **LATEST)
-        taken = s.examples.select(self.take_example, None, [s.clip, s.start, s.end], **IN_ORDER)
+        taken = s.examples.select(
+            self.take_example, None, [s.clip, s.start, s.end], **QUICK, **EVERY
+        )
         ready = [s.run, s.cancel]
         segment: dict[str, Any] = {
             "fn": self.segment,
@@ -139,14 +142,14 @@ class StartEvents:
             "outputs": self.page.result_outputs,
             "show_progress_on": v.view,
             **PRIVATE,
-            **DEVICE,
+            **EVERY,
         }
         begun = [
             s.run.click(lambda: _buttons(busy=True), None, ready, **QUICK),
             taken.success(lambda: _buttons(busy=True), None, ready, **QUICK),
         ]
         # An example that is clicked while another one runs replaces it.
-        runs = [event.then(**segment, trigger_mode="multiple") for event in begun]
+        runs = [event.then(**segment) for event in begun]
         for done in runs:
             done.then(lambda clip: _buttons(busy=False, clip=clip), s.clip, ready, **QUICK)
         s.cancel.click(self.cancel, s.clip, ready, cancels=runs, **QUICK)
@@ -172,17 +175,18 @@ class StartEvents:
         path = values[s.clip]
         if not path:
             return s.whole()
-        clip = service.clips.open(path)
-        seconds = service.expected(path, values[s.backbone], PRESETS[values[s.preset]])
-        return {self.page.viewer.notice: strings.about(clip, seconds), **s.whole(clip)}
+        with service.jobs.briefly():
+            clip = service.clips.open(path)
+            seconds = service.expected(path, values[s.backbone], PRESETS[values[s.preset]])
+            return {self.page.viewer.notice: strings.about(clip, seconds), **s.whole(clip)}
 
     @politely
-    def take_example(self, event: gr.EventData, request: gr.Request) -> Values:
+    def take_example(self, event: gr.EventData) -> Values:
         """Take the example that was clicked, and cancel the current run."""
         name = str(event._data.get("name", ""))
         if name not in [example["name"] for example in listed()]:
             raise InputError(strings.NO_SUCH_EXAMPLE)
-        self.page.service.runs.cancel(str(request.session_hash))
+        self.page.service.jobs.cancel(Kind.SEGMENTING)
         return {self.page.start.clip: str(example_path(name)), **self.page.start.whole()}
 
     def from_address(self, request: gr.Request) -> Values:
@@ -195,10 +199,10 @@ class StartEvents:
         return {s.backbone: backbones.canonical(backbone), s.preset: preset}
 
     @politely
-    def segment(self, values: Values, request: gr.Request, progress: Any = gr.Progress()) -> Values:
+    def segment(self, values: Values, progress: Any = gr.Progress()) -> Values:
         """Segment the clip and show the result."""
         s, service = self.page.start, self.page.service
-        with service.runs.cancellable(str(request.session_hash)) as stop:
+        with service.jobs.cancellable(Kind.SEGMENTING) as stop:
             result = service.segment(
                 values[s.clip],
                 values[s.backbone],
@@ -208,9 +212,9 @@ class StartEvents:
             )
         return self.page.show(result)
 
-    def cancel(self, clip: str | None, request: gr.Request) -> Values:
-        """Cancel the run of this session; Gradio removes runs that are still in the queue."""
-        self.page.service.runs.cancel(str(request.session_hash))
+    def cancel(self, clip: str | None) -> Values:
+        """Cancel the run of this session, also while it waits."""
+        self.page.service.jobs.cancel(Kind.SEGMENTING)
         run, cancel = _buttons(busy=False, clip=clip)
         return {self.page.start.run: run, self.page.start.cancel: cancel}
 

@@ -89,7 +89,8 @@ class ViewerEvents:
         if not key:
             return {self.page.viewer.notice: gr.skip()}
         try:
-            return self.page.show(self.page.service.store.visit(key), linked=True)
+            with self.page.service.jobs.briefly():
+                return self.page.show(self.page.service.store.visit(key), linked=True)
         except InputError as error:
             if str(error) != GONE:
                 raise

@@ -187,8 +187,7 @@ def test_what_is_in_use_stays_although_it_is_too_much(service, result, segment) 
 
 def training(page: Page, result: Result, steps: int) -> Iterator[dict]:
     """Train on a result as the page does."""
-    state, request = {"result": result.id}, SimpleNamespace(session_hash="")
-    return AdaptingEvents(page).adapt(state, steps, request)
+    return AdaptingEvents(page).adapt({"result": result.id}, steps)
 
 
 @pytest.fixture

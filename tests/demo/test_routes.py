@@ -158,7 +158,7 @@ def until(true, seconds: float = 20) -> bool:
 
 def test_frames_in_between_give_way_to_an_analysis(own: Service, put: Result) -> None:
     names = [f"frame/{index}" for index in parts.between(put)]
-    with own.lane.turn((None, None), lambda *_: None):
+    with own.jobs.lane.turn("another"):
         own.parts.fill(put)
         time.sleep(0.5)
         for name in names:
@@ -175,7 +175,7 @@ def test_the_newest_result_has_its_frames_first_and_the_others_go_on(
 ) -> None:
     fill, own.parts.fill = own.parts.fill, lambda _: None
     newer = own.segment(str(small_clip), "descriptors", Preset(1, 192), lambda *_: None)
-    with own.lane.turn((None, None), lambda *_: None):
+    with own.jobs.lane.turn("another"):
         fill(put)
         fill(newer)
     assert until(lambda: not own.parts._under_way)
@@ -189,7 +189,7 @@ def test_the_newest_result_has_its_frames_first_and_the_others_go_on(
 
 
 def test_the_work_ends_when_the_result_goes(own: Service, put: Result, caplog) -> None:
-    with own.lane.turn((None, None), lambda *_: None):
+    with own.jobs.lane.turn("another"):
         own.parts.fill(put)
         time.sleep(0.3)
         own.delete(put.id)
@@ -199,7 +199,7 @@ def test_the_work_ends_when_the_result_goes(own: Service, put: Result, caplog) -
 
 
 def test_the_work_ends_when_the_server_closes(own: Service, put: Result) -> None:
-    with own.lane.turn((None, None), lambda *_: None):
+    with own.jobs.lane.turn("another"):
         own.parts.fill(put)
         worker = own.parts._worker
         own.close()

@@ -141,11 +141,11 @@ def test_cancel_ends_a_run_and_frees_the_lane(
     expect_no_message(page)
     assert shown(page) == before
     segment(page)
-    assert not served.runs.active
-    assert not served.lane.busy
+    assert not served.jobs.runs.active
+    assert not served.jobs.lane.busy
 
 
-def test_cancel_takes_a_run_out_of_the_queue(
+def test_cancel_takes_a_run_that_waits_out_at_once(
     opened: Open, small_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = opened(), opened()
@@ -164,9 +164,10 @@ def test_cancel_takes_a_run_out_of_the_queue(
         first.click("#segment")
         assert runs.acquire(timeout=20)
         second.click("#segment")
-        expect(second.get_by_text("queue", exact=False).first).to_be_visible()
+        waits = second.get_by_text("waiting: 1 job before yours", exact=False)
+        expect(waits.first).to_be_visible()
         second.click("#cancel")
-        expect(second.get_by_text("queue", exact=False)).to_have_count(0)
+        expect(waits).to_have_count(0)
         first.click("#cancel")
         expect(first.locator("#cancel")).to_be_disabled()
         assert not runs.acquire(timeout=2)  # the second one never begins

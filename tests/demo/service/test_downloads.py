@@ -57,7 +57,7 @@ def test_files_can_be_asked_for_twice(service, result) -> None:
 
 def test_progress_of_the_files_rises_to_the_end(service, result) -> None:
     shares: list[float] = []
-    service.downloads(result.id, 7, (), lambda stage, share: shares.append(share))
+    service.downloads(result.id, 7, (), lambda share, stage: shares.append(share))
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
 

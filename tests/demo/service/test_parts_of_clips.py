@@ -21,7 +21,7 @@ def part(service: Service, small_clip):
 
 
 def test_a_part_is_analysed_and_its_overlay_lasts_as_long(service, part, decode) -> None:
-    result, overlay = part, service.overlay(part.id)
+    result, overlay = part, service.files.overlay(part, part.analysis.segment())
     assert result.analysis.part == (pytest.approx(1), 1.9)
     np.testing.assert_allclose(result.analysis.times, [0, 0.5], atol=0.01)
     assert len(decode(overlay)) == 2

@@ -102,7 +102,7 @@ def test_a_cut_is_found_once_and_few_are_kept(service, result) -> None:
     assert service.cut(result.id, 8)[1] is not cut
 
 
-# ---- examples and cancelling --------------------------------------------------------------------
+# ---- examples ------------------------------------------------------------------------------------
 
 
 def test_an_example_is_analysed_once_for_everybody(with_example, small_clip, tmp_path) -> None:
@@ -157,17 +157,6 @@ def test_warming_up_with_settings_that_cannot_be_used_leaves_it_to_visitors_to_b
     with pytest.raises(InputError):
         service.segment(str(small_clip), settings.backbone, PRESETS[usual_preset()], ignore)
     service.close()
-
-
-def test_cancelling_reaches_the_run_of_that_session_only(service) -> None:
-    with service.runs.cancellable("one") as mine, service.runs.cancellable("other") as theirs:
-        service.runs.cancel("one")
-        with pytest.raises(Cancelled):
-            mine.raising(ignore)(0.5, "features")
-        theirs.raising(ignore)(0.5, "features")
-    service.runs.cancel("one")  # nothing runs any more
-    with service.runs.cancellable("one") as later:
-        later.raising(ignore)(0.5, "features")
 
 
 # ---- names --------------------------------------------------------------------------------------
