@@ -10,10 +10,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from starlette.middleware import Middleware
+
 from bavos_core import InputError
 
 from . import strings
 from .examples import EXAMPLES
+from .gateway import Gate, Keeper, Names, Rules
 from .gpu import ZERO_GPU
 from .jobs import BRIEF_WAITING
 from .page import build
@@ -44,6 +47,7 @@ def launch() -> None:
     service = Service(settings, examples=sorted(EXAMPLES.glob("*.mp4")))
     # With the other files that are deleted when this server ends, or when the next one starts.
     os.environ.setdefault("GRADIO_TEMP_DIR", str(service.store.cache))
+    prepare_gradio()
     warm_up = threading.Thread(target=service.warm_up, args=(settings.backbone,), daemon=True)
     if settings.warm_up and not ZERO_GPU:
         warm_up.start()
@@ -59,23 +63,44 @@ def launch() -> None:
             warm_up.join(10)
 
 
+def prepare_gradio() -> None:
+    """Set what Gradio and its web server read from the environment when they start."""
+    os.environ["FORWARDED_ALLOW_IPS"] = ""  # the gate tells who asks
+    # No statistics of events, which nobody sees: they would be computed anew after each of them.
+    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
+    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**9)
+
+
 def launch_options(service: Service) -> dict[str, Any]:
     """Return the arguments of `Blocks.launch`."""
     settings = service.settings
+    keeper = Keeper(rules(service))
     return {
         "theme": theme(),
         "css": CSS,
         "js": script("page.js"),
         "head": head(),
-        "app_kwargs": {"routes": routes(service)},
+        "app_kwargs": {
+            "routes": routes(service),
+            "middleware": [Middleware(Gate, keeper=keeper)],
+            "lifespan": keeper.lifespan,
+        },
         "max_file_size": f"{settings.max_upload_mib}mb",
         "allowed_paths": [str(EXAMPLES)],
         "footer_links": ["api", "settings"],
-        # Gradio keeps a quarter of a MiB per visitor, also of those who have left.
-        "state_session_capacity": 5 * settings.queue_size,
+        "state_session_capacity": 2000,
+        "enable_monitoring": False,
         "max_threads": settings.queue_size + BRIEF_WAITING + _SPARE_THREADS,
         "mcp_server": importlib.util.find_spec("mcp") is not None,
     }
+
+
+def rules(service: Service) -> Rules:
+    """Return whom the gate admits, and which files it lets out."""
+    settings, env = service.settings, os.environ
+    listening = env.get("GRADIO_SERVER_NAME", "127.0.0.1")
+    names = Names.of(settings.hosts, space=env.get("SPACE_HOST", ""), listening=listening)
+    return Rules(names, settings.proxies, (service.store.cache.resolve(), EXAMPLES.resolve()))
 
 
 def head() -> str:

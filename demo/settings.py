@@ -10,6 +10,8 @@ from bavos_core import InputError, Limits
 from bavos_core.compat import current_source
 from bavos_io.download import FileOrUrl, file_or_url
 
+_MAY_BE_ZERO = ("BAVOS_WARM_UP", "BAVOS_PROXIES")
+
 
 def _source(name: str) -> FileOrUrl | None:
     return file_or_url(os.environ[name]) if os.environ.get(name) else None
@@ -17,7 +19,7 @@ def _source(name: str) -> FileOrUrl | None:
 
 def _number(name: str, default: int) -> int:
     text = os.environ.get(name, "").strip() or str(default)
-    if not text.isascii() or not text.isdigit() or (int(text) == 0 and name != "BAVOS_WARM_UP"):
+    if not text.isascii() or not text.isdigit() or (int(text) == 0 and name not in _MAY_BE_ZERO):
         raise InputError(f"{name} is {text!r}; give a whole number above 0, or leave it unset.")
     return int(text)
 
@@ -45,6 +47,8 @@ class DemoSettings:
     keep_seconds: int = 3600  # BAVOS_KEEP_SECONDS: how long files are kept
     grace_seconds: int = 600  # BAVOS_GRACE_SECONDS: how long after the visitor has left
     queue_size: int = 20  # BAVOS_QUEUE_SIZE: longest queue
+    proxies: int = 0  # BAVOS_PROXIES: in front of the server; 1 on a Space
+    hosts: str = ""  # BAVOS_HOSTS: names under which it answers, with commas between them
     warm_up: int = 1  # BAVOS_WARM_UP: 1 to analyse the examples when the server starts
     preview_side: int = 480  # BAVOS_PREVIEW_SIDE: longer side of the videos on the page, pixels
 
@@ -69,12 +73,14 @@ class DemoSettings:
         Raise InputError for a value that is not a positive integer where one is needed.
         """
         env = os.environ
+        behind = {"proxies": 1} if env.get("SPACE_ID") else {}
         return cls(
             backbone=env.get("BAVOS_BACKBONE", cls.backbone),
             weights=_source("BAVOS_WEIGHTS"),
             correlator=current_source(env.get("BAVOS_CORRELATOR", cls.correlator)),
+            hosts=env.get("BAVOS_HOSTS", cls.hosts),
             **{
-                name: _number(f"BAVOS_{name.upper()}", getattr(cls, name))
+                name: _number(f"BAVOS_{name.upper()}", behind.get(name, getattr(cls, name)))
                 for name, kind in get_type_hints(cls).items()
                 if kind is int
             },

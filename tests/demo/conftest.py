@@ -19,12 +19,13 @@ import pytest
 
 from bavos_core import Analysis, Settings, analyse
 from demo.page import Page, build
-from demo.server import launch_options
+from demo.server import launch_options, prepare_gradio
 from demo.service import Service
 from demo.settings import DemoSettings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "examples"
-SERVED = DemoSettings(backbone="descriptors", max_frames=6)
+# A test says with X-Forwarded-For that it is another client than the rest.
+SERVED = DemoSettings(backbone="descriptors", max_frames=6, proxies=1)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -107,6 +108,7 @@ def server(served: Service) -> Iterator[str]:
         patch.setenv("GRADIO_TEMP_DIR", str(served.store.cache))
         # The server notices at the next heartbeat that a visitor has left: 15 seconds by default.
         patch.setattr("gradio.utils.get_heartbeat_rate", lambda: 0.5, raising=False)
+        prepare_gradio()
         page = build(served)
         _, address, _ = page.launch(
             server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options(served)

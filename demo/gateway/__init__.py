@@ -1,0 +1,6 @@
+"""The gateway between the network and Gradio: who asks, what is served, and how much of it."""
+
+from .gate import Gate, Keeper, Rules
+from .origins import Names
+
+__all__ = ["Gate", "Keeper", "Names", "Rules"]

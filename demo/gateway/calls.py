@@ -1,0 +1,82 @@
+"""Checks of a call before Gradio sees it, which assumes that its own page made it."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from typing import Any
+
+import gradio as gr
+from gradio.block_function import BlockFunction
+
+from .allowed import API
+from .said import BAD_CALL, FEW_VALUES, NO_JSON, NO_SUCH_CALL, Refusal
+
+_SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
+_JOIN = f"{API}/queue/join"
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """Return a JSON object; raise Refusal for anything else."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, NO_JSON) from error
+    if not isinstance(found, dict):
+        raise Refusal(400, NO_JSON)
+    return found
+
+
+def cancels(blocks: gr.Blocks, path: str, body: bytes) -> bool:
+    """Return whether a request calls something that only ends things."""
+    with suppress(Refusal):
+        wanted = _wanted(blocks, path, parsed(body))
+        return bool(wanted.cancels) or wanted.name == "cancel"
+    return False
+
+
+def checked(blocks: gr.Blocks, path: str, body: bytes) -> str:
+    """Return the session that a request calls something in; raise Refusal for what is no call.
+
+    The session is "" for a call of the API, which Gradio gives one of its own.
+    """
+    asked = parsed(body)
+    wanted, session = _wanted(blocks, path, asked), asked.get("session_hash")
+    if session is None and path != _JOIN:
+        session = ""
+    elif not (isinstance(session, str) and _SESSION.fullmatch(session)):
+        raise Refusal(400, BAD_CALL)
+    if asked.get("batched") or asked.get("event_id"):
+        raise Refusal(400, BAD_CALL)
+    if "/call/v2/" not in path and not wanted.cancels:
+        _check_data(wanted, asked.get("data"))
+    return session
+
+
+def _wanted(blocks: gr.Blocks, path: str, asked: dict[str, Any]) -> BlockFunction:
+    return _by_index(blocks, asked) if path == _JOIN else _by_name(blocks, path)
+
+
+def _by_index(blocks: gr.Blocks, asked: dict[str, Any]) -> BlockFunction:
+    index = asked.get("fn_index")
+    found = blocks.fns.get(index) if type(index) is int else None
+    if found is None:
+        raise Refusal(404, NO_SUCH_CALL)
+    return found
+
+
+def _by_name(blocks: gr.Blocks, path: str) -> BlockFunction:
+    name = path.rpartition("/")[2]
+    for function in blocks.fns.values():
+        if function.api_name == name:
+            return function
+    raise Refusal(404, NO_SUCH_CALL)
+
+
+def _check_data(wanted: BlockFunction, data: object) -> None:
+    if not isinstance(data, list):
+        raise Refusal(400, BAD_CALL)
+    needed = sum(not block.skip_api for block in wanted.inputs)
+    if not needed <= len(data) <= len(wanted.inputs):
+        raise Refusal(400, FEW_VALUES.format(needed=needed, got=len(data)))
