@@ -20,7 +20,7 @@ from .backbones import Features
 from .compat import current_source, renamed
 from .correlator import TrainedCorrelator
 from .edits import Edit
-from .errors import InputError
+from .errors import InputError, echo
 from .frozen import Frozen
 from .instances import Looks, patch_colours, patch_looks
 from .render.palette import contrasting_colours
@@ -231,7 +231,7 @@ class Analysis:
     def _projection(self, source: AttentionSource | None) -> Projection:
         name = current_source(source) if source else self.source
         if name not in SOURCES:
-            raise InputError(f"Unknown source {name!r}; choose {', '.join(SOURCES)}.")
+            raise InputError(f"Unknown source {echo(name)}; choose {', '.join(SOURCES)}.")
         if name == "correlator" and self.correlator is None:
             raise InputError(
                 "There is no trained correlator for this backbone; give one with --correlator FILE."

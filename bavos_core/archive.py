@@ -26,7 +26,7 @@ _OF_TREE = ("merges", "counts", "rows", "instances")
 
 
 def save(analysis: Analysis, path: Path) -> None:
-    """Write an analysis to one .npz file of plain arrays, without code."""
+    """Write an analysis to one .npz file: plain arrays; sources as `shown`, not as they load."""
     arrays = {name: getattr(analysis, name) for name in _ARRAYS}
     arrays |= {name: getattr(analysis.tree, name) for name in _OF_TREE}
     arrays |= {"queries": analysis.queries.numpy(), "keys": analysis.keys.numpy()}
@@ -35,7 +35,7 @@ def save(analysis: Analysis, path: Path) -> None:
     if analysis.correlator is not None:
         arrays |= {f"correlator.{k}": v.numpy() for k, v in state_of(analysis.correlator).items()}
     meta = {
-        "format": FORMAT, "settings": analysis.settings.to_dict(), "clip_name": analysis.clip_name,
+        "format": FORMAT, "settings": analysis.settings.as_shown(), "clip_name": analysis.clip_name,
         "frame_names": analysis.frame_names, "grid": analysis.grid, "source": analysis.source,
         "framewise_scale": analysis.framewise_scale, "notes": analysis.notes,
         "end": analysis.end, "size": analysis.size, "part": analysis.part,

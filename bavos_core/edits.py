@@ -11,12 +11,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from .errors import InputError
+from .errors import InputError, echo
 
 Action = Literal["name", "role", "merge", "split"]
 Role = Literal["object", "background"]
 
 _LONGEST_NAME = 60
+_REMEDY = "give what Edit.to_dict gives"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Edit:
 
     def __post_init__(self) -> None:
         if self.action == "name" and isinstance(self.value, str):
-            object.__setattr__(self, "value", " ".join(self.value.split())[:_LONGEST_NAME])
+            text = self.value.encode(errors="replace").decode()  # without halves of characters
+            object.__setattr__(self, "value", " ".join(text.split())[:_LONGEST_NAME])
         valid = {
             "name": isinstance(self.value, str),
             "role": self.value in ("object", "background"),
@@ -39,7 +41,7 @@ class Edit:
         }
         numbers = _is_number(self.cluster) and (self.at is None or _is_number(self.at))
         if not (numbers and isinstance(self.action, str) and valid.get(self.action, False)):
-            raise InputError(f"There is no such edit: {asdict(self)!r:.200}.")
+            raise InputError(f"There is no such edit: {echo(asdict(self))}; {_REMEDY}.")
 
     @classmethod
     def name(cls, cluster: int, name: str, *, at: int | None = None) -> Edit:
@@ -67,7 +69,7 @@ class Edit:
         try:
             return cls(**values)
         except TypeError as error:
-            raise InputError(f"There is no such edit: {values!r:.200}.") from error
+            raise InputError(f"There is no such edit: {echo(values)}; {_REMEDY}.") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready values."""

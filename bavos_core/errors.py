@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bavos_io.errors import InputError as InputError
+from bavos_io.errors import echo as echo
 
 
 class BackboneUnavailable(InputError):

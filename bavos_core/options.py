@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from dataclasses import fields
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,4 @@ def seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a time; write seconds, mm:ss or hh:mm:ss"
         )
-    total = 0.0
-    for part in text.split(":"):
-        total = 60 * total + float(part)
-    return total
+    return reduce(lambda total, part: 60 * total + float(part), text.split(":"), 0.0)

@@ -6,17 +6,16 @@ turns its error reports into sentences, without making this shorter.
 
 from __future__ import annotations
 
-import reprlib
 from dataclasses import asdict, dataclass, fields
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import torch
 
-from bavos_io.download import FileOrUrl, file_or_url
+from bavos_io.download import FileOrUrl, file_or_url, shown
 
 from .compat import current_source
-from .errors import InputError
+from .errors import InputError, echo
 
 PAPER_SIZE = (320, 480)  # pixels fed to the encoder, height × width
 PAPER_KEY_RATIO = 10  # every 10th frame is a key frame
@@ -52,16 +51,21 @@ class EncoderSettings:
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
             value = getattr(self, name)
-            check(_fits(value, kind), f"{name} is {reprlib.repr(value)[:80]}; {_remedy(kind)}")
+            check(_fits(value, kind), f"{name} is {echo(value)}; {_remedy(kind)}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-ready values."""
         return {**asdict(self), "weights": str(self.weights) if self.weights else None}
 
+    def as_shown(self) -> dict[str, Any]:
+        """Return `to_dict` as anybody may see it: sources without folders and secrets."""
+        known, sources = self.to_dict(), ("weights", "correlator")
+        return known | {name: shown(known[name]) for name in sources if known.get(name)}
+
     @classmethod
     def from_dict(cls: type[SomeSettings], values: dict[str, Any]) -> SomeSettings:
         """Restore settings from `to_dict`. Raise InputError for anything else."""
-        check(isinstance(values, dict), f"settings are names with values, not {values!r:.50}")
+        check(isinstance(values, dict), f"settings are names with values, not {echo(values)}")
         unknown = set(values) - {f.name for f in fields(cls)}
         names = ", ".join(sorted(map(str, unknown)))
         check(not unknown, f"unknown settings: {names:.100}")
@@ -94,14 +98,14 @@ class Settings(EncoderSettings):
         super().__post_init__()
         object.__setattr__(self, "correlator", current_source(self.correlator))
         check(0 < self.tau < float("inf"), f"tau is {self.tau}; it must be a number above 0")
-        check(self.frames is None or self.frames >= 1, f"frames is {self.frames}; give 1 or more")
-        patches = reprlib.repr(self.patches)
+        none = self.frames is not None and self.frames < 1
+        check(not none, f"frames is {echo(self.frames)}; give 1 or more")
         valid = 1 <= self.patches <= MOST_PATCHES
-        check(valid, f"patches is {patches}; give 1 to {MOST_PATCHES:,}")
+        check(valid, f"patches is {echo(self.patches)}; give 1 to {MOST_PATCHES:,}")
         few = self.key_ratio is not None and self.key_ratio < 1
-        check(not few, f"the key ratio is {self.key_ratio}; give 1 or more")
+        check(not few, f"the key ratio is {echo(self.key_ratio)}; give 1 or more")
         empty = self.size is not None and min(self.size) < 1
-        check(not empty, f"the size is {self.size}; give height and width in pixels, as in 192x384")
+        check(not empty, f"the size is {echo(self.size)}; give height and width, as in 192x384")
         large = self.size is not None and self.size[0] * self.size[1] > MOST_PIXELS
         check(not large, f"the size has more than {MOST_PIXELS:,} pixels; give a smaller one")
         check_seed(self.seed)
@@ -157,9 +161,7 @@ def grid_size(clip_size: tuple[int, int], patch: int, settings: Settings) -> tup
     if size:
         h, w = (max(1, round(side / patch)) for side in size)
         few = h * w <= MOST_PATCHES
-        check(
-            few, f"the size has {h}×{w} patches, and {MOST_PATCHES:,} are the most; make it smaller"
-        )
+        check(few, f"the size has {h}×{w} patches, of at most {MOST_PATCHES:,}; make it smaller")
         return h, w
     height, width = clip_size
     h = max(1, round((settings.patches * height / width) ** 0.5))
@@ -175,7 +177,7 @@ def bf16_units() -> list[str]:
 
 def check_seed(seed: int) -> None:
     """Raise InputError for a seed that random generators do not accept."""
-    check(0 <= seed < 2**63, f"seed is {reprlib.repr(seed)}; give 0 or more, of at most 18 digits")
+    check(0 <= seed < 2**63, f"seed is {echo(seed)}; give 0 or more, of at most 18 digits")
 
 
 def _fits(value: object, kind: Any) -> bool:

@@ -39,24 +39,25 @@ def local_file(source: FileOrUrl, *, progress: Share | None = None) -> Path:
     """
     if isinstance(source, Path) or not _is_url(source):
         return Path(source)
-    shown, url = _shown(source), direct_address(source)
+    _check_url(source)
+    address, url = shown(source), direct_address(source)
     folder = Path(torch.hub.get_dir()) / "bavos"
     path = folder / hashlib.sha256(url.encode()).hexdigest()[:32] / _file_name(url)
     try:
         if not path.is_file():
-            _fetch(url, folder, path, shown, progress)
+            _fetch(url, folder, path, address, progress)
     except httpx.HTTPStatusError as error:
         answer = f"{error.response.status_code} {error.response.reason_phrase}".strip()
-        raise InputError(f"{shown} answered {answer}; check the address.") from error
+        raise InputError(f"{address} answered {answer}; check the address.") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise InputError(
-            f"{shown} could not be downloaded ({error}); check the address and the network, "
-            "or give a local file."
+            f"{address} could not be downloaded ({_reason(error)}); check the address and the "
+            "network, or give a local file."
         ) from error
     except OSError as error:
         reason = error.strerror or "no reason given"
         raise InputError(
-            f"{path.name} could not be saved in {folder} ({reason}); "
+            f"{path.name} could not be saved in the folder of downloads ({reason}); "
             "make room there or set TORCH_HOME to another folder."
         ) from error
     return path
@@ -72,21 +73,43 @@ def _is_url(text: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
 
 
-def _shown(url: str) -> str:
-    """Return the address for messages, without user, password and query: they may hold secrets.
+def shown(source: FileOrUrl) -> str:
+    """Return a source as anybody may see it.
 
-    Raise InputError for an address that cannot be downloaded from.
+    That is the name of a file without its folders, or an address without user, password, query and
+    fragment, which may hold secrets. Of an address that is none, only the scheme is shown.
     """
+    text = str(source)
+    if not _is_url(text):
+        return Path(text).name
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # a ValueError if part of a password stands in its place
+    except ValueError:
+        return f"{text.partition(':')[0]}://…"
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="", fragment="").geturl()
+
+
+def _check_url(url: str) -> None:
+    """Raise InputError for an address that cannot be downloaded from."""
     try:
         parts = urlsplit(url)
-        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
+        valid = parts.port is None or parts.port > 0
     except ValueError:
-        raise InputError(f"{url!r} is not a valid address; check it.") from None
+        valid = False
+    if not valid:
+        raise InputError(f"{shown(url)} is not a valid address; check it.")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(
-            f"{shown.geturl()} cannot be downloaded; give an http or https address or a path."
+            f"{shown(url)} cannot be downloaded; give an http or https address or a path."
         )
-    return shown.geturl()
+
+
+def _reason(error: Exception) -> str:
+    """Return why a download failed; the text of InvalidURL may quote the address."""
+    invalid = isinstance(error, httpx.InvalidURL)
+    return "the address is not valid" if invalid else str(error) or type(error).__name__
 
 
 def _drive_id(url: str) -> str | None:
@@ -102,7 +125,7 @@ def _file_name(url: str) -> str:
     return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[-100:].strip(".") or "weights"
 
 
-def _fetch(url: str, folder: Path, path: Path, shown: str, progress: Share | None) -> None:
+def _fetch(url: str, folder: Path, path: Path, address: str, progress: Share | None) -> None:
     """Download a file to `path`. A second caller waits for the first instead of downloading too."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"), TemporaryDirectory(dir=folder) as temporary:
@@ -112,7 +135,7 @@ def _fetch(url: str, folder: Path, path: Path, shown: str, progress: Share | Non
         _download(url, part, progress)
         if weights_format(part) is None:
             raise InputError(
-                f"{shown} sends no weights file but what looks like a web page; "
+                f"{address} sends no weights file but what looks like a web page; "
                 "give the address of the file itself."
             )
         path.parent.mkdir(exist_ok=True)

@@ -10,19 +10,26 @@ import numpy as np
 from bavos_core import ClusterTree, InputError, Segmentation
 from bavos_core.compat import current_source
 from bavos_core.settings import GRID_PATCHES, SOURCES, AttentionSource
+from bavos_io.errors import echo
 
 from . import images
-from .edits import checked_edits
+from .checks import number, text, whole
+from .clips import MOST_SECONDS, Part
+from .edits import MOST_CLUSTERS, checked_edits
+from .images import Query
 from .panels.events import politely
 from .presets import Preset
 from .runs import Kind
 from .service import Service
+from .settings import DemoSettings
 from .store import Result
 from .turns import unheard
 
+MOST_HEADS = 999  # that a head can be asked for; a source says how many it has
+
 
 class Api:
-    """One method per endpoint. Numbers arrive as floats."""
+    """One method per endpoint. Values arrive as JSON has them, so each is checked."""
 
     def __init__(self, service: Service):
         self.service = service
@@ -53,10 +60,11 @@ class Api:
         Returns:
             a summary with the id of the result, and the clip with its objects coloured
         """
-        preset = Preset(int(frames), int(patches))
+        preset = checked_preset(frames, patches, self.service.settings)
+        part, network = checked_part(start, end), text(backbone, "backbone")
         with self.service.jobs.cancellable(Kind.SEGMENTING) as stop:
             result, overlay = self.service.painted(
-                clip, backbone, preset, stop.raising(unheard), part=(start, end or None)
+                clip, network, preset, stop.raising(unheard), part=part
             )
         return as_json(result), str(overlay)
 
@@ -83,10 +91,11 @@ class Api:
         Returns:
             a description of the clusters, and that frame with its objects coloured
         """
-        made, clusters = checked_edits(edits), int(n_clusters)
+        made, clusters = checked_edits(edits), checked_clusters(n_clusters)
+        key = text(result, "result")
         with self.service.jobs.briefly():
-            found, cut = self.service.cut(result, clusters, made)
-            picture = self.service.frame(result, int(sample_index), clusters, made)
+            found, cut = self.service.cut(key, clusters, made)
+            picture = self.service.frame(key, checked_sample(sample_index, found), clusters, made)
             return cut_as_json(found, cut), str(self.service.files.picture(found, picture))
 
     @politely
@@ -108,10 +117,10 @@ class Api:
         Returns:
             the row of attention (frames, rows, columns), the frame's heatmap and a heatmap video
         """
-        query = (int(sample_index), y, x)
-        one = int(head) if head >= 0 else None
+        query = checked_query(self.service.result(text(result, "result")), sample_index, y, x)
+        one, asked = checked_head(head), checked_source(source)
         with self.service.jobs.briefly():
-            found, row = self.service.attention(result, query, checked_source(source), one)
+            found, row = self.service.attention(result, query, asked, one)
             heat = images.heat_frame(found.analysis, row, query)
             picture = self.service.files.picture(found, heat)
             video = self.service.files.heatmap(found, row, query)
@@ -132,10 +141,10 @@ class Api:
         Returns:
             one zip of everything, then each file
         """
-        made = checked_edits(edits)
+        made, clusters = checked_edits(edits), checked_clusters(n_clusters)
         with self.service.jobs.cancellable(Kind.FILES) as stop:
             report = stop.raising(unheard)
-            paths = self.service.downloads(result, int(n_clusters), made, report)
+            paths = self.service.downloads(text(result, "result"), clusters, made, report)
         return [str(path) for path in paths]
 
     @politely
@@ -153,18 +162,53 @@ class Api:
             the HTML file, at most 8 MB
         """
         made = [edit.to_dict() for edit in checked_edits(edits)]
-        state = {"n": int(n_clusters), "edits": made}
+        state = {"n": checked_clusters(n_clusters), "edits": made}
         with self.service.jobs.cancellable(Kind.FILES) as stop:
-            return str(self.service.html(result, state, stop.raising(unheard)))
+            return str(self.service.html(text(result, "result"), state, stop.raising(unheard)))
 
 
-def checked_source(name: str) -> AttentionSource:
+def checked_preset(frames: object, patches: object, settings: DemoSettings) -> Preset:
+    """Return the size of a run that is asked for."""
+    most = settings.max_patches
+    return Preset(whole(frames, "frames", 1, 10**6), whole(patches, "patches", 1, most))
+
+
+def checked_part(start: object, end: object) -> Part:
+    """Return the part of a clip that is asked for; end 0: the end of the clip."""
+    begin = number(start, "start", 0, MOST_SECONDS)
+    return begin, number(end, "end", 0, MOST_SECONDS) or None
+
+
+def checked_clusters(value: object) -> int:
+    """Return a number of clusters; a cut has at most as many as there are leaves."""
+    return whole(value, "n_clusters", 1, MOST_CLUSTERS)
+
+
+def checked_sample(value: object, result: Result) -> int:
+    """Return the index of an analysed frame."""
+    return whole(value, "sample_index", 0, len(result.analysis.frames) - 1)
+
+
+def checked_query(result: Result, sample_index: object, y: object, x: object) -> Query:
+    """Return a place in an analysed frame, in pixels."""
+    height, width = result.analysis.size
+    sample = checked_sample(sample_index, result)
+    return sample, number(y, "y", 0, height), number(x, "x", 0, width)
+
+
+def checked_head(value: object) -> int | None:
+    """Return a head, or None for the mean of all, which -1 stands for."""
+    head = whole(value, "head", -1, MOST_HEADS)
+    return None if head < 0 else head
+
+
+def checked_source(name: object) -> AttentionSource:
     """Return a source by its name, or by its name in version 0.1; raise InputError for others."""
-    wanted = current_source(name)
+    wanted = current_source(name) if isinstance(name, str) else ""
     for source in SOURCES:
         if wanted == source:
             return source
-    raise InputError(f"Unknown source {name!r}; choose {', '.join(SOURCES)}.")
+    raise InputError(f"source is {echo(name)}; choose {', '.join(SOURCES)}.")
 
 
 def as_json(result: Result) -> dict[str, Any]:

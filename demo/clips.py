@@ -15,6 +15,7 @@ from .settings import DemoSettings
 
 _MOST_OPEN = 8  # clips kept open; the directory of a large zip takes tens of MiB
 
+MOST_SECONDS = 10**6  # of a part that is asked for
 _MOST_TIMED = 256  # clips of which it is known how long reading them takes
 
 Part = tuple[float, float | None]  # seconds of a video from and until which it is read

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bavos_core import Edit, InputError, Segmentation
+from bavos_io.errors import echo
 
+from .checks import whole
+
+MOST_CLUSTERS = 10**6  # that can be asked for; a cut has as many as there are
 MOST_EDITS = 256  # a split takes a tenth of a second
 
 Edits = tuple[Edit, ...]
@@ -16,7 +20,7 @@ Edits = tuple[Edit, ...]
 def checked_edits(values: object) -> Edits:
     """Return the edits in a list of JSON objects; raise InputError for anything else."""
     if not isinstance(values, list):
-        raise InputError(f"Edits must be a list, not {values!r:.100}.")
+        raise InputError(f"Edits are {echo(values)}; give a list of them.")
     if len(values) > MOST_EDITS:
         raise InputError(f"There are {len(values)} edits; give at most {MOST_EDITS}.")
     return tuple(map(Edit.from_dict, values))
@@ -34,11 +38,14 @@ class Look:
     def of(cls, state: object) -> Look:
         """Return what the state of a viewer (n, edits, selected) says; raise InputError if bad."""
         if not isinstance(state, Mapping):
-            raise InputError(f"The state of the viewer must be an object, not {state!r:.100}.")
+            raise InputError(f"The state of the viewer is {echo(state)}; give an object.")
         return cls(
-            whole_number(state.get("n")),
+            whole(state.get("n"), "n", 1, MOST_CLUSTERS),
             checked_edits(state.get("edits") or []),
-            tuple(map(whole_number, _listed(state.get("selected") or []))),
+            tuple(
+                whole(cluster, "A selected cluster", 0, MOST_CLUSTERS)
+                for cluster in _listed(state.get("selected") or [])
+            ),
         )
 
     def only_selected(self, cut: Segmentation) -> Look:
@@ -51,15 +58,7 @@ class Look:
         return Look(self.clusters, (*self.edits, *made))
 
 
-def whole_number(value: Any) -> int:
-    """Return a number of a JSON document as an integer; raise InputError for anything else."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not float(value).is_integer():
-        raise InputError(f"{value!r:.100} is not a whole number.")
-    return int(value)
-
-
 def _listed(value: object) -> list[Any]:
     if not isinstance(value, list):
-        raise InputError(f"{value!r:.100} is not a list.")
+        raise InputError(f"{echo(value)} is no list of clusters; give their numbers.")
     return value

@@ -9,6 +9,7 @@ import gradio as gr
 
 from . import strings
 from .api import add_api
+from .inputs import CheckedBlocks
 from .panels.adapting import Adapting, AdaptingEvents
 from .panels.downloads import Downloads, DownloadsEvents
 from .panels.events import Values
@@ -20,7 +21,7 @@ from .store import Result
 
 def build(service: Service) -> gr.Blocks:
     """Build the whole page."""
-    with gr.Blocks(title="Bavos", analytics_enabled=False, fill_width=True) as blocks:
+    with CheckedBlocks(title="Bavos", analytics_enabled=False, fill_width=True) as blocks:
         page = Page.lay_out(service)
         add_api(service)  # before the listeners, which must not take its names
         page.connect(blocks)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from bavos_core import InputError
+from bavos_io.errors import echo
 from bavos_io.files import atomic_write
 from bavos_lab import scene
 
@@ -67,7 +68,7 @@ class Parts:
         such result.
         """
         if not _NAME.fullmatch(name):
-            raise NoSuchPart(f"There is no part {name!r:.40}.")
+            raise NoSuchPart(f"There is no part {echo(name)}.")
         if key == ARRIVAL:
             return _shipped(name)
         result = self._store.get(key)

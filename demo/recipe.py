@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from bavos_core import Edit, Segmentation, backbones
-from bavos_io.download import FileOrUrl
+from bavos_io.download import shown
 
 from . import strings
 from .clips import WHOLE
@@ -19,8 +18,8 @@ def code(result: Result, cut: Segmentation, edits: Edits, link: str) -> str:
     """Return code that reproduces exactly this cut; `link` is the address of the server."""
     settings = result.analysis.settings
     adapted = strings.ADAPTED in result.notices
-    correlator = "correlator.safetensors" if adapted else file_name(settings.correlator)
-    weights = settings.weights and file_name(settings.weights)
+    correlator = "correlator.safetensors" if adapted else shown(settings.correlator)
+    weights = settings.weights and shown(settings.weights)
     option = f" --weights {weights}" if weights else ""
     plain = " (without the adaptation)" if adapted else ""
     part = _Part.of(*result.analysis.part)
@@ -76,8 +75,3 @@ def _as_python(edit: Edit) -> str:
 def _lines(values: Iterable[str]) -> str:
     """Return the content of brackets: values followed by commas, one per line."""
     return "".join(f"\n    {value}," for value in values) + "\n"
-
-
-def file_name(source: FileOrUrl) -> str:
-    """Return a URL unchanged, or the name of a file without its folders."""
-    return source.name if isinstance(source, Path) else source

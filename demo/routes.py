@@ -27,7 +27,8 @@ from starlette.routing import Route
 from bavos_core import Cancelled, InputError
 
 from . import strings
-from .api import checked_source
+from .api import checked_head, checked_source
+from .checks import number, whole
 from .parts import ARRIVAL, NoSuchPart, NotYet
 from .service import Service
 from .sessions import Visitor, acting_as
@@ -91,6 +92,14 @@ def _sentence(status: int, text: str, headers: dict[str, str] | None = None) -> 
     return PlainTextResponse(text, status, {"Cache-Control": "no-store", **(headers or {})})
 
 
+def _read(text: str | None) -> object:
+    """Return the number in a text, or the text itself if it holds none."""
+    try:
+        return float(text or "")
+    except ValueError:
+        return text
+
+
 def _no_number(text: str) -> float:
     """Refuse NaN and infinity, which are not JSON."""
     raise ValueError(text)
@@ -105,7 +114,7 @@ async def _state_in(request: Request) -> dict[str, Any]:
             raise InputError(strings.BAD_STATE)
     try:
         state = json.loads(body, parse_constant=_no_number)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(strings.BAD_STATE) from error
     if not isinstance(state, dict):
         raise InputError(strings.BAD_STATE)
@@ -136,14 +145,15 @@ class Answers:
 
     async def exact(self, request: Request) -> Response:
         """Send a row of attention in exact numbers."""
-        asked = request.query_params
-        try:
-            place = int(asked["sample"]), float(asked["y"]), float(asked["x"])
-            head = int(asked.get("head", -1))
-        except (KeyError, ValueError) as error:
-            raise InputError(strings.BAD_PLACE) from error
-        source, one = checked_source(asked.get("source", "")), head if head >= 0 else None
-        key = request.path_params["result"]
+        asked, key = request.query_params, request.path_params["result"]
+        last = len(self._service.result(key).analysis.frames) - 1
+        place = (
+            whole(_read(asked.get("sample")), "sample", 0, last),
+            number(_read(asked.get("y")), "y", 0, 1),
+            number(_read(asked.get("x")), "x", 0, 1),
+        )
+        one = checked_head(_read(asked.get("head", "-1")))
+        source = checked_source(asked.get("source"))
         row = await self._briefly(self._service.exact, key, place, source, one)
         return JSONResponse({"row": row}, headers={"Cache-Control": _KEPT})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from bavos_core import backbones
@@ -35,8 +35,8 @@ DELETED = "The result was deleted, with its clip and all its files."
 EXAMPLE_STAYS = "This is the result of an example, which is the same for everybody; it stays."
 WARMING_UP = "The server is still analysing this example; try again in a few seconds."
 NO_SUCH_EXAMPLE = "There is no such example; choose one of those shown."
-BAD_PLACE = "Give sample, y and x: the index of an analysed frame and a place in 0 … 1."
 BAD_STATE = "The state of the viewer must be a JSON object of at most 200 kB."
+NOT_USABLE = "The values that were sent cannot be used; send those that the API page describes."
 BACKBONE = (
     f"The network whose attention is used. auto: {backbones.PAPER}, as in the paper, if its "
     f"weights are available; otherwise the bundled one, {backbones.TUNED_ON_SALIENCY}, which needs "
@@ -102,6 +102,12 @@ def backbone_choices() -> list[tuple[str, str]]:
 def term(text: str, meaning: str) -> str:
     """Return a technical term as HTML, with its meaning as a tooltip."""
     return f'<abbr title="{escape(meaning)}">{escape(text)}</abbr>'
+
+
+def wrong_count(sent: int, names: Iterable[str]) -> str:
+    """Return that a request brings too few or too many values."""
+    wanted = ", ".join(names) or "no values"
+    return f"{counted(sent, 'value')} came; send {wanted}."
 
 
 # ---- before and during a run -------------------------------------------------------------------

@@ -11,7 +11,7 @@ from torch import nn
 from bavos_io.download import FileOrUrl, local_file
 from bavos_io.weights import read_tensors
 
-from ..errors import BackboneUnavailable, InputError
+from ..errors import BackboneUnavailable, InputError, echo
 from ..progress import checkpoint
 from ..settings import AttentionSource
 from . import hub
@@ -78,17 +78,17 @@ def check_timm_name(name: str, layer: int | None, advice: str) -> None:
     from timm.models.vision_transformer import VisionTransformer
 
     if not hub.is_known(name):
-        raise InputError(f"Unknown backbone {name!r}; {advice}.")
+        raise InputError(f"Unknown backbone {echo(name)}; {advice}.")
     try:
         with torch.device("meta"):
             model = create(name)
     except RuntimeError:  # older versions of timm need a device with memory
         model = create(name)
     if not isinstance(model, VisionTransformer | Eva):
-        raise InputError(f"{name!r} is not a Vision Transformer; {advice}.")
+        raise InputError(f"{echo(name)} is not a Vision Transformer; {advice}.")
     backbone = TimmViT(name).wrap(model, layer)
     if not hasattr(getattr(model.blocks[backbone.layer], "attn", None), "k_norm"):
-        raise InputError(f"The attention of {name!r} has a layout that is not supported; {advice}.")
+        raise InputError(f"The layout of attention in {echo(name)} is not supported; {advice}.")
 
 
 def _pretrained(name: str, timm_name: str) -> nn.Module:

@@ -40,7 +40,7 @@ def masks_file(path: Path, analysis: Analysis, segmentation: Segmentation) -> Co
         "description": f"Objects in {analysis.clip_name}, found by Bavos",
         "version": __version__,
         "backbone": backbones.describe(analysis.settings.backbone),
-        "settings": analysis.settings.to_dict(),
+        "settings": analysis.settings.as_shown(),
         "tau": segmentation.tau,
     }
     return CocoFile(path, categories, info)
@@ -183,7 +183,7 @@ def summary(
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "frames_per_second": round(len(analysis.analysed) / max(sum(seconds.values()), 1e-9), 2),
         "peak_memory_mib": analysis.peak_memory_mib,
-        "settings": analysis.settings.to_dict(),
+        "settings": analysis.settings.as_shown(),
         "warnings": warnings,
         "versions": {
             "python": platform.python_version(),

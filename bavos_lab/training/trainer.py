@@ -227,7 +227,7 @@ def _about(
         "best_step": str(result.best_step),
         "samples": str(samples),
         "measure": "" if result.measure is None else f"{result.measure:.4f}",
-        "settings": json.dumps(settings.to_dict()),
+        "settings": json.dumps(settings.as_shown()),
         "revision": git_revision(),
         "version": __version__,
     }

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import pandas as pd
 
-from bavos_core import Analysis
+from bavos_core import Analysis, InputError
 from bavos_lab.training import Step
 
 from .. import images, strings
+from ..checks import one_of, whole
 from ..images import Query
 from ..runs import Kind
 from ..settings import DemoSettings
-from ..store import Result
+from ..store import GONE, Result
 from .downloads import key_of
 from .events import LATEST, PRIVATE, QUICK, Values, hidden, politely, shown
 from .viewer import WITH_STATE
@@ -112,6 +113,7 @@ class AdaptingEvents:
     def adapt(self, state: object, steps: float) -> Iterator[Values]:
         """Show losses and attention during training; at the end, the clip segmented again."""
         service = self.page.service
+        wanted = whole(steps, strings.STEPS, 1, service.settings.max_steps)
         result = service.result(key_of(state))
         point = centre(result.analysis)
         losses: list[tuple[int, float, str]] = []
@@ -126,7 +128,7 @@ class AdaptingEvents:
                 if stop.is_set():
                     yield {self.page.adapting.status: strings.ADAPT}
                     return
-            for step in service.adapt(result.id, int(steps), stop):
+            for step in service.adapt(result.id, wanted, stop):
                 losses += losses_of(step)
                 if step.step % LOOK_EVERY == 0 or step.step in (1, step.steps):
                     seen = images.learned_frame(result.analysis, step.correlator, point)
@@ -149,8 +151,10 @@ class AdaptingEvents:
     def switch(self, versions: tuple[str, ...], which: str) -> Values:
         """Show the result as it was before it was adapted, or after."""
         b = self.page.adapting
+        said = strings.VERSION_SHOWN[one_of(which, "The version", strings.VERSION_SHOWN)]
+        if not versions:
+            raise InputError(GONE)
         result = self.page.service.store.get(versions[which == "after"])
-        said = strings.VERSION_SHOWN[which]
         return {**self.page.viewer.show(result, keep=True), b.status: said}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,9 +10,10 @@ import gradio as gr
 from bavos_core.export import CutOuts
 
 from .. import recipe, strings
+from ..checks import one_of
 from ..edits import Look
 from ..runs import Kind
-from .events import LATEST, PRIVATE, QUICK, Values, hidden, politely, shown
+from .events import LATEST, PRIVATE, QUICK, Values, hidden, politely, shown, text_of
 from .viewer import WITH_STATE, arriving
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ class DownloadsEvents:
         if which == "selected":
             with service.jobs.briefly():
                 look = look.only_selected(service.cut(key, look.clusters, look.edits)[1])
-        cut_outs = CutOuts(cast(Any, kind), each=each) if kind else None
+        chosen = one_of(kind or "", "the kind of cut-outs", strings.CUT_OUTS.values())
+        cut_outs = CutOuts(cast(Any, chosen), each=bool(each)) if chosen else None
         with service.jobs.cancellable(Kind.FILES) as stop:
             report = stop.raising(progress)
             paths = service.downloads(key, look.clusters, look.edits, report, cut_outs)
@@ -146,4 +147,4 @@ def _buttons(*, busy: bool) -> tuple[Any, Any]:
 
 def key_of(state: object) -> str:
     """Return the id of the result that a viewer shows."""
-    return str(state.get("result", "")) if isinstance(state, Mapping) else ""
+    return text_of(state, "result")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -66,6 +66,12 @@ def shown(value: Any) -> Any:
 def hidden() -> Any:
     """Return an update that empties and hides a component."""
     return gr.update(value=None, visible=False)
+
+
+def text_of(sent: object, name: str) -> str:
+    """Return a text in an object that the browser sent; "" if there is none."""
+    value = sent.get(name) if isinstance(sent, Mapping) else None
+    return value if isinstance(value, str) else ""
 
 
 def script(name: str) -> str:

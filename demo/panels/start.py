@@ -14,12 +14,13 @@ from bavos_io.clip import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Clip
 from bavos_io.decoding import VideoClip
 
 from .. import strings
-from ..clips import Clips, Part
+from ..checks import number, one_of, text
+from ..clips import MOST_SECONDS, Clips, Part
 from ..examples import ARRIVES, example_path, listed, thumbnail
-from ..presets import PRESETS, usual_preset
+from ..presets import PRESETS, Preset, usual_preset
 from ..runs import Kind
 from ..service import Service
-from .events import EVERY, LATEST, PRIVATE, QUICK, Values, politely, script
+from .events import EVERY, LATEST, PRIVATE, QUICK, Values, politely, script, text_of
 
 if TYPE_CHECKING:
     from ..page import Page
@@ -85,8 +86,17 @@ class Start:
 
     def part(self, values: Values, clips: Clips) -> Part:
         """Return the part of the clip that is chosen."""
-        start, end = values[self.start], values[self.end]
+        start = number(values[self.start], strings.PART_START, 0, MOST_SECONDS)
+        end = number(values[self.end], strings.PART_END, 0, MOST_SECONDS)
         return start, end if end and end < clips.open(values[self.clip]).end else None
+
+    def network(self, values: Values) -> str:
+        """Return the backbone that is chosen."""
+        return text(values[self.backbone], "The backbone")
+
+    def quality(self, values: Values) -> Preset:
+        """Return the frames and patches that are chosen."""
+        return PRESETS[one_of(values[self.preset], "The quality", PRESETS)]
 
 
 def _lay_out_settings(service: Service) -> tuple[gr.Slider, gr.Slider, gr.Dropdown]:
@@ -177,13 +187,13 @@ class StartEvents:
             return s.whole()
         with service.jobs.briefly():
             clip = service.clips.open(path)
-            seconds = service.expected(path, values[s.backbone], PRESETS[values[s.preset]])
+            seconds = service.expected(path, s.network(values), s.quality(values))
             return {self.page.viewer.notice: strings.about(clip, seconds), **s.whole(clip)}
 
     @politely
     def take_example(self, event: gr.EventData) -> Values:
         """Take the example that was clicked, and cancel the current run."""
-        name = str(event._data.get("name", ""))
+        name = text_of(event._data, "name")
         if name not in [example["name"] for example in listed()]:
             raise InputError(strings.NO_SUCH_EXAMPLE)
         self.page.service.jobs.cancel(Kind.SEGMENTING)
@@ -205,8 +215,8 @@ class StartEvents:
         with service.jobs.cancellable(Kind.SEGMENTING) as stop:
             result = service.segment(
                 values[s.clip],
-                values[s.backbone],
-                PRESETS[values[s.preset]],
+                s.network(values),
+                s.quality(values),
                 stop.raising(progress),
                 part=s.part(values, service.clips),
             )

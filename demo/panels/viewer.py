@@ -14,7 +14,7 @@ from .. import strings, viewer
 from ..examples import ARRIVES
 from ..parts import ARRIVAL
 from ..store import GONE, Result
-from .events import QUICK, Values, politely, script
+from .events import QUICK, Values, politely, script, text_of
 
 if TYPE_CHECKING:
     from ..page import Page
@@ -44,7 +44,7 @@ class Viewer:
             elem_id="viewer",
             apply_default_css=False,
         )
-        return cls(notice, view, gr.JSON(visible=False))
+        return cls(notice, view, gr.JSON(visible=False, label="state"))
 
     def show(self, result: Result, **how: Any) -> Values:
         """Return the values that show a result. how: see `shown`."""
@@ -83,7 +83,7 @@ class ViewerEvents:
     @politely
     def open(self, event: gr.EventData) -> Values:
         """Show the result that the address names after going back or forward."""
-        return self._opened(str(event._data.get("result", "")))
+        return self._opened(text_of(event._data, "result"))
 
     def _opened(self, key: str) -> Values:
         if not key:

@@ -143,7 +143,9 @@ def node_row(tree: ClusterTree, node: int) -> np.ndarray:
     """The mean attention row of one node (M,), over all its patches; sums to 1."""
     below = tree.leaves_of(node)
     rows = tree.rows[below].astype(np.float64)
-    mean = np.average(rows / rows.sum(1, keepdims=True), axis=0, weights=row_weights(tree.sizes)[below])
+    mean = np.average(
+        rows / rows.sum(1, keepdims=True), axis=0, weights=row_weights(tree.sizes)[below]
+    )
     return mean.astype(np.float32)
 
 

@@ -302,7 +302,7 @@ def test_a_file_of_ours_can_be_given_by_url_on_the_command_line(server, tmp_path
     out, url = tmp_path / "out", server.url("/get?name=block")
     assert cli.main([*segment(tmp_path, out), "--correlator", url]) == 0
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["settings"]["correlator"] == url
+    assert summary["settings"]["correlator"] == server.url("/get")
 
 
 def test_a_url_that_gives_nothing_ends_with_status_2_and_one_line(server, tmp_path, capsys) -> None:

@@ -40,7 +40,7 @@ def test_there_are_only_so_many_edits() -> None:
 
 @pytest.mark.parametrize("n", [None, "5", True, 2.5, math.nan, math.inf, [5]])
 def test_a_number_of_clusters_is_a_whole_number(n) -> None:
-    with pytest.raises(InputError, match="not a whole number"):
+    with pytest.raises(InputError, match="give a whole number"):
         Look.of({"n": n})
 
 
