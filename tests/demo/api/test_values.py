@@ -12,7 +12,6 @@ import pytest
 from gradio_client import handle_file
 
 from bavos_io.errors import echo
-from demo import strings
 
 from .helpers import FRAMES, PATCHES, refusal
 
@@ -20,9 +19,10 @@ ROOT = Path(__file__).resolve().parents[3]
 DEEP: list[Any] = []
 for _ in range(200):
     DEEP = [DEEP]
-ANY = [None, True, [], [1], {}, {"path": "/etc/passwd"}, DEEP, "x" * 10**6, "NaN"]
+LONG = "x" * 400_000  # the gate refuses more
+ANY = [None, True, [], [1], {}, {"path": "/etc/passwd"}, DEEP, LONG, "NaN"]
 NUMBERS = [*ANY, "5", float("nan"), float("inf"), -float("inf"), 1e308, -7, 10**40, 1.5]
-TEXTS = [True, [], {}, 7, DEEP, "x" * 10**6, "no-such-thing", "../../etc/passwd", "\ud800", "\0"]
+TEXTS = [True, [], {}, 7, DEEP, LONG, "no-such-thing", "../../etc/passwd", "\ud800", "\0"]
 FILES = [
     True, [], 7, DEEP, {"path": 5}, {"path": "/etc/passwd"}, {"path": "http://127.0.0.1:1/x.mp4"},
     {"path": "x\0y"}, {"path": "x" * 10**5}, {},
@@ -73,8 +73,11 @@ def said(client) -> Callable[[str, list[Any]], str]:
         body = {"data": values, "fn_index": index, "session_hash": session, "event_data": event}
         with httpx.Client(base_url=client.src, timeout=60) as http:
             # Python's JSON has NaN and infinities, and Gradio reads it.
-            content = json.dumps(body)
-            assert http.post("gradio_api/queue/join", content=content, headers=JSON).is_success
+            content, sent = json.dumps(body), None
+            while sent is None or sent.status_code == 429:  # faster than one address may ask
+                sent = http.post("gradio_api/queue/join", content=content, headers=JSON)
+            if not sent.is_success:
+                return str(sent.json()["detail"])
             with http.stream("GET", f"gradio_api/queue/data?session_hash={session}") as stream:
                 return next(filter(None, map(error_in, stream.iter_lines())))
 
@@ -96,8 +99,8 @@ def check_sentence(text: str) -> None:
     assert text.endswith("."), text
     assert len(text) <= 250, text
     assert "\n" not in text
-    assert text not in (strings.failure(ValueError()), "None")
-    for hidden in ("Traceback", "Error:", "bavos-", str(ROOT), "site-packages", "<"):
+    assert text != "None"
+    for hidden in ("Traceback", "went wrong", "Error:", "bavos-", str(ROOT), "site-packages", "<"):
         assert hidden not in text, text
 
 
