@@ -6,6 +6,7 @@ import base64
 import filecmp
 import io
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
 ARRIVES = "rolling-balls"  # the example that is shown on arrival
 _THUMBNAIL = 192  # longer side in pixels
 _MOST_KEPT = 16  # results: each clip at each quality and with each backbone
+_SHARE = 0.25  # of the store's bytes, at most, for results that visitors asked for
 
 
 class Examples:
@@ -48,11 +50,24 @@ class Examples:
         return next(found, None)
 
     def keep(self, clip: Path, settings: Settings, result: Result) -> None:
-        """Keep the result of an example for the next visitors; the oldest is let go."""
+        """Keep the result of an example for the next visitors.
+
+        Of too many, the oldest is let go of the address that had most made. What this server made
+        by itself stays.
+        """
         self._store.share(result, clip.stem)
         self._results[clip, settings] = result
-        while len(self._results) > _MOST_KEPT:
-            self._store.share(self._results.pop(next(iter(self._results))), "")
+        while excess := self._too_much():
+            self._store.share(self._results.pop(excess), "")
+
+    def _too_much(self) -> tuple[Path, Settings] | None:
+        """Return the result that is to be let go next, if there are too many."""
+        asked = {key: result for key, result in self._results.items() if result.owner}
+        size = sum(result.nbytes for result in asked.values())
+        if len(asked) <= _MOST_KEPT and size <= _SHARE * self._store.most_bytes:
+            return None
+        made = Counter(result.owner for result in asked.values())
+        return max(asked, key=lambda key: made[asked[key].owner])  # the first of equals
 
 
 def listed() -> list[dict[str, Any]]:

@@ -111,8 +111,9 @@ class Service:
     ) -> Result:
         """Analyse a clip, or a part of a video, in seconds, and store the result.
 
-        Whole examples are analysed once for all visitors. Raise InputError for a clip or for
-        settings that cannot be used, Busy if too many jobs wait, and whatever `report` raises.
+        A whole example is analysed once for all visitors at each preset. Raise InputError for a
+        clip or settings that cannot be used, Busy if too many jobs wait, and whatever `report`
+        raises.
         """
         task = self._prepared(path, backbone, preset, report, part)
         if done := self._done(task):
@@ -143,7 +144,8 @@ class Service:
             source = Path(str(path))
             self.store.touch(source)
             plan = compute.plan(self.settings, backbone, preset)
-            example = self.examples.find(source) if part == WHOLE else None
+            usual = part == WHOLE and preset in PRESETS.values()  # a limited number, for everybody
+            example = self.examples.find(source) if usual else None
         return _Task(clip, source, plan, example)
 
     def _done(self, task: _Task) -> Result | None:

@@ -6,24 +6,21 @@ import ctypes
 import os
 import secrets
 import shutil
-import tempfile
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from bavos_core import Analysis, InputError
 
+from . import left_behind
+from .cache import Cache
 from .disk import Disk
 from .sessions import Visitor, visitor
 
-_PREFIX = "bavos-"
-_LOCK = ".in-use"
 _OF_FREE = 0.9  # of the disk that is free at the start, at most
 GONE = "This result no longer exists; press Segment again."
 
@@ -54,7 +51,8 @@ class Result:
     clip: str  # name of its own copy of the clip, in its folder
     notices: tuple[str, ...]
     before: str | None  # id of the result that this one was adapted from
-    made: float  # seconds of the monotonic clock
+    owner: str  # address of who made it, on whose account it is kept
+    made: float  # seconds of the store's clock
     nbytes: int  # memory of the analysis, and size of the clip and of what was made for the viewer
     _room: _Room
     visitors: set[str]  # sessions that have it open
@@ -72,12 +70,14 @@ class Result:
 
 
 class Store:
-    """Keeps the latest results within a number of bytes and seconds; the oldest are deleted first.
+    """Keeps the latest results within a number of bytes and seconds.
 
-    A result is not deleted while a job uses its folder. It is found by its id from any session, so
-    that reloading the page, or a link, finds it. When the last session that had it open has ended,
-    it is kept for `grace_seconds` after its last use. Results of examples are shared and stay.
-    `whose` returns who makes the current request.
+    Of too many, the oldest goes of the address that holds most, so that nobody displaces results of
+    others by many of their own. A result is not deleted while a job uses its folder. It is found by
+    its id from any session, so that reloading the page, or a link, finds it. When the last session
+    that had it open has ended, it is kept for `grace_seconds` after its last use. Results of
+    examples are shared and stay. `whose` returns who makes the current request, `clock` the seconds
+    since any moment.
     """
 
     def __init__(
@@ -88,22 +88,25 @@ class Store:
         grace_seconds: float = float("inf"),
         most_disk: float = float("inf"),
         whose: Callable[[], Visitor] = visitor,
+        clock: Callable[[], float] = time.monotonic,
     ):
-        self._most_bytes = most_bytes
+        self.most_bytes = most_bytes
         self._keep_seconds = keep_seconds
         self._grace_seconds = grace_seconds
         self._whose = whose
+        self._clock = clock
         self._results: OrderedDict[str, Result] = OrderedDict()
         # Reentrant: a generator may be collected, and leave its folder, in a thread that has it.
         self._lock = threading.RLock()
         self._closed = threading.Event()
-        self._lasting: frozenset[Path] = frozenset()
-        sweep_left_behind()
-        self.root = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self.cache = self.root / "gradio"  # Gradio's folder for files it receives and sends
+        self.root, self._in_use = left_behind.claim()
+        self._cached = Cache(self.root / "gradio", clock)
         self.disk = Disk(self.root, _within_free(most_disk, self.root), self._spare)
-        self._in_use = FileLock(self.root / _LOCK)
-        self._in_use.acquire()
+
+    @property
+    def cache(self) -> Path:
+        """Gradio's folder for files it receives and sends."""
+        return self._cached.folder
 
     @contextmanager
     def put(
@@ -124,9 +127,19 @@ class Store:
             try:
                 folder.mkdir()
                 size = analysis.nbytes + _linked(clip, folder / name).stat().st_size
-                now, visitors = time.monotonic(), {self._whose().session}
+                now, (owner, session) = self._clock(), self._whose()
                 result = Result(
-                    key, analysis, name, notices, before, now, size, room, visitors, used=now
+                    key,
+                    analysis,
+                    name,
+                    notices,
+                    before,
+                    owner,
+                    now,
+                    size,
+                    room,
+                    {session},
+                    used=now,
                 )
                 with self._lock:
                     self._results[key] = result
@@ -145,7 +158,7 @@ class Store:
             if result is None or self._too_old(result):
                 raise InputError(GONE)
             self._results.move_to_end(key)
-            result.used = time.monotonic()
+            result.used = self._clock()
             return result
 
     def visit(self, key: str) -> Result:
@@ -161,7 +174,7 @@ class Store:
             for result in self._results.values():
                 if session in result.visitors:
                     result.visitors.remove(session)
-                    result.used = time.monotonic()
+                    result.used = self._clock()
 
     def grow(self, result: Result, nbytes: int) -> None:
         """Count bytes that were added to the files of a result."""
@@ -188,23 +201,21 @@ class Store:
 
     def sweep(self) -> None:
         """Delete everything that is older than `keep_seconds`."""
-        _sweep_cache(self.cache, time.time() - self._keep_seconds, self._lasting)
+        self._cached.sweep(self._keep_seconds)
         with self._lock:
             self._tidy()
 
     def touch(self, upload: Path) -> None:
         """Restart the lifetime of an upload, so that it is not deleted while it is used."""
-        if self.cache in upload.parents:
-            with suppress(OSError):
-                os.utime(upload)
+        self._cached.touch(upload)
 
     def keep_cached(self) -> None:
         """Keep the files that are in the cache now, which the page needs, until `close`."""
-        self._lasting = frozenset(self.cache.rglob("*"))
+        self._cached.keep()
 
     def sweep_for_ever(self) -> None:
         """Sweep at least once a minute until the store is closed."""
-        while not self._closed.wait(min(60, self._keep_seconds)):
+        while not self._closed.wait(min(60, self._keep_seconds / 4)):
             self.sweep()
             _return_memory()
 
@@ -239,22 +250,38 @@ class Store:
                 self._tidy()
 
     def _tidy(self) -> None:
-        """Drop the results that are too old, and the oldest until the rest fits.
+        """Drop the results that are too old, and others until the rest fits."""
+        for result in tuple(self._results.values()):
+            if self._too_old(result):
+                self.drop(result.id)
+        while excess := self._too_much():
+            self.drop(excess.id)
 
-        Results in use count but are kept until they are free; the newest is kept whatever its size.
+    def _too_much(self) -> Result | None:
+        """Return the result that goes next for the sake of the others, if there are too many.
+
+        That is the oldest of the address that holds most, first of those that nobody has open.
+        Results in use count but are kept until they are free; the newest is kept whatever its size,
+        and so is what an address has open within its fair share.
         """
-        own = {key: result for key, result in self._results.items() if not result.example}
-        used = sum(result.nbytes for result in own.values())
-        newest = next(reversed(own), None)
-        for key, result in own.items():
-            too_much = used > self._most_bytes and key != newest and not result._room.inside
-            if too_much or self._too_old(result):
-                self.drop(key)
-                used -= result.nbytes
+        own = [result for result in self._results.values() if not result.example]
+        held = Counter[str]()
+        for result in own:
+            held[result.owner] += result.nbytes
+        if held.total() <= self.most_bytes:
+            return None
+        fair = self.most_bytes / len(held)
+        free = (
+            result
+            for result in own[:-1]
+            if not result._room.inside and not (result.visitors and held[result.owner] <= fair)
+        )
+        # The first of equals, which is the oldest.
+        return max(free, key=lambda r: (held[r.owner], not r.visitors), default=None)
 
     def _spare(self) -> bool:
         """Delete something that nobody needs; return whether there was anything."""
-        if _sweep_cache(self.cache, time.time() - self._grace_seconds, self._lasting):
+        if self._cached.sweep(self._grace_seconds):
             return True
         with self._lock:
             left = [r for r in self._results.values() if not (r.example or r.visitors)]
@@ -266,44 +293,14 @@ class Store:
     def _too_old(self, result: Result) -> bool:
         if result._room.inside or result.example:
             return False
-        now = time.monotonic()
+        now = self._clock()
         left = not result.visitors and result.used < now - self._grace_seconds
         return left or result.made < now - self._keep_seconds
-
-
-def sweep_left_behind() -> None:
-    """Delete the folders of servers that were killed; no process holds their locks."""
-    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
-        try:
-            with FileLock(lock, timeout=0):
-                shutil.rmtree(lock.parent, ignore_errors=True)
-        except (Timeout, PermissionError):
-            continue  # in use, or another user's
 
 
 def _within_free(nbytes: float, folder: Path) -> float:
     """Return a number of bytes, or most of what is free now if that is less."""
     return min(nbytes, _OF_FREE * shutil.disk_usage(folder).free)
-
-
-def _sweep_cache(folder: Path, oldest: float, lasting: frozenset[Path]) -> int:
-    """Delete files and empty folders that have not changed since a time; return how many files.
-
-    Gradio's own `delete_cache` leaves the folders and an empty file for every upload, and ends for
-    good when a file appears while it lists the folder.
-    """
-    deleted = 0
-    for place, _, names in os.walk(folder, topdown=False):
-        for path in (*(Path(place, name) for name in names), Path(place)):
-            with suppress(OSError):  # not empty, or deleted meanwhile
-                if path in lasting or path == folder or path.stat().st_ctime > oldest:
-                    continue
-                if path.is_dir():
-                    path.rmdir()
-                else:
-                    path.unlink()
-                    deleted += 1
-    return deleted
 
 
 def _return_memory() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -76,8 +75,7 @@ def lose(request, service, segment, monkeypatch) -> Callable[[], object]:
 
     def age(seconds: float) -> None:
         later = time.monotonic() + seconds + 1
-        clock = SimpleNamespace(monotonic=lambda: later, time=time.time)
-        monkeypatch.setattr("demo.store.time", clock)  # the store's alone: decoders are timed too
+        monkeypatch.setattr(service.store, "_clock", lambda: later)
         service.store.sweep()
 
     def leave() -> None:

@@ -8,6 +8,7 @@ import pytest
 from bavos_core import InputError
 from demo import recipe
 from demo.panels.start import Start
+from demo.presets import PRESETS
 from demo.service import Service
 
 from .helpers import FEW, FILES, ignore
@@ -34,9 +35,9 @@ def test_downloads_are_those_of_the_part(service, part, decode) -> None:
 
 
 def test_a_part_of_an_example_is_not_the_example(with_example, small_clip) -> None:
-    whole = with_example.segment(str(small_clip), "descriptors", FEW, ignore)
-    some = with_example.segment(str(small_clip), "descriptors", FEW, ignore, part=PART)
-    again = with_example.segment(str(small_clip), "descriptors", FEW, ignore)
+    whole = with_example.segment(str(small_clip), "descriptors", PRESETS["fast"], ignore)
+    some = with_example.segment(str(small_clip), "descriptors", PRESETS["fast"], ignore, part=PART)
+    again = with_example.segment(str(small_clip), "descriptors", PRESETS["fast"], ignore)
     assert [len(r.analysis.times) for r in (whole, some, again)] == [4, 2, 4]
 
 

@@ -7,7 +7,7 @@ import pytest
 from bavos_core import Analysis
 from demo.store import Store
 
-from .helpers import Kept
+from .helpers import Clock, Kept
 
 
 @pytest.fixture
@@ -39,6 +39,11 @@ def put(tiny_analysis: Analysis, clip: Path):
         return Kept(result, folder)
 
     return kept
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

@@ -20,6 +20,19 @@ class Kept(NamedTuple):
         return self.result.id
 
 
+class Clock:
+    """A clock of seconds since any moment, set by the test."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def at(self, seconds: float) -> None:
+        """Set it to seconds after its start."""
+        self.now = 1000.0 + seconds
+
+
 class Asking:
     """Who asks a store: one visitor after another."""
 

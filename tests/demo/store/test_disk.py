@@ -50,17 +50,16 @@ def test_work_that_fills_the_disk_ends_at_its_next_report(tmp_path: Path) -> Non
     assert heard == [(Stage.DECODE, 0.5)]
 
 
-def test_what_nobody_needs_goes_before_anything_is_refused(put) -> None:
-    store = Store(grace_seconds=1000, most_disk=100, whose=Asking())
+def test_what_nobody_needs_goes_before_anything_is_refused(put, clock) -> None:
+    store = Store(grace_seconds=1000, most_disk=100, whose=Asking(), clock=clock)
     opened, left = put(store), put(store)
     left.result.visitors.clear()
     old = write(store.cache / "a" / "upload.mp4", 60)
-    future = os.stat(old).st_ctime + 1001
+    store.sweep()
     store.disk.make_room(20)
     assert old.exists()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("demo.store.time.time", lambda: future)
-        store.disk.make_room(60)
+    clock.at(1001)
+    store.disk.make_room(60)
     assert not old.exists()
     store.disk.make_room(83)
     assert not left.folder.exists()
