@@ -2,6 +2,11 @@
 
 import contextlib
 
+from demo.ending import ENDING
+
+if __name__ == "__main__":
+    ENDING.listen()  # before all that takes seconds to load
+
 with contextlib.suppress(ImportError):
     import spaces  # noqa: F401  # must precede torch; absent outside Spaces
 

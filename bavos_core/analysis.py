@@ -23,6 +23,7 @@ from .edits import Edit
 from .errors import InputError, echo
 from .frozen import Frozen
 from .instances import Looks, patch_colours, patch_looks
+from .progress import checkpoint
 from .render.palette import contrasting_colours
 from .roles import BALLOT, background, seams
 from .segmentation import Segmentation
@@ -92,6 +93,7 @@ class Analysis:
             height = self.settings.tau if usual else self.tree.height_of(n_clusters)
         cut = replace(self._unedited(height, leaf_cluster), colours=self.colours)
         for edit in self.edits:
+            checkpoint()
             cut = self._apply(edit, cut)
         return cut
 

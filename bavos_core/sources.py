@@ -73,8 +73,7 @@ def projection(
             return Projection(features.queries, features.keys, features.scale)
         case "key-similarity":
             return project_keys(features.tokens, settings)
-    used = correlator or untrained(features.channels, seed=settings.seed)
-    used = used.to(features.keys.device)
+    used = (correlator or untrained(features.channels, seed=settings.seed)).to(features.keys.device)
     return Projection(*used.queries_keys(features.tokens), used.scale)
 
 

@@ -6,12 +6,12 @@ import hashlib
 import re
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gradio.processing_utils import save_file_to_cache
 from PIL import Image
 
 from bavos_core import Segmentation, export
@@ -20,6 +20,8 @@ from bavos_core.progress import Progress, silent
 from bavos_io.clip import Clip
 from bavos_io.files import atomic_write
 from bavos_io.folder import MANIFEST
+from bavos_io.limits import MIB
+from bavos_io.stopping import StoppableFile
 from bavos_lab import scene
 from bavos_lab.training import write_correlator
 
@@ -27,7 +29,8 @@ from . import viewer
 from .clips import Clips
 from .disk import Disk
 from .images import Query
-from .store import Result, Store
+from .runs import held
+from .store import Result, Store, linked
 
 _SMALL = 10 * 2**20  # bytes, more than a heatmap or an HTML file takes
 
@@ -45,7 +48,7 @@ class Files:
 
     def overlay(self, result: Result, cut: Segmentation, progress: Progress = silent) -> Path:
         """Return the overlay video of a cut at preview size; each is painted once."""
-        with self._store.room(result) as folder, result.writing:
+        with self._store.room(result) as folder, held(result.writing):
             path = folder / f"objects-{_digest(*_content(cut))}.mp4"
             if not path.exists():
                 progress = self._store.disk.watching(progress)
@@ -68,7 +71,7 @@ class Files:
 
     def heatmap(self, result: Result, row: np.ndarray, query: Query) -> Path:
         """Return a video of the heatmap of a row (T, h, w) over all analysed frames."""
-        with self._store.room(result) as folder, result.writing:
+        with self._store.room(result) as folder, held(result.writing):
             path = folder / "heatmap.mp4"  # replaced at each click
             self._store.disk.make_room(_SMALL)
             export.write_heatmap(path, result.analysis, row, None, query=query)
@@ -76,7 +79,7 @@ class Files:
 
     def html(self, result: Result, state: Mapping[str, Any]) -> Path:
         """Return one HTML file that shows a result offline, in the state of a viewer."""
-        with self._store.room(result) as folder, result.writing:
+        with self._store.room(result) as folder, held(result.writing):
             path = folder / f"{_stem(result.analysis.clip_name)}.html"
             self._store.disk.make_room(_SMALL)
             scene.write_html(
@@ -109,8 +112,15 @@ class Files:
             return [self._outgoing(path) for path in files]
 
     def _outgoing(self, file: Path) -> Path:
-        self._store.disk.make_room(file.stat().st_size)
-        return Path(save_file_to_cache(file, str(self._store.cache)))
+        hasher = hashlib.sha256()
+        with StoppableFile(file) as source:
+            while piece := source.read(MIB):
+                hasher.update(piece)
+        place = self._store.cache / hasher.hexdigest() / file.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(place) as part:
+            linked(file, part)
+        return place
 
 
 def _write_downloads(
@@ -132,13 +142,23 @@ def _write_downloads(
         if result.analysis.correlator:
             write_correlator(part / "correlator.safetensors", result.analysis.correlator)
         disk.make_room(2 * sum(path.stat().st_size for path in part.rglob("*")))  # for the zips
-        everything = shutil.make_archive(str(place / "bavos"), "zip", part)
-        for pictures in [path.name for path in part.iterdir() if path.is_dir()]:
-            shutil.make_archive(str(part / pictures), "zip", part, pictures)
-        Path(everything).replace(part / "bavos.zip")
-        with result.writing:
+        _zip(place / "bavos.zip", part, part)
+        for pictures in [path for path in part.iterdir() if path.is_dir()]:
+            _zip(part / f"{pictures.name}.zip", part, pictures)
+        (place / "bavos.zip").replace(part / "bavos.zip")
+        with held(result.writing):
             if not folder.exists():  # another request may have written the same files
                 part.replace(folder)
+
+
+def _zip(path: Path, root: Path, folder: Path) -> None:
+    """Pack all files in a folder, under their names from `root` on."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+            entry = zipfile.ZipInfo.from_file(file, file.relative_to(root).as_posix())
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with StoppableFile(file) as source, archive.open(entry, "w") as packed:
+                shutil.copyfileobj(source, packed, MIB)
 
 
 def _content(cut: Segmentation) -> Iterator[bytes]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from bavos_io.stopping import stoppable
 
 from .runs import Kind, Runs, StopFlag
-from .sessions import Visitor
+from .sessions import Visitor, leaving
 from .turns import Place, Report, Turns, unheard
 
 BRIEF_WAITING = 64  # short pieces of work that may wait
@@ -36,17 +38,28 @@ class Jobs:
         """Return the place of a costly job, for which `lane.wait` waits."""
         return self.lane.place(self._whose().address)
 
-    def briefly(self, report: Report = unheard) -> AbstractContextManager[None]:
-        """Return the turn of a short piece of work: few are done at once.
+    @contextmanager
+    def briefly(self, report: Report = unheard) -> Iterator[None]:
+        """Have a turn for a short piece of work, which can be cancelled: few are done at once.
 
         Raise Busy if too many wait, and whatever `report` raises.
         """
-        return self.brief.turn(self._whose().address, report)
+        with self.cancellable(Kind.BRIEF), self.brief.turn(self._whose().address, report):
+            yield
 
-    def cancellable(self, kind: Kind) -> AbstractContextManager[StopFlag]:
-        """Return a context for a job of whoever asks, with the flag that stops it."""
-        return self.runs.cancellable(kind, self._whose().session or object())
+    @contextmanager
+    def cancellable(self, kind: Kind) -> Iterator[StopFlag]:
+        """Yield a flag that `cancel` sets; the block then ends at its next checkpoint.
 
-    def cancel(self, *kinds: Kind) -> None:
-        """Cancel the jobs of whoever asks, of these kinds or of all."""
-        self.runs.cancel(self._whose().session, *kinds)
+        So it does when the client leaves. Not for blocks with a `yield`: see `stoppable`.
+        """
+        with self.flag(kind) as stop, stoppable(stop.check):
+            yield stop
+
+    def flag(self, kind: Kind) -> AbstractContextManager[StopFlag]:
+        """Return a context for a job of whoever asks, with a flag that `cancel` sets."""
+        return self.runs.cancellable(kind, self._whose().session or object(), leaving())
+
+    def cancel(self, *kinds: Kind) -> bool:
+        """Cancel the jobs of whoever asks, of these kinds or of all; return if there are any."""
+        return self.runs.cancel(self._whose().session, *kinds)

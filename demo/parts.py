@@ -19,13 +19,15 @@ from typing import cast
 import numpy as np
 import torch
 
-from bavos_core import InputError
+from bavos_core import Cancelled, InputError
 from bavos_io.errors import echo
 from bavos_io.files import atomic_write
+from bavos_io.stopping import stoppable
 from bavos_lab import scene
 
 from . import compute
 from .clips import Clips
+from .runs import held
 from .store import Result, Store
 from .turns import Turns
 
@@ -76,7 +78,7 @@ class Parts:
             path = room / "parts" / f"{name}.gz"
             with contextlib.suppress(FileNotFoundError):
                 return path.read_bytes()
-            with result.making:
+            with held(result.making):
                 if not path.exists():
                     self._keep(result, path, self._made(result, name))
             return path.read_bytes()
@@ -93,12 +95,16 @@ class Parts:
                 self._worker = threading.Thread(target=self._work, daemon=True)
                 self._worker.start()
 
-    def close(self) -> None:
-        """End the work in the background."""
+    def close(self, seconds: float) -> None:
+        """End the work in the background; wait for a while until it has ended."""
         self._closed.set()
         worker = self._worker
         if worker and worker is not threading.current_thread():
-            worker.join(10)
+            worker.join(seconds)
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise Cancelled
 
     def _made(self, result: Result, name: str) -> bytes:
         """Return a part that is not kept yet."""
@@ -131,8 +137,9 @@ class Parts:
                 self._newest = result.id
             whole = True
             try:
-                whole = self._fill(result)
-            except InputError:
+                with stoppable(self._check_open):
+                    whole = self._fill(result)
+            except (InputError, Cancelled):
                 pass  # the result has gone, or its clip is damaged: the viewer has what there is
             except Exception:
                 log.exception("Frames in between could not be made")
@@ -156,7 +163,7 @@ class Parts:
             for index in wanted:
                 self._give_way()
                 frame = next(reading, None)
-                if frame is None or self._closed.is_set():
+                if frame is None:
                     return True
                 if self._newest != result.id:
                     return False
@@ -167,8 +174,9 @@ class Parts:
 
     def _give_way(self) -> None:
         """Wait while a job has its turn."""
-        while self._lane.busy and not self._closed.wait(_LOOK):
-            pass
+        while self._lane.busy:
+            self._closed.wait(_LOOK)
+            self._check_open()
 
 
 def between(result: Result) -> list[int]:

@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,13 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from bavos_core import Cancelled, InputError
+from bavos_io.stopping import stoppable
 
 from . import strings
 from .api import checked_head, checked_source
 from .checks import number, whole
 from .parts import ARRIVAL, NoSuchPart, NotYet
+from .runs import Kind
 from .service import Service
 from .sessions import Visitor, acting_as
 from .store import GONE
@@ -134,7 +137,7 @@ class Answers:
         until = anyio.current_time() + _PATIENCE
         while True:
             try:
-                part = await self._briefly(self._service.parts.get, result, name)
+                part = await self._briefly(request, self._service.parts.get, result, name)
                 break
             except NotYet:
                 if anyio.current_time() > until or await request.is_disconnected():
@@ -154,19 +157,14 @@ class Answers:
         )
         one = checked_head(_read(asked.get("head", "-1")))
         source = checked_source(asked.get("source"))
-        row = await self._briefly(self._service.exact, key, place, source, one)
+        row = await self._briefly(request, self._service.exact, key, place, source, one)
         return JSONResponse({"row": row}, headers={"Cache-Control": _KEPT})
 
     async def html(self, request: Request) -> Response:
         """Send a result as one HTML file, in the state of the viewer that asks."""
         state = await _state_in(request)
-
-        def report(_share: float, _doing: str) -> None:
-            if from_thread.run(request.is_disconnected):
-                raise Cancelled
-
         key = request.path_params["result"]
-        path = await self._in_thread(self._service.html, key, state, report)
+        path = await self._in_thread(request, self._service.html, key, state)
         return FileResponse(path, media_type="text/html", filename=quote(path.name))
 
     async def ready(self, _request: Request) -> Response:
@@ -175,16 +173,35 @@ class Answers:
         found = {"result": result.id if result else None}
         return JSONResponse(found, headers={"Cache-Control": "no-store"})
 
-    async def _briefly(self, work: Callable[..., Any], *values: Any) -> Any:
+    async def _briefly(self, request: Request, work: Callable[..., Any], *values: Any) -> Any:
         """Do a short piece of work, in its turn."""
 
         def in_turn() -> Any:
             with self._service.jobs.briefly():
                 return work(*values)
 
-        return await self._in_thread(in_turn)
+        return await self._in_thread(request, in_turn)
 
-    async def _in_thread(self, work: Callable[..., Any], *values: Any) -> Any:
-        """Do work that waits for its turn in a thread that nothing else needs."""
+    async def _in_thread(self, request: Request, work: Callable[..., Any], *values: Any) -> Any:
+        """Do work that waits for its turn in a thread that nothing else needs, while one listens.
+
+        When the request breaks off, the work ends at its next checkpoint.
+        """
+        looked = time.monotonic()
+
+        def left() -> bool:
+            nonlocal looked
+            if time.monotonic() - looked < _LOOK:
+                return False
+            looked = time.monotonic()
+            return from_thread.run(request.is_disconnected)
+
+        def stopped() -> Any:
+            with (
+                self._service.jobs.runs.cancellable(Kind.BRIEF, object(), left) as stop,
+                stoppable(stop.check),
+            ):
+                return work(*values)
+
         self._threads = self._threads or CapacityLimiter(math.inf)
-        return await run_sync(work, *values, limiter=self._threads)
+        return await run_sync(stopped, limiter=self._threads)

@@ -1,16 +1,19 @@
-"""Progress of a job, and how it is cancelled."""
+"""Progress of a job, and how it is cancelled: at its next checkpoint (bavos_io.stopping)."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 
 from bavos_core import Cancelled
 from bavos_core.progress import Progress, Stage
+from bavos_io.stopping import checkpoint
 
 from .turns import Report
+
+_LOOK = 0.2  # seconds between looks of a job that waits for another
 
 _SPANS = {  # where each stage begins and ends in the progress bar
     Stage.DECODE: (0.0, 0.1),
@@ -36,14 +39,23 @@ def single(report: Report) -> Progress:
 
 
 class StopFlag(threading.Event):
-    """A request to stop, which takes effect at the next progress report."""
+    """A request to stop."""
+
+    def __init__(self, left: Callable[[], bool] | None = None):
+        """Take a function that tells whether whoever asked for the work has left."""
+        super().__init__()
+        self._left = left or (lambda: False)
+
+    def check(self) -> None:
+        """Raise Cancelled once the flag is set or nobody waits any more; for `stoppable`."""
+        if self.is_set() or self._left():
+            raise Cancelled
 
     def raising(self, report: Report) -> Report:
         """Return the same report, which raises Cancelled once the flag is set."""
 
         def checked(share: float, doing: str) -> None:
-            if self.is_set():
-                raise Cancelled
+            self.check()
             report(share, doing)
 
         return checked
@@ -54,7 +66,9 @@ class Kind(Enum):
 
     SEGMENTING = "segmenting"
     FILES = "making files"
-    TRAINING = "training"
+    ADAPTING = "training and clustering again"
+    TRAINING = "training, which then ends with what was learned"
+    BRIEF = "short work"
 
 
 class Runs:
@@ -66,6 +80,9 @@ class Runs:
 
     def __init__(self) -> None:
         self._owners: dict[StopFlag, tuple[Kind, object]] = {}
+        self._closed = False
+        # Reentrant: a generator may be collected, and end its job, in a thread that has it.
+        self._changed = threading.Condition(threading.RLock())
 
     @property
     def active(self) -> bool:
@@ -73,14 +90,21 @@ class Runs:
         return bool(self._owners)
 
     @contextlib.contextmanager
-    def cancellable(self, kind: Kind, owner: object) -> Iterator[StopFlag]:
-        """Yield a flag that `cancel` sets while the block runs."""
-        flag = StopFlag()
-        self._owners[flag] = kind, owner
+    def cancellable(
+        self, kind: Kind, owner: object, left: Callable[[], bool] | None = None
+    ) -> Iterator[StopFlag]:
+        """Yield a flag that `cancel` sets while the block runs. left: see `StopFlag`."""
+        flag = StopFlag(left)
+        with self._changed:
+            self._owners[flag] = kind, owner
+            if self._closed:
+                flag.set()
         try:
             yield flag
         finally:
-            del self._owners[flag]
+            with self._changed:
+                del self._owners[flag]
+                self._changed.notify_all()
 
     def cancel(self, owner: object, *kinds: Kind) -> bool:
         """Ask the jobs of an owner, of these kinds or of all, to stop; return whether any is."""
@@ -94,6 +118,24 @@ class Runs:
         return bool(asked)
 
     def cancel_all(self) -> None:
-        """Ask every job to stop."""
-        for flag in tuple(self._owners):
-            flag.set()
+        """Ask every job to stop, and those that still begin."""
+        with self._changed:
+            self._closed = True
+            for flag in self._owners:
+                flag.set()
+
+    def ended(self, seconds: float) -> bool:
+        """Wait for a while until no job runs; return whether none does."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._owners, seconds)
+
+
+@contextlib.contextmanager
+def held(lock: threading.Lock) -> Iterator[None]:
+    """Hold a lock for the block; the wait for it can be stopped."""
+    while not lock.acquire(timeout=_LOOK):
+        checkpoint()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 from starlette.middleware import Middleware
 
 from bavos_core import InputError
 
 from . import strings
+from .ending import ENDING, quiet
 from .examples import EXAMPLES
 from .gateway import Gate, Keeper, Names, Rules
 from .gpu import ZERO_GPU
@@ -44,23 +45,30 @@ def launch() -> None:
         settings = DemoSettings.from_environment()
     except InputError as error:
         sys.exit(str(error))
-    service = Service(settings, examples=sorted(EXAMPLES.glob("*.mp4")))
+    with ENDING.begun() as steps:
+        service = Service(settings, examples=sorted(EXAMPLES.glob("*.mp4")))
+        steps += [service.close, quiet, service.stop]
     # With the other files that are deleted when this server ends, or when the next one starts.
     os.environ.setdefault("GRADIO_TEMP_DIR", str(service.store.cache))
     prepare_gradio()
     warm_up = threading.Thread(target=service.warm_up, args=(settings.backbone,), daemon=True)
     if settings.warm_up and not ZERO_GPU:
         warm_up.start()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         page = build(service)
+        with ENDING.begun() as steps:
+            steps.append(lambda: _refuse(page))
         service.store.keep_cached()
         threading.Thread(target=service.store.sweep_for_ever, daemon=True).start()
         page.launch(**launch_options(service))
     finally:
         service.close()
-        if warm_up.is_alive():  # a thread that runs torch must not outlive the interpreter
-            warm_up.join(10)
+
+
+def _refuse(page: gr.Blocks) -> None:
+    """Take no more requests."""
+    if server := getattr(page, "server", None):
+        server.should_exit = True
 
 
 def prepare_gradio() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from bavos_core.export import CutOuts
 from bavos_core.progress import Stage, silent
 from bavos_core.settings import AttentionSource
 from bavos_io.clip import Clip
+from bavos_io.stopping import stoppable
 from bavos_lab.training import Step
 
 from . import compute, images, strings
@@ -29,12 +31,13 @@ from .images import Query
 from .jobs import Jobs
 from .parts import ARRIVAL, Parts
 from .presets import PRESETS, Pace, Preset, usual_preset
-from .runs import Kind, StopFlag, single, staged
+from .runs import Kind, StopFlag, held, single, staged
 from .sessions import Visitor, visitor
 from .settings import DemoSettings
 from .store import Result, Store
 from .turns import Busy, Report, unheard
 
+_PATIENCE = 8.0  # seconds that the end waits for jobs
 _MOST_CUTS = 4  # kept: one event on the page asks for the same cut several times
 
 _Cut = tuple[str, int, Edits]  # id of a result, number of clusters, edits
@@ -92,10 +95,16 @@ class Service:
         self.jobs.runs.cancel(session)
         self.store.leave(session)
 
-    def close(self) -> None:
-        """Cancel all runs and delete all files."""
+    def stop(self) -> bool:
+        """Cancel all jobs, and wait for a while until they have ended; return whether they have."""
+        until = time.monotonic() + _PATIENCE
         self.jobs.runs.cancel_all()
-        self.parts.close()
+        self.parts.close(_PATIENCE)
+        return self.jobs.runs.ended(until - time.monotonic())
+
+    def close(self) -> None:
+        """Do as `stop`, and delete all files."""
+        self.stop()
         self.store.close()
 
     # ---- segment -------------------------------------------------------------------------------
@@ -194,6 +203,7 @@ class Service:
         with (
             self.jobs.runs.cancellable(Kind.SEGMENTING, object()) as stop,
             contextlib.suppress(Cancelled),
+            stoppable(stop.check),
         ):
             for example in self.examples.clips:
                 while not self._warmed_up(example, backbone, stop):
@@ -218,10 +228,12 @@ class Service:
 
     # ---- adapt ---------------------------------------------------------------------------------
 
-    def adapt(self, key: str, steps: int, stop: threading.Event) -> Iterator[Step]:
-        """Train a correlator on the clip of a result and yield every step, until `stop` is set.
+    def adapt(
+        self, key: str, steps: int, enough: threading.Event, stop: StopFlag | None = None
+    ) -> Iterator[Step]:
+        """Train a correlator on the clip of a result and yield every step, until there is enough.
 
-        This and `adapted` belong into one turn of the lane.
+        This and `adapted` belong into one turn of the lane. stop: ends also a step, with Cancelled.
         Training starts from the correlator that the result is clustered with, if any. Raise
         InputError for a number of steps that the server does not allow.
         """
@@ -229,16 +241,22 @@ class Service:
             raise InputError(f"{steps} steps were requested; give 1 to {self.settings.max_steps}.")
         analysis = self.result(key).analysis
         start = analysis.correlator if analysis.source == "correlator" else None
-        for step in compute.run_adaptation(analysis.tokens, analysis.grid, steps, start):
+        training = compute.run_adaptation(analysis.tokens, analysis.grid, steps, start)
+        while step := _next(training, stop):
             yield step
-            if stop.is_set():
+            if enough.is_set():
                 return
 
-    def adapted(self, key: str, correlator: TrainedCorrelator) -> Result:
-        """Cluster a result again with another correlator; return a new result."""
+    def adapted(
+        self, key: str, correlator: TrainedCorrelator, stop: StopFlag | None = None
+    ) -> Result:
+        """Cluster a result again with another correlator; return a new result.
+
+        stop: ends it, with Cancelled.
+        """
         old = self.result(key)
         notices = tuple(dict.fromkeys((*old.notices, strings.ADAPTED)))
-        with self.store.room(old) as folder:
+        with self.store.room(old) as folder, _stopped_by(stop):
             analysis = compute.run_reclustering(old.analysis, correlator)
             with self.store.put(analysis, folder / old.clip, notices, before=old.id) as result:
                 self.parts.fill(result)
@@ -271,7 +289,7 @@ class Service:
         """Return a stored result and its cut into a number of clusters, with the edits applied."""
         result = self.result(key)
         asked = result.id, n_clusters, edits
-        with result.cutting:
+        with held(result.cutting):
             cut = self._cuts.get(asked)
             if cut is None:
                 cut = result.analysis.edited(*edits).segment(n_clusters=n_clusters)
@@ -322,3 +340,13 @@ class Service:
         with self.jobs.costly(report):
             found = self.cut(key, n_clusters, edits)
             return self.files.downloads(*found, single(report), cut_outs)
+
+
+def _stopped_by(stop: StopFlag | None) -> contextlib.AbstractContextManager[None]:
+    return stoppable(stop.check) if stop else contextlib.nullcontext()
+
+
+def _next(steps: Iterator[Step], stop: StopFlag | None) -> Step | None:
+    """Return the next step, or None after the last one."""
+    with _stopped_by(stop):
+        return next(steps, None)

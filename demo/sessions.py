@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
@@ -34,6 +34,17 @@ def visitor() -> Visitor:
         return NOBODY
     client = request.client
     return Visitor(client.host if client else "", str(request.session_hash or ""))
+
+
+def leaving() -> Callable[[], bool]:
+    """Return a function that tells whether the client of the current event no longer listens.
+
+    Gradio knows when the stream of an event breaks off, but lets its handler work on.
+    """
+    blocks = LocalContext.blocks.get(None)
+    events = getattr(getattr(blocks, "_queue", None), "event_ids_to_events", {})
+    event = events.get(LocalContext.event_id.get(None))
+    return lambda: event is not None and not event.alive
 
 
 @contextmanager

@@ -126,7 +126,7 @@ class Store:
         with self._inside(room) as folder:
             try:
                 folder.mkdir()
-                size = analysis.nbytes + _linked(clip, folder / name).stat().st_size
+                size = analysis.nbytes + linked(clip, folder / name).stat().st_size
                 now, (owner, session) = self._clock(), self._whose()
                 result = Result(
                     key,
@@ -309,7 +309,7 @@ def _return_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _linked(file: Path, target: Path) -> Path:
+def linked(file: Path, target: Path) -> Path:
     """Return a hard link to a file; a copy where links are not possible."""
     try:
         os.link(file, target)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bavos_core import InputError
+from bavos_io.stopping import checkpoint
 
 from . import strings
 
@@ -70,6 +71,7 @@ class Turns:
         """
         with self.place(address, purpose=purpose) as place:
             for before in self.wait(place):
+                checkpoint()
                 report(0.0, strings.waiting(before))
             yield
 

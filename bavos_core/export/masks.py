@@ -163,8 +163,7 @@ def leaf_maps(
 def numbered_frames(analysis: Analysis, clip: Clip | None) -> Iterator[tuple[int, np.ndarray]]:
     """Yield index into the clip and frame (H, W, 3) of a clip, or of the analysed frames."""
     numbers = range(len(analysis.times)) if clip else analysis.analysed.tolist()
-    read = shown_clip(analysis, clip)[0].read()
-    for numbered in zip(numbers, read, strict=False):  # may be damaged
+    for numbered in zip(numbers, shown_clip(analysis, clip)[0].read(), strict=False):  # damaged?
         checkpoint()
         yield numbered
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import pandas as pd
 
-from bavos_core import Analysis, InputError
+from bavos_core import Analysis, Cancelled, InputError
 from bavos_lab.training import Step
 
 from .. import images, strings
 from ..checks import one_of, whole
 from ..images import Query
-from ..runs import Kind
+from ..runs import Kind, StopFlag
 from ..settings import DemoSettings
 from ..store import GONE, Result
 from .downloads import key_of
@@ -112,6 +112,13 @@ class AdaptingEvents:
     @politely
     def adapt(self, state: object, steps: float) -> Iterator[Values]:
         """Show losses and attention during training; at the end, the clip segmented again."""
+        with self.page.service.jobs.flag(Kind.ADAPTING) as stop:
+            try:
+                yield from self._adapted(state, steps, stop)
+            except Cancelled:
+                yield {self.page.adapting.status: strings.ADAPT}
+
+    def _adapted(self, state: object, steps: float, stop: StopFlag) -> Iterator[Values]:
         service = self.page.service
         wanted = whole(steps, strings.STEPS, 1, service.settings.max_steps)
         result = service.result(key_of(state))
@@ -120,21 +127,19 @@ class AdaptingEvents:
         seen = None
         with (
             service.store.room(result),  # its clip is needed after the training
-            service.jobs.cancellable(Kind.TRAINING) as stop,
             service.jobs.place() as place,
         ):
             for before in service.jobs.lane.wait(place):
                 yield {self.page.adapting.status: strings.waiting(before)}
-                if stop.is_set():
-                    yield {self.page.adapting.status: strings.ADAPT}
-                    return
-            for step in service.adapt(result.id, wanted, stop):
-                losses += losses_of(step)
-                if step.step % LOOK_EVERY == 0 or step.step in (1, step.steps):
-                    seen = images.learned_frame(result.analysis, step.correlator, point)
-                    yield self._progress(strings.learning(step), losses, seen)
+                stop.check()
+            with service.jobs.flag(Kind.TRAINING) as enough:
+                for step in service.adapt(result.id, wanted, enough, stop):
+                    losses += losses_of(step)
+                    if step.step % LOOK_EVERY == 0 or step.step in (1, step.steps):
+                        seen = images.learned_frame(result.analysis, step.correlator, point)
+                        yield self._progress(strings.learning(step), losses, seen)
             yield self._progress(strings.clustering(step), losses, seen)
-            adapted = service.adapted(result.id, step.correlator)
+            adapted = service.adapted(result.id, step.correlator, stop)
         filled = self._progress(strings.learned(step), losses, seen)
         yield {**self.page.show(adapted, keep=True), **filled}
 
@@ -144,8 +149,9 @@ class AdaptingEvents:
         return {b.status: status, b.losses: shown(chart), b.seen: shown(seen)}
 
     def stop(self) -> None:
-        """End the training after its current step."""
-        self.page.service.jobs.cancel(Kind.TRAINING)
+        """End the training after its current step; cancel what comes before and after it."""
+        jobs = self.page.service.jobs
+        _ = jobs.cancel(Kind.TRAINING) or jobs.cancel(Kind.ADAPTING)
 
     @politely
     def switch(self, versions: tuple[str, ...], which: str) -> Values:
