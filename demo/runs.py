@@ -9,7 +9,7 @@ from enum import Enum
 
 from bavos_core import Cancelled
 from bavos_core.progress import Progress, Stage
-from bavos_io.stopping import checkpoint
+from bavos_io.stopping import checkpoint, stoppable
 
 from .turns import Report
 
@@ -128,6 +128,11 @@ class Runs:
         """Wait for a while until no job runs; return whether none does."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._owners, seconds)
+
+
+def stopped_by(stop: StopFlag | None) -> contextlib.AbstractContextManager[None]:
+    """Return a context for work that ends at its next checkpoint when a flag is set, if any is."""
+    return stoppable(stop.check) if stop else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ from .images import Query
 from .jobs import Jobs
 from .parts import ARRIVAL, Parts
 from .presets import PRESETS, Pace, Preset, usual_preset
-from .runs import Kind, StopFlag, held, single, staged
+from .runs import Kind, StopFlag, held, single, staged, stopped_by
 from .sessions import Visitor, visitor
 from .settings import DemoSettings
 from .store import Result, Store
@@ -256,7 +256,7 @@ class Service:
         """
         old = self.result(key)
         notices = tuple(dict.fromkeys((*old.notices, strings.ADAPTED)))
-        with self.store.room(old) as folder, _stopped_by(stop):
+        with self.store.room(old) as folder, stopped_by(stop):
             analysis = compute.run_reclustering(old.analysis, correlator)
             with self.store.put(analysis, folder / old.clip, notices, before=old.id) as result:
                 self.parts.fill(result)
@@ -342,11 +342,7 @@ class Service:
             return self.files.downloads(*found, single(report), cut_outs)
 
 
-def _stopped_by(stop: StopFlag | None) -> contextlib.AbstractContextManager[None]:
-    return stoppable(stop.check) if stop else contextlib.nullcontext()
-
-
 def _next(steps: Iterator[Step], stop: StopFlag | None) -> Step | None:
     """Return the next step, or None after the last one."""
-    with _stopped_by(stop):
+    with stopped_by(stop):
         return next(steps, None)
