@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import sys
 import threading
@@ -17,7 +18,7 @@ from bavos_core import InputError
 from . import strings
 from .ending import ENDING, quiet
 from .examples import EXAMPLES
-from .gateway import Gate, Keeper, Names, Rules
+from .gateway import Gate, Keeper, Names, Rules, Uploads
 from .gpu import ZERO_GPU
 from .jobs import BRIEF_WAITING
 from .page import build
@@ -73,6 +74,7 @@ def _refuse(page: gr.Blocks) -> None:
 
 def prepare_gradio() -> None:
     """Set what Gradio and its web server read from the environment when they start."""
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what clients get wrong
     os.environ["FORWARDED_ALLOW_IPS"] = ""  # the gate tells who asks
     # No statistics of events, which nobody sees: they would be computed anew after each of them.
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
@@ -83,13 +85,14 @@ def launch_options(service: Service) -> dict[str, Any]:
     """Return the arguments of `Blocks.launch`."""
     settings = service.settings
     keeper = Keeper(rules(service))
+    uploads = Uploads(service.store, settings.max_upload_mib * 2**20)
     return {
         "theme": theme(),
         "css": CSS,
         "js": script("page.js"),
         "head": head(),
         "app_kwargs": {
-            "routes": routes(service),
+            "routes": [*routes(service), *uploads.routes],
             "middleware": [Middleware(Gate, keeper=keeper)],
             "lifespan": keeper.lifespan,
         },

@@ -2,5 +2,6 @@
 
 from .gate import Gate, Keeper, Rules
 from .origins import Names
+from .uploads import Uploads
 
-__all__ = ["Gate", "Keeper", "Names", "Rules"]
+__all__ = ["Gate", "Keeper", "Names", "Rules", "Uploads"]

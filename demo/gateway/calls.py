@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.block_function import BlockFunction
 
 from .allowed import API
-from .said import BAD_CALL, FEW_VALUES, NO_JSON, NO_SUCH_CALL, Refusal
+from .said import BAD_CALL, NO_JSON, NO_SUCH_CALL, Refusal
 
 _SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
 _JOIN = f"{API}/queue/join"
@@ -42,15 +42,15 @@ def checked(blocks: gr.Blocks, path: str, body: bytes) -> str:
     The session is "" for a call of the API, which Gradio gives one of its own.
     """
     asked = parsed(body)
-    wanted, session = _wanted(blocks, path, asked), asked.get("session_hash")
+    wanted = _wanted(blocks, path, asked)
+    session, data = asked.get("session_hash"), asked.get("data")
     if session is None and path != _JOIN:
         session = ""
     elif not (isinstance(session, str) and _SESSION.fullmatch(session)):
         raise Refusal(400, BAD_CALL)
-    if asked.get("batched") or asked.get("event_id"):
+    listed = isinstance(data, list) or "/call/v2/" in path or wanted.cancels
+    if not listed or asked.get("batched") or asked.get("event_id"):
         raise Refusal(400, BAD_CALL)
-    if "/call/v2/" not in path and not wanted.cancels:
-        _check_data(wanted, asked.get("data"))
     return session
 
 
@@ -72,11 +72,3 @@ def _by_name(blocks: gr.Blocks, path: str) -> BlockFunction:
         if function.api_name == name:
             return function
     raise Refusal(404, NO_SUCH_CALL)
-
-
-def _check_data(wanted: BlockFunction, data: object) -> None:
-    if not isinstance(data, list):
-        raise Refusal(400, BAD_CALL)
-    needed = sum(not block.skip_api for block in wanted.inputs)
-    if not needed <= len(data) <= len(wanted.inputs):
-        raise Refusal(400, FEW_VALUES.format(needed=needed, got=len(data)))

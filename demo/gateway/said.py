@@ -23,8 +23,10 @@ FULL_HOUSE = "Too many visitors are here; reload this page in a few minutes."
 NO_JSON = "This request needs a JSON object as its body; see /gradio_api/info."
 NO_SUCH_CALL = "There is no such call; see /gradio_api/info."
 BAD_CALL = "The values of this call do not fit its parameters; see /gradio_api/info."
-FEW_VALUES = "This call needs {needed} values and got {got}; see /gradio_api/info."
-NO_SESSION = "This session is not known; reload the page."
+NO_FILES = "An upload is a form with one to ten files in its field files; send it again."
+SHARE_USED = (
+    "The files from your address take their whole share of the disk; try again in a few minutes."
+)
 FAILED = "Something went wrong on the server and was logged; try again."
 
 
@@ -34,6 +36,11 @@ _CALLS = re.compile(r"/gradio_api/(queue/(join|data)|call/(v2/)?[^/]+(/[^/]+)?)"
 def too_large(limit: int) -> str:
     """Return what is said to a body of more bytes than this."""
     return f"The body of this request is larger than {limit // 1024:,} KiB; send less."
+
+
+def file_too_large(limit: int) -> str:
+    """Return what is said to an upload of more bytes than this."""
+    return f"The file is larger than {limit // 2**20:,} MiB, the limit of this server."
 
 
 class Refusal(Exception):  # an answer, not an error of this program

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import gradio as gr
 from gradio.state_holder import SessionState, StateHolder
@@ -13,8 +14,8 @@ class LightState(SessionState):
     """The state of a session without a copy of everything that its page was sent or sends."""
 
     def __init__(self, blocks: gr.Blocks):
-        super().__init__(blocks)
-        self.config_values.clear()
+        empty = SimpleNamespace(default_config=blocks.default_config, blocks={})
+        super().__init__(cast(gr.Blocks, empty))
 
     def _update_config(self, key: int) -> None:
         """Keep nothing: only links into a page's state, which are not served, need it."""

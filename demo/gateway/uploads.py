@@ -1,0 +1,227 @@
+"""Uploads: as Gradio's clients send them, within the limits of a file, an address and the disk."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import shutil
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import anyio
+from anyio.to_thread import run_sync
+from gradio.route_utils import GradioMultiPartParser, GradioUploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from bavos_core import InputError
+
+from .. import strings
+from ..disk import INCOMING
+from ..store import Store
+from .allowed import API
+from .bodies import Patient, announced, drain
+from .said import NO_FILES, SHARE_USED, Refusal, file_too_large
+
+_AROUND = 64 * 1024  # bytes around the files of a request
+_FIELD = 4096  # bytes of a field that is no file
+_MOST_FILES = 10
+_NOT_IN_NAMES = re.compile(r"[^\w.,() -]")
+_LONGEST_NAME = 60  # characters
+_SHARE = 0.25  # of the disk, for the uploads of one address
+_LOOK = 0.1  # seconds between looks how far an upload is
+_PATIENCE = 3.0  # seconds until an upload must have begun
+
+log = logging.getLogger(__name__)
+
+
+class Uploads:
+    """Receives files into the cache of a store, each into a folder that nobody can guess."""
+
+    def __init__(self, store: Store, most_bytes: int):
+        self._store = store
+        self._most_bytes = most_bytes
+        self._files: defaultdict[str, dict[Path, int]] = defaultdict(dict)  # of each address
+        self._coming: defaultdict[str, int] = defaultdict(int)  # bytes, of each address
+        self._progress: dict[str, _Progress] = {}
+
+    @property
+    def routes(self) -> list[Route]:
+        """The routes, which must come before Gradio's."""
+        return [
+            Route(f"{API}/upload", self.receive, methods=["POST"]),
+            Route(f"{API}/upload_progress", self.progress),
+        ]
+
+    async def receive(self, request: Request) -> Response:
+        """Receive files and answer with their paths; whatever fails leaves nothing."""
+        address = request.client.host if request.client else ""
+        nbytes = announced(request.headers)
+        nbytes = nbytes if nbytes >= 0 else self._most_bytes + _AROUND
+        try:
+            with ExitStack() as stack:
+                await self._admit(stack, request, address, nbytes)
+                paths = await self._received(request, nbytes, stack)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody hears it
+        except InputError as error:
+            await drain(request.receive)
+            return PlainTextResponse(str(error), 507, {"Connection": "close"})
+        except OSError as error:
+            log.exception("An upload failed")
+            await drain(request.receive)
+            return PlainTextResponse(strings.failure(error), 507, {"Connection": "close"})
+        self._files[address] |= {path: path.stat().st_size for path in paths}
+        return JSONResponse([str(path) for path in paths])
+
+    async def progress(self, request: Request) -> Response:
+        """Tell how far an upload is, for the bar of the page."""
+        found = None
+        with anyio.move_on_after(_PATIENCE):
+            while not (found := self._progress.get(request.query_params.get("upload_id", ""))):
+                await anyio.sleep(_LOOK)
+        if found is None:
+            return PlainTextResponse("There is no such upload.", 404)
+        return StreamingResponse(found.told(), media_type="text/event-stream")
+
+    async def _admit(self, stack: ExitStack, request: Request, address: str, nbytes: int) -> None:
+        """Count an upload while the stack is open; raise if it is too large, or does not fit."""
+        if nbytes > self._most_bytes + _AROUND:
+            await drain(request.receive)
+            raise Refusal(413, file_too_large(self._most_bytes), close=True)
+        if self._used(address) + nbytes > _SHARE * self._store.disk.most_bytes:
+            raise InputError(SHARE_USED)
+        stack.enter_context(self._counted(address, nbytes))
+        await run_sync(stack.enter_context, self._store.disk.announced(nbytes))
+
+    def _used(self, address: str) -> int:
+        """Return the bytes that an address has on the disk, or is sending."""
+        files = self._files.get(address, {})
+        for path in [path for path in files if not path.exists()]:
+            del files[path]
+        if not files:
+            self._files.pop(address, None)
+        return sum(files.values()) + self._coming.get(address, 0)
+
+    @contextmanager
+    def _counted(self, address: str, nbytes: int) -> Iterator[None]:
+        self._coming[address] += nbytes
+        try:
+            yield
+        finally:
+            self._coming[address] -= nbytes
+            if not self._coming[address]:
+                del self._coming[address]
+
+    async def _received(self, request: Request, nbytes: int, stack: ExitStack) -> list[Path]:
+        """Return the files of a request, once all of them are there."""
+        folder = self._store.root / INCOMING / secrets.token_hex(8)
+        folder.mkdir(parents=True)
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        progress = stack.enter_context(self._followed(request.query_params.get("upload_id", "")))
+        parser = _Parser(
+            request.headers,
+            _chunks(Patient(request.receive), nbytes),
+            max_files=_MOST_FILES,
+            max_fields=_MOST_FILES,
+            upload_dir=folder,
+            upload_id="" if progress else None,
+            upload_progress=progress,  # type: ignore[arg-type]  # does what the parser needs
+            max_file_size=self._most_bytes,
+        )
+        try:
+            files = (await parser.parse()).getlist("files")
+        except (MultiPartException, ValueError, LookupError) as error:
+            if "maximum allowed size of" in str(error):
+                raise Refusal(413, file_too_large(self._most_bytes), close=True) from error
+            raise Refusal(400, NO_FILES) from error
+        finally:
+            parser.close()
+        if not files or not all(isinstance(file, GradioUploadFile) for file in files):
+            raise Refusal(400, NO_FILES)
+        return [self._kept(file) for file in files if isinstance(file, GradioUploadFile)]
+
+    def _kept(self, file: GradioUploadFile) -> Path:
+        """Move a file that is complete into the cache; return where it is."""
+        name = _NOT_IN_NAMES.sub("", Path(file.filename or "").name)[-_LONGEST_NAME:].strip(". ")
+        target = self._store.cache / secrets.token_hex(20) / (name or "upload")
+        target.parent.mkdir(parents=True)
+        return Path(file.file.name).replace(target)  # type: ignore[attr-defined]
+
+    @contextmanager
+    def _followed(self, upload: str) -> Iterator[_Progress | None]:
+        """Tell how far an upload is while the block runs, if it has an id."""
+        if not upload:
+            yield None
+            return
+        progress = self._progress[upload] = _Progress()
+        try:
+            yield progress
+        finally:
+            progress.set_done("")
+            self._progress.pop(upload, None)
+
+
+class _Progress:
+    """The bytes of one upload since somebody asked last."""
+
+    def __init__(self) -> None:
+        self._name, self._bytes, self._done = "", 0, False
+
+    def append(self, _upload: str, name: str, chunk: bytes) -> None:
+        """Count bytes that came."""
+        self._name, self._bytes = name, self._bytes + len(chunk)
+
+    def set_done(self, _upload: str) -> None:
+        """Note that nothing more comes."""
+        self._done = True
+
+    async def told(self) -> AsyncIterator[str]:
+        """Yield events until the upload is done."""
+        while not self._done:
+            if self._bytes:
+                update = {"msg": "update", "orig_name": self._name, "chunk_size": self._bytes}
+                self._bytes = 0
+                yield f"data: {json.dumps(update)}\n\n"
+            await anyio.sleep(_LOOK)
+        yield f"data: {json.dumps({'msg': 'done'})}\n\n"
+
+
+class _Parser(GradioMultiPartParser):
+    """A parser that bounds fields as well, and lets go of its files."""
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        """Take a piece of a file or a field."""
+        part = self._current_part
+        if part.file is not None:
+            super().on_part_data(data, start, end)
+        elif len(part.data) + end - start > _FIELD:
+            raise MultiPartException("A field is too long.")
+        else:
+            part.data += data[start:end]
+
+    def close(self) -> None:
+        """Close all files, also those of a request that failed."""
+        for file in self._files_to_close_on_error:
+            with suppress(OSError):
+                file.close()
+
+
+async def _chunks(patient: Patient, most: int) -> AsyncGenerator[bytes, None]:
+    """Yield the body of a request; raise if the client goes, is too slow, or sends too much."""
+    more = True
+    while more:
+        message = await patient()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        if patient.got > most:
+            await drain(patient.receive)
+            raise Refusal(413, file_too_large(most), close=True)
+        more = message.get("more_body", False)
+        yield message.get("body", b"")
