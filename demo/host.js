@@ -1,6 +1,6 @@
 // Mounts the viewer in its gr.HTML and connects it with the server and the address of the page.
 // Given by Gradio: element, props, watch, trigger. Before this: `Bavos` (the viewer) and `CSS_TEXT`.
-// props.value is {result, example, keep, linked, lost}: which result is shown; see panels/viewer.py.
+// props.value is {result, example, keep, linked, versions, lost}: which result is shown; see panels/viewer.py.
 const ARRIVAL = 'arrival'; // stands for the id of the example that is shipped
 const READY_EVERY = 2000; // milliseconds between questions whether the server's own result is there
 const AGAIN = 30; // times that a frame is asked for again while it is being made
@@ -88,6 +88,7 @@ const stateForServer = (state) => ({
   selected: state.selected,
   time: state.time,
   pins: state.pins,
+  versions: shown.versions,
 });
 
 // What a viewer of the same result goes on with.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,6 @@ class Adapting:
     steps: gr.Slider
     run: gr.Button
     stop: gr.Button
-    versions: gr.State  # ids of the result before and after, or ()
     which: gr.Radio
     seen: gr.Image
     losses: gr.LinePlot
@@ -65,20 +64,18 @@ class Adapting:
                 x="step", y="value", color="loss", title="Losses", height=260, visible=False,
                 elem_id="losses",
             )  # fmt: skip
-        return cls(status, steps, run, stop, gr.State(()), which, seen, losses)
+        return cls(status, steps, run, stop, which, seen, losses)
 
     @property
     def result_outputs(self) -> list[Any]:
         """The components that `show` fills."""
-        return [self.status, self.versions, self.which, self.seen, self.losses]
+        return [self.status, self.which, self.seen, self.losses]
 
     def show(self, result: Result) -> Values:
         """Return the values for a new result."""
-        versions = (result.before, result.id) if result.before else ()
         return {
             self.status: strings.ADAPT,
-            self.versions: versions,
-            self.which: gr.Radio(value="after", visible=bool(versions)),
+            self.which: gr.Radio(value="after", visible=result.before is not None),
             self.seen: hidden(),
             self.losses: hidden(),
         }
@@ -105,9 +102,8 @@ class AdaptingEvents:
         )
         done.then(lambda: _buttons(busy=False), None, ready, **QUICK)
         b.stop.click(self.stop, None, None, **QUICK)
-        b.which.input(
-            self.switch, [b.versions, b.which], [v.view, v.notice, b.status], **QUICK, **LATEST
-        )
+        switched = [v.view, v.notice, b.status]
+        b.which.input(self.switch, [v.state, b.which], switched, js=WITH_STATE, **QUICK, **LATEST)
 
     @politely
     def adapt(self, state: object, steps: float) -> Iterator[Values]:
@@ -154,19 +150,28 @@ class AdaptingEvents:
         _ = jobs.cancel(Kind.TRAINING) or jobs.cancel(Kind.ADAPTING)
 
     @politely
-    def switch(self, versions: tuple[str, ...], which: str) -> Values:
+    def switch(self, state: object, which: str) -> Values:
         """Show the result as it was before it was adapted, or after."""
-        b = self.page.adapting
+        b, service = self.page.adapting, self.page.service
         said = strings.VERSION_SHOWN[one_of(which, "The version", strings.VERSION_SHOWN)]
-        if not versions:
-            raise InputError(GONE)
-        result = self.page.service.store.get(versions[which == "after"])
-        return {**self.page.viewer.show(result, keep=True), b.status: said}
+        versions = versions_of(state)
+        with service.jobs.briefly():
+            result = service.store.visit(versions[which == "after"])
+            seen = self.page.viewer.show(result, keep=True, versions=versions)
+            return {**seen, b.status: said}
 
 
 def _buttons(*, busy: bool) -> tuple[Any, Any]:
     """Return updates of the buttons that start and stop."""
     return gr.update(interactive=not busy), gr.update(interactive=busy)
+
+
+def versions_of(state: object) -> tuple[str, str]:
+    """Return the ids of a result before and after it was adapted; raise InputError for none."""
+    found = state.get("versions") if isinstance(state, Mapping) else None
+    if not isinstance(found, list) or list(map(type, found)) != [str, str]:
+        raise InputError(GONE)
+    return found[0], found[1]
 
 
 def centre(analysis: Analysis) -> Query:

@@ -102,8 +102,11 @@ class Start:
 def _lay_out_settings(service: Service) -> tuple[gr.Slider, gr.Slider, gr.Dropdown]:
     gr.Markdown(strings.limits(service.settings), elem_classes="small")
     hidden: dict[str, Any] = {"step": 0.1, "visible": False}
-    start = gr.Slider(0, 0.1, 0, label=strings.PART_START, elem_id="part-start", **hidden)
-    end = gr.Slider(0, 0.1, 0, label=strings.PART_END, elem_id="part-end", **hidden)
+    # On the page they end with the clip. Gradio may have forgotten that; what is behind its end is
+    # found out when it is opened.
+    most = service.settings.max_seconds + 1
+    start = gr.Slider(0, most, 0, label=strings.PART_START, elem_id="part-start", **hidden)
+    end = gr.Slider(0, most, 0, label=strings.PART_END, elem_id="part-end", **hidden)
     backbone = gr.Dropdown(
         strings.backbone_choices(),
         value=backbones.canonical(service.settings.backbone),

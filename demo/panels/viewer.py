@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,12 +57,21 @@ def arriving(*, lost: bool = False) -> dict[str, Any]:
     return {"result": ARRIVAL, "example": ARRIVES, "lost": lost}
 
 
-def shown(result: Result, *, keep: bool = False, linked: bool = False) -> dict[str, Any]:
+def shown(
+    result: Result, *, keep: bool = False, linked: bool = False, versions: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return what makes the viewer show a result.
 
     keep: go on with time, pins and look of the one before. linked: take them from the address.
+    versions: ids of a result before and after it was adapted, which come back in the state.
     """
-    return {"result": result.id, "example": result.example, "keep": keep, "linked": linked}
+    return {
+        "result": result.id,
+        "example": result.example,
+        "keep": keep,
+        "linked": linked,
+        "versions": versions or ([result.before, result.id] if result.before else []),
+    }
 
 
 @dataclass(frozen=True)

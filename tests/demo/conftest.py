@@ -102,19 +102,24 @@ def served() -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def server(served: Service) -> Iterator[str]:
+def blocks(served: Service) -> gr.Blocks:
+    """The page as Gradio has it."""
+    prepare_gradio()
+    return build(served)
+
+
+@pytest.fixture(scope="session")
+def server(served: Service, blocks: gr.Blocks) -> Iterator[str]:
     """The page, served from this process; its address."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(served.store.cache))
         # The server notices at the next heartbeat that a visitor has left: 15 seconds by default.
         patch.setattr("gradio.utils.get_heartbeat_rate", lambda: 0.5, raising=False)
-        prepare_gradio()
-        page = build(served)
-        _, address, _ = page.launch(
+        _, address, _ = blocks.launch(
             server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options(served)
         )
         yield address
-        page.close(verbose=False)
+        blocks.close(verbose=False)
 
 
 @pytest.fixture(scope="session")

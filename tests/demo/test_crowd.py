@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+import gradio as gr
 import httpx
 import pytest
 
 from demo.jobs import BRIEF_WAITING
-from demo.page import build
 from demo.presets import Preset
 from demo.server import launch_options
 from demo.service import Service
@@ -45,11 +45,13 @@ def call(client: httpx.Client, name: str, *data: object) -> str:
     return client.get(f"call/{name}/{event['event_id']}").text
 
 
-def test_no_event_is_limited_by_the_queue_that_all_share(served: Service) -> None:
-    page = build(served)
-    assert page._queue.max_size is None
-    assert page._queue.default_concurrency_limit is None
-    assert {fn.concurrency_limit for fn in page.fns.values()} == {"default"}
+def test_no_event_is_limited_by_the_queue_that_all_share(
+    served: Service, blocks: gr.Blocks
+) -> None:
+    assert blocks._queue.max_size is None
+    assert blocks._queue.default_concurrency_limit is None
+    assert {fn.concurrency_limit for fn in blocks.fns.values()} == {"default"}
+    assert not [block for block in blocks.blocks.values() if block.stateful]  # it may be forgotten
     most = served.settings.queue_size + BRIEF_WAITING
     assert launch_options(served)["max_threads"] > most
 

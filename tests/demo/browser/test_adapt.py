@@ -1,11 +1,14 @@
 """Adapting the correlator to a clip."""
 
+import gradio as gr
 from playwright.sync_api import expect
 
 from .helpers import LONG, Open, expect_no_message, expect_result, open_panel, set_number
 
 
-def test_adapting_is_watched_and_before_and_after_are_both_there(opened: Open, result: str) -> None:
+def test_adapting_is_watched_and_before_and_after_are_both_there(
+    opened: Open, result: str, blocks: gr.Blocks
+) -> None:
     page = opened(f"/?result={result}")
     expect_result(page)
     open_panel(page, "#adapting")
@@ -19,6 +22,7 @@ def test_adapting_is_watched_and_before_and_after_are_both_there(opened: Open, r
     expect(status).to_contain_text("trained on this clip", timeout=LONG)
     after = expect_result(page, other_than=result)
     expect(page.locator("#losses canvas, #losses svg").first).to_be_visible()
+    blocks.app.state_holder.session_data.clear()  # as for a page that was not used for long
     page.locator("#versions input[value=before]").check()
     assert expect_result(page, other_than=after) == result
     expect(status).to_contain_text("from before the training")

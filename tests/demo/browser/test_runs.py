@@ -4,6 +4,7 @@ import re
 import threading
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -93,12 +94,15 @@ def test_a_result_is_deleted_when_asked_for(page: Page, small_clip: Path, served
     assert "result=" not in page.url
 
 
-def test_a_part_of_a_video_is_chosen_with_two_sliders(page: Page, small_clip: Path) -> None:
+def test_a_part_of_a_video_is_chosen_with_two_sliders(
+    page: Page, small_clip: Path, blocks: gr.Blocks
+) -> None:
     upload(page, small_clip)
     page.locator("#settings > button").click()
     expect(page.locator("#part-end input[type=number]")).to_have_value("2", timeout=LONG)
     set_number(page, "#part-start", 0.9)
     page.locator("#settings > button").click()
+    blocks.app.state_holder.session_data.clear()  # as for a page that was not used for long
     segment(page)
     expect(page.locator("#notice")).to_contain_text("2 frames ×")
 
