@@ -102,17 +102,18 @@ def served() -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def blocks(served: Service) -> gr.Blocks:
+def blocks(served: Service) -> Iterator[gr.Blocks]:
     """The page as Gradio has it."""
-    prepare_gradio()
-    return build(served)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(served.store.cache))
+        prepare_gradio()
+        yield build(served)
 
 
 @pytest.fixture(scope="session")
 def server(served: Service, blocks: gr.Blocks) -> Iterator[str]:
     """The page, served from this process; its address."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(served.store.cache))
         # The server notices at the next heartbeat that a visitor has left: 15 seconds by default.
         patch.setattr("gradio.utils.get_heartbeat_rate", lambda: 0.5, raising=False)
         _, address, _ = blocks.launch(
