@@ -182,9 +182,14 @@ class Store:
             result.nbytes += nbytes
 
     def share(self, result: Result, example: str) -> None:
-        """Keep a result for everybody who opens an example, or no longer ("")."""
+        """Keep a result for everybody who opens an example, or no longer ("").
+
+        Whoever has it open then still has it for as long as a new one.
+        """
         with self._lock:
             result.example = example
+            if result.visitors:
+                result.made = self._clock()
 
     def room(self, result: Result) -> AbstractContextManager[Path]:
         """Return a context with the folder of a result, which is kept until the block ends.

@@ -98,3 +98,17 @@ def test_the_result_of_an_example_stays_until_it_is_let_go(put, clock, size) -> 
     store.sweep()
     assert not example.folder.exists()
     store.close()
+
+
+def test_an_example_that_is_let_go_stays_for_those_who_have_it_open(put, clock) -> None:
+    store = Store(keep_seconds=1000, clock=clock)
+    example = put(store)
+    store.share(example.result, "balls")
+    clock.at(2000)
+    store.share(example.result, "")
+    store.sweep()
+    assert store.get(example.id) is example.result
+    clock.at(3001)
+    store.sweep()
+    assert not example.folder.exists()
+    store.close()
