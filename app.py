@@ -11,8 +11,10 @@ with contextlib.suppress(ImportError):
     import spaces  # noqa: F401  # must precede torch; absent outside Spaces
 
 from bavos_io.process import prepare_process
+from demo import left_behind
 
 prepare_process()  # also before torch
+left_behind.prepare()  # and this before Gradio
 
 from demo.server import launch  # noqa: E402
 

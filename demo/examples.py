@@ -42,11 +42,16 @@ class Examples:
 
     def get(self, clip: Path, settings: Settings) -> Result | None:
         """Return the result of an example under these settings, if it has been made."""
-        return self._results.get((clip, settings))
+        found = self._results.get((clip, settings))
+        return found if found and self._store.holds(found) else None
 
     def first_of(self, name: str) -> Result | None:
         """Return the first result that was made of an example, if any: that of the warm-up."""
-        found = (result for (clip, _), result in self._results.items() if clip.stem == name)
+        found = (
+            result
+            for (clip, _), result in self._results.items()
+            if clip.stem == name and self._store.holds(result)
+        )
         return next(found, None)
 
     def keep(self, clip: Path, settings: Settings, result: Result) -> None:

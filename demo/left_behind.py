@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -16,8 +18,28 @@ _LOCK = ".in-use"
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
+CACHE = "gradio"  # in the folder: what Gradio receives and sends
+_prepared: list[tuple[Path, FileLock]] = []  # for the first store of this process
+
+
+def prepare() -> None:
+    """Claim the folder of the first store, and let Gradio and torch keep their files in it.
+
+    Call it before either is loaded: they read these variables then. A folder that cannot be made is
+    said when the store claims it.
+    """
+    with suppress(OSError):
+        root, lock = claim()
+        _prepared.append((root, lock))
+        atexit.register(shutil.rmtree, root, ignore_errors=True)
+        os.environ["GRADIO_TEMP_DIR"] = str(root / CACHE)
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(root / "torch")
+
+
 def claim() -> tuple[Path, FileLock]:
     """Return a new folder, which is nobody else's to look into, and the lock that is held on it."""
+    if _prepared:
+        return _prepared.pop()
     sweep()
     root = Path(tempfile.mkdtemp(prefix=_PREFIX))
     lock = FileLock(root / _LOCK)

@@ -49,8 +49,7 @@ def launch() -> None:
     with ENDING.begun() as steps:
         service = Service(settings, examples=sorted(EXAMPLES.glob("*.mp4")))
         steps += [service.close, quiet, service.stop]
-    # With the other files that are deleted when this server ends, or when the next one starts.
-    os.environ.setdefault("GRADIO_TEMP_DIR", str(service.store.cache))
+    os.environ["GRADIO_TEMP_DIR"] = str(service.store.cache)
     prepare_gradio()
     warm_up = threading.Thread(target=service.warm_up, args=(settings.backbone,), daemon=True)
     if settings.warm_up and not ZERO_GPU:

@@ -100,7 +100,7 @@ class Store:
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self.root, self._in_use = left_behind.claim()
-        self._cached = Cache(self.root / "gradio", clock)
+        self._cached = Cache(self.root / left_behind.CACHE, clock)
         self.disk = Disk(self.root, _within_free(most_disk, self.root), self._spare)
 
     @property
@@ -125,6 +125,7 @@ class Store:
         room = self._new_room()
         with self._inside(room) as folder:
             try:
+                self.make_root()
                 folder.mkdir()
                 size = analysis.nbytes + linked(clip, folder / name).stat().st_size
                 now, (owner, session) = self._clock(), self._whose()
@@ -155,11 +156,15 @@ class Store:
         """Return the result with this id; raise InputError if there is none."""
         with self._lock:
             result = self._results.get(key)
-            if result is None or self._too_old(result):
+            if result is None or self._too_old(result) or not self.holds(result):
                 raise InputError(GONE)
             self._results.move_to_end(key)
             result.used = self._clock()
             return result
+
+    def holds(self, result: Result) -> bool:
+        """Return whether a result is here, with its files."""
+        return result.id in self._results and result._room.folder.is_dir()
 
     def visit(self, key: str) -> Result:
         """Return a result that the current session opens, and keep it while that session lasts."""
@@ -232,6 +237,10 @@ class Store:
         self._in_use.release()
         shutil.rmtree(self.root, ignore_errors=True)
 
+    def make_root(self) -> None:
+        """Make the folder again if somebody has deleted it."""
+        self.root.mkdir(mode=0o700, exist_ok=True)
+
     def _new_room(self) -> _Room:
         """Return a folder whose name contains nothing that a user sent."""
         return _Room(self.root / secrets.token_hex(16))
@@ -245,7 +254,7 @@ class Store:
         try:
             yield room.folder
         except (OSError, InputError) as error:
-            if self._closed.is_set():  # which deleted the folder
+            if self._closed.is_set() or not room.folder.is_dir():  # somebody deleted the folder
                 raise InputError(GONE) from error
             raise
         finally:

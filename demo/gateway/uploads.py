@@ -122,6 +122,7 @@ class Uploads:
     async def _received(self, request: Request, nbytes: int, stack: ExitStack) -> list[Path]:
         """Return the files of a request, once all of them are there."""
         folder = self._store.root / INCOMING / secrets.token_hex(8)
+        self._store.make_root()
         folder.mkdir(parents=True)
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         progress = stack.enter_context(self._followed(request.query_params.get("upload_id", "")))
