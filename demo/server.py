@@ -18,7 +18,7 @@ from bavos_core import InputError
 from . import strings
 from .ending import ENDING, quiet
 from .examples import EXAMPLES
-from .gateway import Gate, Keeper, Names, Rules, Uploads
+from .gateway import HANDLERS, Gate, Keeper, Names, Rules, Uploads, limit
 from .gpu import ZERO_GPU
 from .jobs import BRIEF_WAITING
 from .page import build
@@ -60,7 +60,9 @@ def launch() -> None:
             steps.append(lambda: _refuse(page))
         service.store.keep_cached()
         threading.Thread(target=service.store.sweep_for_ever, daemon=True).start()
-        page.launch(**launch_options(service))
+        page.launch(**launch_options(service), prevent_thread_lock=True)
+        limit(page.server, each_peer=not settings.proxies)
+        page.block_thread()
     finally:
         service.close()
 
@@ -94,6 +96,7 @@ def launch_options(service: Service) -> dict[str, Any]:
             "routes": [*routes(service), *uploads.routes],
             "middleware": [Middleware(Gate, keeper=keeper)],
             "lifespan": keeper.lifespan,
+            "exception_handlers": HANDLERS,
         },
         "max_file_size": f"{settings.max_upload_mib}mb",
         "allowed_paths": [str(EXAMPLES)],

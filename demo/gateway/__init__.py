@@ -1,7 +1,8 @@
 """The gateway between the network and Gradio: who asks, what is served, and how much of it."""
 
-from .gate import Gate, Keeper, Rules
+from .connections import limit
+from .gate import HANDLERS, Gate, Keeper, Rules
 from .origins import Names
 from .uploads import Uploads
 
-__all__ = ["Gate", "Keeper", "Names", "Rules", "Uploads"]
+__all__ = ["HANDLERS", "Gate", "Keeper", "Names", "Rules", "Uploads", "limit"]

@@ -19,7 +19,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from fastapi import HTTPException
+from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import state
@@ -203,6 +206,14 @@ class Gate:
         else:
             body = await whole_body(headers, receive, _SMALL)
             await self._app(scope, replayed(body, receive), answer)
+
+
+async def _unfit(request: Request, _error: Exception) -> Response:
+    """Answer a body of another form than Gradio expects; its own answer would hold all of it."""
+    return Refusal(422, BAD_CALL).response(_path(request.scope))
+
+
+HANDLERS = {RequestValidationError: _unfit}
 
 
 def _path(scope: Scope) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from bavos_core import Analysis, Settings, analyse
+from demo.gateway import limit
 from demo.page import Page, build
 from demo.server import launch_options, prepare_gradio
 from demo.service import Service
@@ -119,6 +120,7 @@ def server(served: Service, blocks: gr.Blocks) -> Iterator[str]:
         _, address, _ = blocks.launch(
             server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options(served)
         )
+        limit(blocks.server, each_peer=False)
         yield address
         blocks.close(verbose=False)
 

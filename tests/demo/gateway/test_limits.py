@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from starlette.datastructures import Headers
 
-from demo.gateway import pages, rates
+from demo.gateway import connections, pages, rates
 from demo.gateway.bodies import Patient, whole_body
 from demo.gateway.pages import Pages
 from demo.gateway.rates import AtOnce, Rate
@@ -192,3 +195,32 @@ def test_cancelling_is_never_refused_for_what_else_an_address_does(server) -> No
     if late.status_code == 429:
         assert json.loads(late.text)["detail"] == TOO_OFTEN
         assert int(late.headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize("path", ["queue/join", "call/cut", "cancel", "reset"])
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "multipart/form-data"])
+def test_a_body_that_does_not_fit_is_not_sent_back(path, kind, server, caplog) -> None:
+    asked = {"data": [], "fn_index": 0, "session_hash": "s", "trigger_id": "x" * 100_000}
+    headers = {"Content-Type": kind, "X-Forwarded-For": "192.0.2.30"}
+    answer = httpx.post(f"{server}gradio_api/{path}", content=json.dumps(asked), headers=headers)
+    assert answer.status_code in (200, 400, 422)
+    assert len(answer.content) < 200
+    assert not caplog.records
+
+
+def test_a_connection_that_asks_for_nothing_is_closed(server, monkeypatch) -> None:
+    monkeypatch.setattr(connections, "_WITHOUT_REQUEST", 0.3)
+    place = urlsplit(server)
+    for begun in (b"", b"GET /config HTTP/1.1\r\nHost: local"):
+        with socket.create_connection((place.hostname, place.port), timeout=10) as one:
+            one.sendall(begun)
+            assert one.recv(100) == b""
+
+
+def test_no_answer_names_the_program_or_a_folder_of_the_server(server, served) -> None:
+    root = Path(connections.__file__).parents[2]
+    for path in ("", "config", "gradio_api/info", "assets/none", "static/none", "gradio_api/none"):
+        answer = httpx.get(server + path)
+        assert "server" not in answer.headers
+        for folder in (root, served.store.root, Path.home(), Path(httpx.__file__).parents[1]):
+            assert str(folder) not in answer.text, (path, folder)
