@@ -16,6 +16,7 @@ from bavos_lab.training import TrainedCorrelator
 from demo.compute import run_adaptation
 from demo.page import Page
 from demo.panels.adapting import AdaptingEvents
+from demo.panels.downloads import DownloadsEvents
 from demo.presets import Preset
 from demo.service import Service
 from demo.settings import DemoSettings
@@ -248,6 +249,23 @@ def test_a_server_that_stops_waits_for_no_job_and_leaves_nothing(small_clip, job
         service.close()
     assert str(written.exception()) == SENTENCE
     assert not service.store.root.exists()
+
+
+@pytest.mark.parametrize("ask", ["code", "files", "training", "version", "deleting"])
+def test_a_page_whose_result_went_is_told_so_in_one_sentence(page, result, segment, ask) -> None:
+    state = {"result": result.id, "n": 4, "versions": [result.id, result.id]}
+    downloads, adapting = DownloadsEvents(page), AdaptingEvents(page)
+    asked = {
+        "code": lambda: downloads.write_code(state, None),
+        "files": lambda: downloads.make_files(state, "all", "", False),
+        "training": lambda: next(adapting.adapt(state, 3)),
+        "version": lambda: adapting.switch(state, "before"),
+        "deleting": lambda: downloads.delete(state),
+    }
+    segment()
+    with pytest.raises(gr.Error) as caught:
+        asked[ask]()
+    assert caught.value.message == SENTENCE
 
 
 # ---- what is asked for too late, and what was given in time --------------------------------------
