@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
-from bavos_core import ClusterTree, InputError, Segmentation
+from bavos_core import InputError
 from bavos_core.compat import current_source
 from bavos_core.settings import GRID_PATCHES, SOURCES, AttentionSource
 from bavos_io.errors import echo
 
 from . import images
+from .answers import as_json, attention_as_json, cut_as_json
 from .checks import number, text, whole
 from .clips import MOST_SECONDS, Part
 from .edits import MOST_CLUSTERS, checked_edits
@@ -100,7 +100,14 @@ class Api:
 
     @politely
     def attend(
-        self, result: str, sample_index: float, y: float, x: float, head: float, source: str
+        self,
+        result: str,
+        sample_index: float,
+        y: float,
+        x: float,
+        head: float,
+        source: str,
+        rows: bool,
     ) -> tuple[dict[str, Any], str, str]:
         """Return where the patch at a pixel attends, over space and time.
 
@@ -113,9 +120,11 @@ class Api:
             x: pixels from the left of the frame
             head: one head, or -1 for the mean of all
             source: framewise, cross-frame, untrained, correlator (if trained) or key-similarity
+            rows: also return the whole row of attention (frames, rows, columns), which is long
 
         Returns:
-            the row of attention (frames, rows, columns), the frame's heatmap and a heatmap video
+            the places that get most and the share of each analysed frame, the frame's heatmap and a
+            heatmap video
         """
         query = checked_query(self.service.result(text(result, "result")), sample_index, y, x)
         one, asked = checked_head(head), checked_source(source)
@@ -124,7 +133,8 @@ class Api:
             heat = images.heat_frame(found.analysis, row, query)
             picture = self.service.files.picture(found, heat)
             video = self.service.files.heatmap(found, row, query)
-            return {"row": row.tolist()}, str(picture), str(video)
+            numbers = attention_as_json(found, row, rows=rows is True)
+            return numbers, str(picture), str(video)
 
     @politely
     def export(self, result: str, n_clusters: float, edits: list[dict[str, Any]]) -> list[str]:
@@ -211,55 +221,6 @@ def checked_source(name: object) -> AttentionSource:
     raise InputError(f"source is {echo(name)}; choose {', '.join(SOURCES)}.")
 
 
-def as_json(result: Result) -> dict[str, Any]:
-    """Return the summary of a result as JSON values."""
-    analysis = result.analysis
-    cut = analysis.segment()
-    return {
-        "result": result.id,
-        "backbone": analysis.settings.backbone,
-        "start": analysis.part[0],
-        "frames": len(analysis.times),
-        "analysed": analysis.analysed.tolist(),
-        "size": list(analysis.size),
-        "grid": list(analysis.grid),
-        "tau": cut.tau,
-        "clusters": cut.clusters,
-        "background": cut.background.tolist(),
-        "leaves": analysis.tree.leaves,
-        "sources": list(analysis.sources()),
-        "seconds": {stage: round(value, 3) for stage, value in result.analysis.timings.items()},
-        "notices": list(result.notices),
-    }
-
-
-def cut_as_json(result: Result, cut: Segmentation) -> dict[str, Any]:
-    """Return a cut as JSON values; an empty cluster has no role."""
-    present = set(cut.present)
-    return {
-        "tau": cut.tau,
-        "clusters": cut.clusters,
-        "background": cut.background.tolist(),
-        "names": [cut.name(i) for i in range(cut.clusters)],
-        "roles": [cut.role(i) if i in present else None for i in range(cut.clusters)],
-        "instances": _instances(result.analysis.tree, cut),
-        "splits": {str(i): list(parts) for i, parts in cut.splits.items()},
-        "leaves": result.analysis.tree.leaves,
-    }
-
-
-def _instances(tree: ClusterTree, cut: Segmentation) -> list[list[int]]:
-    """Return groups of clusters with similar attention that were separated as instances."""
-    joins = np.append(np.zeros(tree.leaves, bool), tree.instances)
-    parents = tree.parents()
-    above = joins & (tree.node_clusters(cut.leaf_cluster) < 0)  # the cut
-    highest = above & ~((parents >= 0) & above[parents])
-    return [
-        np.unique(cut.leaf_cluster[tree.leaves_of(int(node))]).tolist()
-        for node in np.flatnonzero(highest)
-    ]
-
-
 def add_api(service: Service) -> None:
     """Register the endpoints; their hidden components define names and types of parameters."""
     api = Api(service)
@@ -279,7 +240,7 @@ def add_api(service: Service) -> None:
         gr.Button().click(api.cancel, api_name="cancel")
         cut_inputs = [result, n_clusters, sample_index, edits]
         gr.Button().click(api.cut, cut_inputs, [numbers, picture], api_name="cut")
-        attend_inputs = [result, sample_index, y, x, head, source]
+        attend_inputs = [result, sample_index, y, x, head, source, gr.Checkbox(label="rows")]
         gr.Button().click(api.attend, attend_inputs, [numbers, picture, video], api_name="attend")
         export_inputs = [result, n_clusters, edits]
         gr.Button().click(api.export, export_inputs, files, api_name="export")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import sys
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from .routes import PICTURE, PREFIX, routes
 from .service import Service
 from .settings import DemoSettings
 from .theme import theme
+from .tools import Mounted
 
 HEAD = """
 <meta name="description" content="{about}">
@@ -85,17 +87,23 @@ def prepare_gradio() -> None:
 def launch_options(service: Service) -> dict[str, Any]:
     """Return the arguments of `Blocks.launch`."""
     settings = service.settings
-    keeper = Keeper(rules(service))
+    keeper, tools = Keeper(rules(service)), Mounted(service)
     uploads = Uploads(service.store, settings.max_upload_mib * 2**20)
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        async with keeper.lifespan(app), tools.lifespan():
+            yield
+
     return {
         "theme": theme(),
         "css": CSS,
         "js": script("page.js"),
         "head": head(),
         "app_kwargs": {
-            "routes": [*routes(service), *uploads.routes],
+            "routes": [*routes(service), *uploads.routes, *tools.routes],
             "middleware": [Middleware(Gate, keeper=keeper)],
-            "lifespan": keeper.lifespan,
+            "lifespan": lifespan,
             "exception_handlers": HANDLERS,
         },
         "max_file_size": f"{settings.max_upload_mib}mb",
@@ -104,7 +112,7 @@ def launch_options(service: Service) -> dict[str, Any]:
         "state_session_capacity": 2000,
         "enable_monitoring": False,
         "max_threads": settings.queue_size + BRIEF_WAITING + _SPARE_THREADS,
-        "mcp_server": importlib.util.find_spec("mcp") is not None,
+        "mcp_server": False,  # of Gradio; see demo/tools
     }
 
 

@@ -36,6 +36,15 @@ EXAMPLE_STAYS = "This is the result of an example, which is the same for everybo
 WARMING_UP = "The server is still analysing this example; try again in a few seconds."
 NO_SUCH_EXAMPLE = "There is no such example; choose one of those shown."
 BAD_STATE = "The state of the viewer must be a JSON object of at most 200 kB."
+NO_MCP = 'MCP is not installed here; the operator can add it: pip install ".[mcp]".'
+MCP_ABOUT = (
+    "Bavos finds and tracks the objects of a video with the attention of a Vision Transformer. "
+    "Upload a clip (the tool upload says how), call segment, then cut, attend, export or html with "
+    "the id of the result."
+)
+MCP_UPLOAD = "Run `{command}` and give the path that it prints to segment as clip."
+MCP_CANCELLED = "What this session was doing on the server is asked to stop."
+MCP_NO_SESSION = "This connection has no session; cancel the request itself instead."
 NOT_USABLE = "The values that were sent cannot be used; send those that the API page describes."
 BACKBONE = (
     f"The network whose attention is used. auto: {backbones.PAPER}, as in the paper, if its "

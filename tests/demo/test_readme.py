@@ -106,7 +106,7 @@ def test_the_client_of_the_api(server: str) -> None:
     code = python(API, "gradio_client").replace("http://127.0.0.1:7860", server)
     names = run(code, API)
     assert len(names["numbers"]["background"]) == 6
-    assert np.asarray(names["row"]["row"]).sum() == pytest.approx(1, abs=1e-3)
+    assert np.asarray(names["attention"]["row"]).sum() == pytest.approx(1, abs=1e-3)
     for path in (names["overlay"], names["picture"], names["heat"], names["video"]):
         assert Path(path).stat().st_size > 0
     assert Path(names["files"][0]).name == "bavos.zip"

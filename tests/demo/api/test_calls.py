@@ -27,7 +27,9 @@ def test_parameters_have_the_names_of_the_library(client) -> None:
         for endpoint, described in endpoints.items()
     }
     assert names["/cut"] == ["result", "n_clusters", "sample_index", "edits"]
-    assert names["/attend"] == ["result", "sample_index", "y", "x", "head", "source"]
+    assert names["/attend"] == [
+        "result", "sample_index", "y", "x", "head", "source", "rows"
+    ]  # fmt: skip
     assert names["/export"] == ["result", "n_clusters", "edits"]
 
 
@@ -166,7 +168,7 @@ def test_attend_gives_a_distribution_a_picture_and_a_video(
     client, summary, decode, source, head
 ) -> None:
     numbers, picture, video = client.predict(
-        summary["result"], 1, 100, 200, head, source, api_name="/attend"
+        summary["result"], 1, 100, 200, head, source, True, api_name="/attend"
     )
     row = np.array(numbers["row"])
     assert row.shape == (FRAMES, *summary["grid"])
@@ -184,7 +186,7 @@ def test_every_source_of_the_summary_is_tested_above(summary) -> None:
 def test_a_source_by_its_old_name_gives_the_same(client, summary) -> None:
     place = (summary["result"], 1, 100, 200, -1)
     old, new = (
-        client.predict(*place, source, api_name="/attend")[0]
+        client.predict(*place, source, True, api_name="/attend")[0]
         for source in ("keys", "key-similarity")
     )
     assert old == new
@@ -192,7 +194,7 @@ def test_a_source_by_its_old_name_gives_the_same(client, summary) -> None:
 
 def test_sources_and_places_differ_in_their_rows(client, summary) -> None:
     def row(y: float, x: float, source: str) -> np.ndarray:
-        answer = client.predict(summary["result"], 1, y, x, -1, source, api_name="/attend")
+        answer = client.predict(summary["result"], 1, y, x, -1, source, True, api_name="/attend")
         return np.array(answer[0]["row"])
 
     here = row(100, 200, "key-similarity")

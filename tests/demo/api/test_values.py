@@ -23,6 +23,7 @@ LONG = "x" * 400_000  # the gate refuses more
 ANY = [None, True, [], [1], {}, {"path": "/etc/passwd"}, DEEP, LONG, "NaN"]
 NUMBERS = [*ANY, "5", float("nan"), float("inf"), -float("inf"), 1e308, -7, 10**40, 1.5]
 TEXTS = [True, [], {}, 7, DEEP, LONG, "no-such-thing", "../../etc/passwd", "\ud800", "\0"]
+SWITCHES = ["yes", 7, [], {}, DEEP, LONG]
 FILES = [
     True, [], 7, DEEP, {"path": 5}, {"path": "/etc/passwd"}, {"path": "http://127.0.0.1:1/x.mp4"},
     {"path": "x\0y"}, {"path": "x" * 10**5}, {},
@@ -37,7 +38,7 @@ EDITS.remove([])
 WRONG = {  # of each endpoint, for each parameter in order
     "segment": [FILES, TEXTS, NUMBERS, NUMBERS, NUMBERS, NUMBERS],
     "cut": [TEXTS, NUMBERS, NUMBERS, EDITS],
-    "attend": [TEXTS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, TEXTS],
+    "attend": [TEXTS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, TEXTS, SWITCHES],
     "export": [TEXTS, NUMBERS, EDITS],
     "html": [TEXTS, NUMBERS, EDITS],
 }
@@ -55,7 +56,7 @@ def right(client, small_clip: Path, summary: dict) -> dict[str, list[Any]]:
     return {
         "segment": [clip, "descriptors", 2, 48, 0, 0],
         "cut": [result, 3, 0, []],
-        "attend": [result, 0, 1, 1, -1, "key-similarity"],
+        "attend": [result, 0, 1, 1, -1, "key-similarity", False],
         "export": [result, 3, []],
         "html": [result, 3, []],
     }
@@ -71,7 +72,8 @@ def said(client) -> Callable[[str, list[Any]], str]:
         session = f"wrong-{next(sessions)}"
         index = indices[endpoint]
         body = {"data": values, "fn_index": index, "session_hash": session, "event_data": event}
-        with httpx.Client(base_url=client.src, timeout=60) as http:
+        address = httpx.HTTPTransport(local_address="127.0.0.2")
+        with httpx.Client(base_url=client.src, timeout=60, transport=address) as http:
             # Python's JSON has NaN and infinities, and Gradio reads it.
             content, sent = json.dumps(body), None
             while sent is None or sent.status_code == 429:  # faster than one address may ask
