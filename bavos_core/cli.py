@@ -24,6 +24,7 @@ from bavos_io.clip import Clip
 from bavos_io.cut_outs import CUT_OUT_KINDS
 from bavos_io.files import check_out_file
 from bavos_io.folder import check_out_folder
+from bavos_io.memory import enough_memory
 from bavos_io.opening import open_clip
 
 from . import __version__
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _status(given: Sequence[str]) -> int:
     try:
-        with _old_names_noted(), _stopped_once():
+        with _old_names_noted(), _stopped_once(), enough_memory():
             given = [_current_option(argument) for argument in given]
             options = build_parser(given[0] if given else None).parse_args(given)
             return int(options.run(options))
@@ -158,10 +159,8 @@ def run_segment(options: argparse.Namespace) -> int:
     cut_outs = options.cut_out and CutOuts(options.cut_out, options.objects, options.each)
     with shown_progress() as show:
         analysis = _analyse(clip, options, show)
-        more: dict[str, Any] = {
-            "sound": options.sound, "cut_outs": cut_outs, "features": options.features,
-        }  # fmt: skip
-        document = write_all(options.out, analysis, analysis.segment(), clip, progress=show, **more)
+        document = write_all(options.out, analysis, analysis.segment(), clip, progress=show,
+            sound=options.sound, cut_outs=cut_outs, features=options.features)  # fmt: skip
     shown = ("clusters", "objects", "frames", "frames_analysed", "seconds")
     print(json.dumps({key: document[key] for key in shown}))
     _print_notes(document["warnings"])

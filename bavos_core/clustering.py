@@ -150,8 +150,7 @@ def find_clusters(
     """Return the centroids of the paper's clustering and the levels that led to them (paper, 3.3).
 
     In float32 this is the reference's result; see the top of this file for bfloat16.
-    most: see `merge_globally`. Eight times as many from windows, as noise gives, are merged at once
-    to a first level of their own: they would fill the memory.
+    most: see `merge_globally`. More than eight times as many, which noise gives, are merged early.
     Raise ValueError for τ that is not a number above 0.
     """
     if not 0 < tau < float("inf"):

@@ -35,26 +35,19 @@ class Hierarchy:
 
 
 def build_hierarchy(
-    attention: AttentionRows,
-    settings: Settings,
-    *,
-    dtype: torch.dtype,
-    progress: Progress = silent,
+    attention: AttentionRows, settings: Settings, *, dtype: torch.dtype, progress: Progress = silent
 ) -> Hierarchy:
     """Cluster all rows finely, link the clusters to a tree, give each patch its nearest leaves.
 
     In exact mode the leaves are the paper's clusters at settings.tau, so that cutting the tree
     there gives exactly the paper's clusters (numbered as the tree numbers them). Otherwise they
-    are its clusters at τ = 0.25; where that leaves more than 2048, the same global merge goes on
-    with a rising τ.
+    are its clusters at τ = 0.25, or at a higher τ where that leaves more than 2048.
     """
-    leaf_tau = settings.tau if settings.exact else LEAF_TAU
+    tau, most = (settings.tau, float("inf")) if settings.exact else (LEAF_TAU, MAX_LEAVES)
     windows = Windows(attention, dtype, keep=KEPT_BYTES)
-    most = float("inf") if settings.exact else MAX_LEAVES
-    found = find_clusters(windows, leaf_tau, most=most, progress=part_of(progress, 0.0, 0.8))
-    assignment = assign(
-        windows, found.centroids, nearest=_NEAREST, progress=part_of(progress, 0.8, 1.0)
-    )
+    found = find_clusters(windows, tau, most=most, progress=part_of(progress, 0.0, 0.8))
+    last = part_of(progress, 0.8, 1.0)
+    assignment = assign(windows, found.centroids, nearest=_NEAREST, progress=last)
     levels = np.stack(found.levels()).astype(np.int32)
     tree = build_tree(assignment, linked=found.centroids if settings.exact else None)
     return Hierarchy(tree, assignment, levels.reshape(-1, *assignment.labels.shape))

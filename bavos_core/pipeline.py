@@ -33,8 +33,8 @@ from .settings import FRAMES_ON_CPU, FRAMES_ON_CUDA, AttentionSource, Compute, S
 from .sources import attention_rows, check_channels, choose_source
 from .tree import ClusterTree
 
-_READ_SIDE = 1920  # pixels of the longer side of the frames that the backbone's input is made from
-_PREVIEW_SIDE = 1024  # and of those that are kept
+READ_SIDE = 1920  # pixels of the longer side of the frames that the backbone's input is made from
+PREVIEW_SIDE = 1024  # and of those that are kept
 _SHORT = "The GPU did not have enough memory, so"
 
 
@@ -63,9 +63,9 @@ def analyse(
     with run.timed(Stage.FEATURES):
         backbone = backbone or _backbone(run)
     grid = grid_size(opened.size, backbone.patch, settings)
-    kept = max(_PREVIEW_SIDE, max(grid) * backbone.patch)
+    kept = max(PREVIEW_SIDE, max(grid) * backbone.patch)
     with run.stage(Stage.DECODE):
-        read = opened.resized(max(_READ_SIDE, kept))
+        read = opened.resized(max(READ_SIDE, kept))
         analysed, frames = read_sample(read, settings, run.compute, include_frame, run.progress)
         notes = _notes(opened, analysed)
     with run.stage(Stage.FEATURES):

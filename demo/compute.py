@@ -27,6 +27,7 @@ from bavos_core.progress import Progress
 from bavos_core.settings import FRAMES_ON_CUDA, Compute
 from bavos_io.clip import Clip
 from bavos_io.download import FileOrUrl
+from bavos_io.errors import echo
 from bavos_lab.training import Step, adapting, frozen_copy
 
 from .gpu import on_gpu
@@ -46,8 +47,12 @@ def plan(server: DemoSettings, backbone: str, preset: Preset) -> Plan:
     """Return the settings of a run, with the bundled backbone if the one requested is unavailable.
 
     The bundled one is tuned on saliency labels; a notice says that it is used. Raise
-    InputError for an unknown backbone, or for more patches than the server allows.
+    InputError for a backbone that is neither listed nor the server's own, before anything is built
+    or downloaded, and for more patches than the server allows.
     """
+    offered = dict.fromkeys((*backbones.names(), backbones.canonical(server.backbone)))
+    if backbones.canonical(backbone) not in offered:
+        raise InputError(f"Unknown backbone {echo(backbone)}; choose {', '.join(offered)}.")
     if preset.patches > server.max_patches:
         raise InputError(
             f"{preset.patches} patches per frame were requested; give at most {server.max_patches}."
@@ -78,6 +83,12 @@ def loaded_backbone(
     return backbones.load(name, weights=weights, device=device)
 
 
+def backbone_of(settings: Settings) -> backbones.Backbone:
+    """Return the backbone of a run, where it runs."""
+    device = Compute.choose(settings).device
+    return loaded_backbone(settings.backbone, settings.weights, device)
+
+
 def _analysis_seconds(_clip: Clip, settings: Settings, _progress: object) -> int:
     return 20 + (settings.frames or FRAMES_ON_CUDA)
 
@@ -85,8 +96,7 @@ def _analysis_seconds(_clip: Clip, settings: Settings, _progress: object) -> int
 @on_gpu(_analysis_seconds)
 def run_analysis(clip: Clip, settings: Settings, progress: Progress) -> Analysis:
     """Analyse a clip."""
-    device = Compute.choose(settings).device
-    backbone = loaded_backbone(settings.backbone, settings.weights, device)
+    backbone = backbone_of(settings)
     return analyse(clip, settings, backbone=backbone, progress=progress)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 
@@ -24,8 +25,9 @@ class Preset:
     patches: int  # per frame
 
     def within(self, settings: DemoSettings) -> Preset:
-        """Return the preset within the server's limit of frames."""
-        return replace(self, frames=min(self.frames, settings.max_frames))
+        """Return the preset within the server's limits of frames and patches."""
+        frames = min(self.frames, settings.max_frames)
+        return Preset(frames, min(self.patches, settings.max_patches))
 
     @property
     def rows(self) -> int:
@@ -64,13 +66,19 @@ class _Ran:
 class Pace:
     """Estimates the duration of a run from earlier runs on this machine, each with its backbone."""
 
-    def __init__(self) -> None:
+    def __init__(self, usual: Iterable[Preset] = PRESETS.values()) -> None:
+        """Learn from runs about the size of `usual` ones alone: others are too far off."""
+        self.usual = tuple(usual)
         self._ran: dict[str, dict[Preset, _Ran]] = {}
         self._lock = threading.Lock()
 
     def learn(self, analysis: Analysis) -> None:
-        """Take the timings of a finished run."""
+        """Take the timings of a finished run of a usual size."""
         ran = Preset(len(analysis.analysed), analysis.grid[0] * analysis.grid[1])
+        if not any(
+            preset.products / 2 <= ran.products <= preset.products * 2 for preset in self.usual
+        ):
+            return
         seconds = analysis.timings
         found = seconds[Stage.CLUSTERING.value] + seconds.get(Stage.INSTANCES.value, 0.0)
         cost = _Ran(ran, seconds[Stage.FEATURES.value] / ran.rows, found / ran.products)

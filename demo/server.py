@@ -26,7 +26,7 @@ from .page import build
 from .panels.events import script
 from .routes import PICTURE, PREFIX, routes
 from .service import Service
-from .settings import DemoSettings
+from .settings import DemoSettings, check_start
 from .theme import theme
 from .tools import Mounted
 
@@ -46,6 +46,7 @@ def launch() -> None:
     """Build the page and serve it until the process is stopped."""
     try:
         settings = DemoSettings.from_environment()
+        check_start(settings)
     except InputError as error:
         sys.exit(str(error))
     with ENDING.begun() as steps:

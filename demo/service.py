@@ -22,6 +22,7 @@ from bavos_io.stopping import stoppable
 from bavos_lab.training import Step
 
 from . import compute, images, strings
+from .budget import Budget
 from .clips import WHOLE, Clips, Part
 from .edits import Edits, Look
 from .examples import ARRIVES, Examples
@@ -84,7 +85,8 @@ class Service:
         self.clips = Clips(settings)
         self.files = Files(self.store, self.clips)
         self.examples = Examples(examples, self.store)
-        self.pace = Pace()
+        self.pace = Pace([preset.within(settings) for preset in PRESETS.values()])
+        self.budget = Budget(settings, self.pace)
         self.jobs = Jobs(settings.queue_size, whose)
         self.parts = Parts(self.store, self.clips, self.jobs.lane)
         self._cuts: OrderedDict[_Cut, Segmentation] = OrderedDict()
@@ -152,8 +154,8 @@ class Service:
             clip = self.clips.open(path, part)
             source = Path(str(path))
             self.store.touch(source)
-            plan = compute.plan(self.settings, backbone, preset)
-            usual = part == WHOLE and preset in PRESETS.values()  # a limited number, for everybody
+            plan = self.budget.afforded(clip, compute.plan(self.settings, backbone, preset))
+            usual = part == WHOLE and preset.within(self.settings) in self.pace.usual
             example = self.examples.find(source) if usual else None
         return _Task(clip, source, plan, example)
 
@@ -177,7 +179,7 @@ class Service:
 
     def _analysed(self, task: _Task, report: Report) -> Result:
         plan, clip, path = task.plan, task.clip, task.example or task.source
-        progress = silent if ZERO_GPU else staged(report)
+        progress = silent if ZERO_GPU else staged(self.budget.deadline(report))
         analysis = compute.run_analysis(clip, plan.settings, progress)
         self.pace.learn(analysis)
         self.clips.took(path, clip.part, analysis.timings[Stage.DECODE.value])
@@ -191,7 +193,7 @@ class Service:
         """
         name = compute.plan(self.settings, backbone, preset).settings.backbone
         decoding = self.clips.seconds_to_read(Path(path))
-        used = min(preset.within(self.settings).frames, len(self.clips.open(path).times))
+        used = min(preset.frames, self.settings.max_frames, len(self.clips.open(path).times))
         return self.pace.seconds(name, replace(preset, frames=used), decoding)
 
     def arrived(self) -> Result | None:
@@ -211,7 +213,7 @@ class Service:
 
     def _warmed_up(self, example: Path, backbone: str, stop: StopFlag) -> bool:
         """Analyse an example; return False if this gave way to a visitor."""
-        preset = PRESETS[usual_preset()]
+        preset = PRESETS[usual_preset()].within(self.settings)
         try:
             purpose = example, compute.plan(self.settings, backbone, preset).settings
 

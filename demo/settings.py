@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import get_type_hints
 
-from bavos_core import InputError, Limits
+from bavos_core import InputError, Limits, backbones
+from bavos_core.backbones import AUTO
+from bavos_core.backbones.hub import is_known
 from bavos_core.compat import current_source
+from bavos_core.settings import SOURCES
 from bavos_io.download import FileOrUrl, file_or_url
+from bavos_io.errors import echo
+from bavos_io.memory import usable_bytes
 
 _MAY_BE_ZERO = ("BAVOS_WARM_UP", "BAVOS_PROXIES")
 
@@ -22,6 +29,43 @@ def _number(name: str, default: int) -> int:
     if not text.isascii() or not text.isdigit() or (int(text) == 0 and name not in _MAY_BE_ZERO):
         raise InputError(f"{name} is {text!r}; give a whole number above 0, or leave it unset.")
     return int(text)
+
+
+def check_start(settings: DemoSettings) -> None:
+    """Raise InputError for files, names and folders of the environment that cannot be used."""
+    name = backbones.canonical(settings.backbone)
+    if name not in backbones.names() and not is_known(name):
+        raise InputError(
+            f"BAVOS_BACKBONE is {echo(name)}, which is unknown; choose one of "
+            f"{', '.join(backbones.names())}, or a ViT of timm."
+        )
+    files = {"BAVOS_WEIGHTS": settings.weights, "BAVOS_CORRELATOR": settings.correlator}
+    named = {AUTO, *SOURCES, None}
+    for variable, source in files.items():
+        file = source if source in named else file_or_url(str(source))
+        if isinstance(file, Path) and not _readable(file):
+            raise InputError(f"{variable} names {echo(file.name)}, which cannot be read; check it.")
+    folder = os.environ.get("TMPDIR") or tempfile.gettempdir()
+    if not _usable(Path(folder)):
+        raise InputError(
+            "TMPDIR is no folder that can be read and written; set it to one that can."
+        )
+
+
+def _readable(file: Path) -> bool:
+    try:
+        with file.open("rb"):
+            return True
+    except OSError:
+        return False
+
+
+def _usable(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return isinstance(os.listdir(folder), list)
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -42,6 +86,8 @@ class DemoSettings:
     max_frames: int = 96  # BAVOS_MAX_FRAMES: analysed in one run
     max_patches: int = 4096  # BAVOS_MAX_PATCHES: per frame
     max_steps: int = 500  # BAVOS_MAX_STEPS: of training on a clip
+    memory_mib: int = usable_bytes() // 2**21  # BAVOS_MEMORY_MIB: of a run; half of what there is
+    run_seconds: int = 600  # BAVOS_RUN_SECONDS: of a run, as far as can be told before
     store_mib: int = 2048  # BAVOS_STORE_MIB: results and clips; the oldest are deleted first
     disk_mib: int = 8192  # BAVOS_DISK_MIB: all files together, those that are being uploaded too
     keep_seconds: int = 3600  # BAVOS_KEEP_SECONDS: how long files are kept

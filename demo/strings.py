@@ -8,10 +8,11 @@ from html import escape
 
 from bavos_core import backbones
 from bavos_io.clip import Clip
+from bavos_io.memory import NO_MEMORY, is_out_of_memory
 from bavos_lab.training import Step
 
 from .disk import FULL
-from .presets import PRESETS
+from .presets import PRESETS, Preset
 from .settings import DemoSettings
 from .store import Result
 
@@ -139,11 +140,48 @@ def limits(settings: DemoSettings) -> str:
     )
 
 
-def about(clip: Clip, seconds: float | None) -> str:
-    """Return the size and length of a clip, and how long segmenting it takes, if known."""
+def about(clip: Clip, seconds: float | None, most: int) -> str:
+    """Return the size and length of a clip, and how long segmenting it takes, if known.
+
+    most: seconds that a run may take.
+    """
     (height, width), frames = clip.size, len(clip.times)
     expected = f" About **{max(seconds, 1):.0f} s** on this server." if seconds else ""
+    if seconds and seconds > most:
+        expected = f" More than **{_minutes(most)}** on this server."
     return f"{counted(frames, 'frame')} of {width}×{height}, {clip.end:.1f} s. {READY}{expected}"
+
+
+def too_large(asked: Preset, needed: float, most: float) -> str:
+    """Return that a run needs too much memory, in GiB."""
+    return (
+        f"{_asked(asked)} need about {needed:.1f} GiB, more than the {most:.1f} GiB of a run here;"
+    )
+
+
+def too_long(asked: Preset, seconds: float, most: int) -> str:
+    """Return that a run is expected to take too long."""
+    minutes = _minutes(60 * round(seconds / 60)) if seconds < 36_000 else "hours"
+    return f"{_asked(asked)} take about {minutes}, more than the {_minutes(most)} of a run here;"
+
+
+def too_slow(seconds: int) -> str:
+    """Return that a run was ended."""
+    return (
+        f"This took longer than {_minutes(seconds)} and was ended; ask for fewer frames or patches."
+    )
+
+
+def remedy(frames: int, patches: int) -> str:
+    """Return the numbers that fit: frames of as many patches, or patches of as many frames."""
+    fitting = {"frame": frames, "patch": patches}
+    found = [f"at most {number:,} {noun}{'es' if noun == 'patch' else 's'}"
+             for noun, number in fitting.items() if number > 1]  # fmt: skip
+    return f"ask for {', or '.join(found)}." if found else "choose a smaller clip."
+
+
+def _asked(asked: Preset) -> str:
+    return f"{counted(asked.frames, 'frame')} of {asked.patches:,} patches"
 
 
 def waiting(before: int) -> str:
@@ -212,8 +250,8 @@ def failure(error: Exception) -> str:
     """Return the message for an unexpected error; the log has the traceback."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return FULL
-    if isinstance(error, MemoryError):
-        return "The server has no memory left for this; choose fewer frames or try again later."
+    if is_out_of_memory(error):
+        return NO_MEMORY
     return "Something went wrong on the server and was logged; try again, or use another clip."
 
 

@@ -121,6 +121,6 @@ def load(
         backbone = _TIMM[name].wrap(bundled_vit(), layer, note=_NOT_LABEL_FREE)
     else:
         if name not in _TIMM:
-            check_timm_name(name, layer, _ADVICE)
+            check_timm_name(name, layer, _ADVICE, has_file=bool(weights))
         backbone = _TIMM.get(name, TimmViT(name)).build(name, weights, layer)
     return backbone.to(device or torch.device("cpu"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -69,10 +70,10 @@ def create(timm_name: str, **options: Any) -> nn.Module:
     return timm.create_model(timm_name, num_classes=0, **options)
 
 
-def check_timm_name(name: str, layer: int | None, advice: str) -> None:
+def check_timm_name(name: str, layer: int | None, advice: str, *, has_file: bool = True) -> None:
     """Raise InputError, ending in advice, unless timm has such a ViT and its keys can be read.
 
-    It is built on torch's meta device, so nothing is downloaded and no weights are allocated.
+    It is built on torch's meta device, without memory; where that fails, once it has weights.
     """
     from timm.models.eva import Eva
     from timm.models.vision_transformer import VisionTransformer
@@ -83,6 +84,8 @@ def check_timm_name(name: str, layer: int | None, advice: str) -> None:
         with torch.device("meta"):
             model = create(name)
     except RuntimeError:  # older versions of timm need a device with memory
+        if not has_file:
+            _reached(name, name)
         model = create(name)
     if not isinstance(model, VisionTransformer | Eva):
         raise InputError(f"{echo(name)} is not a Vision Transformer; {advice}.")
@@ -91,8 +94,8 @@ def check_timm_name(name: str, layer: int | None, advice: str) -> None:
         raise InputError(f"The layout of attention in {echo(name)} is not supported; {advice}.")
 
 
-def _pretrained(name: str, timm_name: str) -> nn.Module:
-    """Return the model with weights from the local cache or the hub."""
+def _reached(name: str, timm_name: str) -> Path:
+    """Return the file of weights in the local cache, from the hub if need be."""
     path = hub.fetch(timm_name)
     if path is None:
         raise BackboneUnavailable(
@@ -100,6 +103,12 @@ def _pretrained(name: str, timm_name: str) -> nn.Module:
             f"give a local file with --weights FILE, or use --backbone {BUNDLED} "
             f"({TUNED_ON_SALIENCY})."
         )
+    return path
+
+
+def _pretrained(name: str, timm_name: str) -> nn.Module:
+    """Return the model with its weights; it is built when these are there."""
+    path = _reached(name, timm_name)
     try:  # by its file, since timm would ask the hub even for what is cached
         return create(timm_name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
     except Exception as error:  # the file in the cache may be damaged in any way

@@ -190,8 +190,10 @@ class StartEvents:
             return s.whole()
         with service.jobs.briefly():
             clip = service.clips.open(path)
-            seconds = service.expected(path, s.network(values), s.quality(values))
-            return {self.page.viewer.notice: strings.about(clip, seconds), **s.whole(clip)}
+            preset = s.quality(values).within(service.settings)
+            seconds = service.expected(path, s.network(values), preset)
+            said = strings.about(clip, seconds, service.settings.run_seconds)
+            return {self.page.viewer.notice: said, **s.whole(clip)}
 
     @politely
     def take_example(self, event: gr.EventData) -> Values:
@@ -219,7 +221,7 @@ class StartEvents:
             result = service.segment(
                 values[s.clip],
                 s.network(values),
-                s.quality(values),
+                s.quality(values).within(service.settings),
                 stop.raising(progress),
                 part=s.part(values, service.clips),
             )

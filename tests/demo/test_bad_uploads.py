@@ -102,7 +102,7 @@ def client(server: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
     ("error", "said"),
     [
         (OSError(28, "No space left on device"), "The server's disk is full"),
-        (MemoryError(), "no memory left"),
+        (MemoryError(), "not enough memory"),
         (KeyError("x"), "Something went wrong on the server"),
     ],
 )

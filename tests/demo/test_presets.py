@@ -17,7 +17,7 @@ presets = st.builds(Preset, st.integers(1, 96), st.integers(1, 4096))
 
 def learned_from(analysis: Analysis) -> Pace:
     """Knows one run."""
-    learned = Pace()
+    learned = Pace([Preset(len(analysis.analysed), int(np.prod(analysis.grid)))])
     seconds = {"decode": 1.0, "features": 2.0, "attention and clustering": 3.0}
     learned.learn(replace(analysis, timings=seconds))
     return learned
@@ -49,23 +49,32 @@ def test_more_frames_and_patches_never_take_less(
 
 
 def test_the_run_nearest_in_size_is_what_counts(pace, tiny_analysis) -> None:
-    large = np.zeros(30, np.int64)
+    large = np.zeros(4, np.int64)
     seconds = {"decode": 1.0, "features": 20.0, "attention and clustering": 3000.0}
     pace.learn(replace(tiny_analysis, timings=seconds, analysed=large))
     assert pace.seconds("descriptors", Preset(3, int(np.prod(tiny_analysis.grid))), 0) < 6
-    assert pace.seconds("descriptors", Preset(30, int(np.prod(tiny_analysis.grid))), 0) > 3000
+    assert pace.seconds("descriptors", Preset(4, int(np.prod(tiny_analysis.grid))), 0) > 3000
 
 
-@given(presets, st.integers(1, 200))
-def test_a_preset_keeps_within_the_servers_limit(preset: Preset, most: int) -> None:
-    within = preset.within(DemoSettings(max_frames=most))
-    assert within.frames == min(preset.frames, most)
-    assert within.patches == preset.patches
+def test_a_run_of_one_patch_teaches_nothing(pace, tiny_analysis) -> None:
+    before = pace.seconds("descriptors", PRESETS["fine"], 0)
+    one = replace(
+        tiny_analysis, grid=(1, 1), timings={"features": 9.0, "attention and clustering": 9.0}
+    )
+    pace.learn(one)
+    assert pace.seconds("descriptors", PRESETS["fine"], 0) == before
+
+
+@given(presets, st.integers(1, 200), st.integers(1, 5000))
+def test_a_preset_keeps_within_the_servers_limits(preset: Preset, frames: int, few: int) -> None:
+    within = preset.within(DemoSettings(max_frames=frames, max_patches=few))
+    assert within == Preset(min(preset.frames, frames), min(preset.patches, few))
 
 
 def test_labels_state_frames_and_patches_within_the_limit() -> None:
     assert strings.presets(DemoSettings())[0] == ("Fast 12×648", "fast")
     assert strings.presets(DemoSettings(max_frames=6))[2] == ("Fine 6×1600", "fine")
+    assert strings.presets(DemoSettings(max_patches=500))[2] == ("Fine 32×500", "fine")
 
 
 def test_finer_presets_cost_more() -> None:

@@ -9,7 +9,7 @@ from demo import strings
 from demo.page import build
 from demo.server import launch, launch_options
 from demo.service import Service
-from demo.settings import DemoSettings
+from demo.settings import DemoSettings, check_start
 
 NUMBERS = [field.name for field in fields(DemoSettings) if field.type == "int"]
 
@@ -99,3 +99,34 @@ def test_a_variable_that_is_no_number_ends_the_start_with_one_sentence(value, mo
     assert caught.value.code == (
         f"BAVOS_MAX_SECONDS is {value!r}; give a whole number above 0, or leave it unset."
     )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("BAVOS_BACKBONE", "no-such-net", "BAVOS_BACKBONE is 'no-such-net', which is unknown"),
+        ("BAVOS_WEIGHTS", "/no/such/file.pth", "BAVOS_WEIGHTS names 'file.pth', which cannot be"),
+        ("BAVOS_CORRELATOR", "/no/file.safetensors", "BAVOS_CORRELATOR names 'file.safetensors'"),
+        ("TMPDIR", "/no/such/folder", "TMPDIR is no folder that can be read and written"),
+        ("TMPDIR", __file__, "TMPDIR is no folder that can be read and written"),
+    ],
+)
+def test_what_cannot_be_used_ends_the_start_with_one_sentence(
+    variable, value, said, monkeypatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit) as caught:
+        launch()
+    message = str(caught.value.code)
+    assert message.startswith(said)
+    assert message.endswith(".")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("correlator", ["auto", "key-similarity", "cross-frame", "untrained"])
+def test_names_and_addresses_are_no_files_to_look_for(correlator, tmp_path) -> None:
+    weights = tmp_path / "dino.pth"
+    weights.touch()
+    check_start(DemoSettings(weights=weights, correlator=correlator))
+    check_start(DemoSettings(backbone="builtin", correlator="https://host/file.safetensors"))
+    check_start(DemoSettings(backbone="vit_tiny_patch16_224.augreg_in21k"))

@@ -78,6 +78,17 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body)
 
+    def break_off(self, body: bytes) -> None:
+        """Send half of what was promised."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", '"one"')
+        self.send_header("X-Repo-Commit", REVISION)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body[: len(body) // 2])
+            self.close_connection = True
+
     def say_nothing(self, _: bytes) -> None:
         self.server.released.wait(60)
 

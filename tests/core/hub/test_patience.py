@@ -100,3 +100,19 @@ def test_a_failed_download_is_a_no_for_a_minute(fake, clock) -> None:
     clock.ahead = hub.KEEP_SECONDS + 1
     assert hub.fetch(NAME) is not None
     assert fake.asked() == 2
+
+
+def test_a_download_that_broke_off_is_tried_again_after_a_minute(fake, clock) -> None:
+    fake.add_model()
+    fake.way = lambda handler, body: (
+        handler.answer if handler.path.endswith("config.json") else handler.break_off
+    )(body)
+    assert hub.fetch(NAME) is None
+    seen = len(fake.seen)
+    assert hub.fetch(NAME) is None
+    assert len(fake.seen) == seen
+    fake.way = Handler.answer
+    clock.ahead = hub.KEEP_SECONDS + 1
+    path = hub.fetch(NAME)
+    assert path is not None
+    assert path.read_bytes() == WEIGHTS

@@ -137,9 +137,9 @@ def test_warming_up_analyses_the_examples(with_example, small_clip, monkeypatch)
 
 
 def test_after_a_run_the_next_is_foretold_for_its_clip(with_example, small_clip) -> None:
-    service = with_example
-    assert service.expected(str(small_clip), "descriptors", FEW) is None
-    result = service.segment(str(small_clip), "descriptors", FEW, ignore)
+    service, fast = with_example, PRESETS["fast"].within(with_example.settings)
+    assert service.expected(str(small_clip), "descriptors", fast) is None
+    result = service.segment(str(small_clip), "descriptors", fast, ignore)
     ran = Preset(3, int(np.prod(result.analysis.grid)))
     took = sum(result.analysis.timings.values())
     assert service.expected(str(small_clip), "descriptors", ran) == pytest.approx(took, rel=0.01)
@@ -147,7 +147,7 @@ def test_after_a_run_the_next_is_foretold_for_its_clip(with_example, small_clip)
 
 @pytest.mark.parametrize(
     "settings",
-    [DemoSettings(backbone="no-such-net"), DemoSettings(backbone="descriptors", max_patches=10)],
+    [DemoSettings(backbone="no-such-net"), DemoSettings(backbone="descriptors", memory_mib=1)],
 )
 def test_warming_up_with_settings_that_cannot_be_used_leaves_it_to_visitors_to_be_told(
     settings, small_clip

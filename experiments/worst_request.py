@@ -1,0 +1,79 @@
+"""The worst requests that a server accepts: their peak memory beside a run's share of it.
+
+    BAVOS_MEMORY_MIB=3000 python -m experiments.worst_request --out worst_request.csv
+
+Sizes, frames, patches and backbones are drawn at random; each is made as large as the server
+accepts, and those with the largest estimates are run, in processes of their own.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bavos_core import Settings
+from bavos_core.backbones import Backbone
+from bavos_lab.cost import Work, most_that_fits, peak_bytes
+from demo.settings import DemoSettings
+
+from .common import Row, markdown, parser_of, write_rows
+from .memory import MIB, RANDOM, in_a_process, loaded, write_clip
+
+SIZES = ((240, 432), (480, 864), (1080, 1920), (2160, 3840), (2160, 240))
+BACKBONES = ("descriptors", "bundled-vits14", RANDOM)
+
+
+def near_the_limit(server: DemoSettings, draws: int) -> list[tuple[float, str, str, Work, int]]:
+    """Return accepted requests: estimate, kind of clip, backbone, work, patches; worst first."""
+    chance, models = random.Random(0), {name: loaded(name) for name in BACKBONES}
+    found = []
+    for _ in range(draws):
+        name, size = chance.choice(BACKBONES), chance.choice(SIZES)
+        frames = chance.randint(1, server.max_frames)
+
+        def work(patches: int, size=size, frames=frames, model: Backbone = models[name]) -> Work:
+            return Work.of(size, Settings(patches=patches), frames, model)
+
+        patches = most_that_fits(
+            lambda number, work=work: peak_bytes(work(number)) <= server.memory_mib * MIB,
+            server.max_patches,
+        )
+        if patches:
+            kind = chance.choice(("noise", "scene"))
+            found.append((peak_bytes(work(patches)) / MIB, kind, name, work(patches), patches))
+    return sorted(found, key=lambda request: -request[0])
+
+
+def measure(server: DemoSettings, draws: int, runs: int) -> Iterator[Row]:
+    """Yield a row for each of the worst requests, as many of every backbone."""
+    worst = near_the_limit(server, draws)
+    chosen = [r for name in BACKBONES for r in [w for w in worst if w[2] == name][:runs]]
+    with tempfile.TemporaryDirectory() as folder:
+        for _, kind, name, work, patches in chosen:
+            clip = Path(folder) / f"{kind}-{work.size}-{work.frames}.mp4"
+            write_clip(clip, kind, work.size, work.frames)
+            case = {"clip": str(clip), "backbone": name, "frames": work.frames, "patches": patches,
+                    "key_ratio": work.key_ratio}  # fmt: skip
+            row = {**case, "clip": kind, "height": work.size[0], "width": work.size[1]}
+            yield {**row, "share, MiB": server.memory_mib, **in_a_process(case)}
+            clip.unlink()
+
+
+def main() -> None:
+    """Search, run, write every figure, print the table; fail if a run exceeds its share."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=2, help="of every backbone")
+    options = parser.parse_args()
+    server = DemoSettings.from_environment()
+    rows = write_rows(options.out, measure(server, options.draws, options.runs))
+    names = ["clip", "backbone", "height", "frames", "patches", "peak, MiB", "share, MiB"]
+    print(markdown(names, ([row[name] for name in names] for row in rows), words=2))
+    if any(row["peak, MiB"] > row["share, MiB"] for row in rows):
+        raise SystemExit("A run took more than its share.")
+
+
+if __name__ == "__main__":
+    main()
