@@ -7,6 +7,7 @@ checks the length of a body, and needs requests.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -89,6 +90,17 @@ def shown(source: FileOrUrl) -> str:
         return f"{text.partition(':')[0]}://…"
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=host, query="", fragment="").geturl()
+
+
+def _as_shown(record: logging.LogRecord) -> bool:
+    """Let a line of httpx's log pass, which names the address of every request, without secrets."""
+    if isinstance(record.args, tuple):
+        shorter = (shown(str(arg)) if isinstance(arg, httpx.URL) else arg for arg in record.args)
+        record.args = tuple(shorter)
+    return True
+
+
+logging.getLogger("httpx").addFilter(_as_shown)
 
 
 def _check_url(url: str) -> None:
