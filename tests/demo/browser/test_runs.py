@@ -145,7 +145,7 @@ def test_cancel_ends_a_run_and_frees_the_lane(
     expect_no_message(page)
     assert shown(page) == before
     segment(page)
-    assert not served.jobs.runs.active
+    assert served.jobs.runs.ended(20)
     assert not served.jobs.lane.busy
 
 
