@@ -86,8 +86,9 @@ class Uploads:
         with anyio.move_on_after(_PATIENCE):
             while not (found := self._progress.get(request.query_params.get("upload_id", ""))):
                 await anyio.sleep(_LOOK)
-        if found is None:
-            return PlainTextResponse("There is no such upload.", 404)
+        if found is None:  # it was over before the page asked
+            found = _Progress()
+            found.set_done("")
         return StreamingResponse(found.told(), media_type="text/event-stream")
 
     async def _admit(self, stack: ExitStack, request: Request, address: str, nbytes: int) -> None:
