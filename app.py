@@ -14,7 +14,9 @@ from bavos_io.process import prepare_process
 from demo import left_behind
 
 prepare_process()  # also before torch
-left_behind.prepare()  # and this before Gradio
+with ENDING.begun() as at_the_end:
+    at_the_end.append(left_behind.discard)
+    left_behind.prepare()  # and this before Gradio
 
 from demo.server import launch  # noqa: E402
 

@@ -20,6 +20,7 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 CACHE = "gradio"  # in the folder: what Gradio receives and sends
 _prepared: list[tuple[Path, FileLock]] = []  # for the first store of this process
+_made: list[Path] = []  # the same, also once it has been claimed
 
 
 def prepare() -> None:
@@ -31,9 +32,16 @@ def prepare() -> None:
     with suppress(OSError):
         root, lock = claim()
         _prepared.append((root, lock))
-        atexit.register(shutil.rmtree, root, ignore_errors=True)
+        _made.append(root)
+        atexit.register(discard)
         os.environ["GRADIO_TEMP_DIR"] = str(root / CACHE)
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(root / "torch")
+
+
+def discard() -> None:
+    """Delete the folder that was prepared, whether a store has claimed it or not."""
+    for root in _made:
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def claim() -> tuple[Path, FileLock]:
