@@ -14,9 +14,13 @@ import pytest
 from mcp import Client, types
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
+from demo import strings
 from demo.examples import example_path
 from demo.service import Service
+from demo.tools import Mounted
 from experiments.soak import write_clip
 
 SMALL = {"backbone": "descriptors", "frames": 2, "patches": 48}
@@ -274,3 +278,10 @@ def test_giving_up_a_call_stops_its_job(server, served: Service, tmp_path, mode)
 
 def test_a_connection_without_a_session_has_nothing_to_cancel(server) -> None:
     assert "no session" in sentence(call(server, "cancel", MODERN))
+
+
+def test_without_the_package_the_address_answers_a_sentence(served: Service, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    answer = TestClient(Starlette(routes=Mounted(served).routes)).post("/gradio_api/mcp")
+    assert answer.status_code == 501
+    assert answer.text == strings.NO_MCP
