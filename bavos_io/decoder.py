@@ -66,6 +66,7 @@ _PIPE = MIB  # bytes that a pipe holds, where that can be set; a frame then take
 _BETWEEN_LOOKS = 0.1  # seconds between looks whether the decoder takes too long
 _NONSENSE = (ValueError, LookupError, TypeError, ArithmeticError, RecursionError, MemoryError)
 
+_running: set[subprocess.Popen[bytes]] = set()
 OWN_GROUP: dict[str, Any]  # Ctrl-C reaches this process alone, which then ends the child
 if sys.platform == "win32":
     OWN_GROUP = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
@@ -119,6 +120,7 @@ class Decoder:
                 env={**_environment(), "PYTHONPATH": os.pathsep.join((_ROOT, *sys.path))},
                 **OWN_GROUP,
             )
+        _running.add(self._process)
         self._output = BufferedReader(_Waiting(cast(FileIO, self._process.stdout)))
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # beyond what this user's pipes may take
@@ -141,6 +143,7 @@ class Decoder:
         self._process.kill()
         self._output.close()
         self._process.wait()
+        _running.discard(self._process)
         if isinstance(error, _NONSENSE) and not isinstance(error, InputError):
             raise broken_off(self._name) from error
 
@@ -188,6 +191,16 @@ class Decoder:
                 self._too_slow = True
                 self._process.kill()
                 return
+
+
+def end_all() -> None:
+    """End all workers, for a process that is about to end itself.
+
+    A job that was stopped may still have one, until the traceback that names its frames is gone.
+    """
+    for process in tuple(_running):
+        process.kill()
+        process.wait()
 
 
 class _Waiting(RawIOBase):

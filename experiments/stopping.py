@@ -167,7 +167,7 @@ def stopped(kind: str, clip: Path, share: float) -> Row:
         "moment, s": round(share * longest, 2),
         "seconds": round(seconds, 2),
         "status": server.process.returncode,
-        "processes left": sum(Path(f"/proc/{number}").exists() for number in children),
+        "processes left": sum(map(runs, children)),
         "files left": " ".join(left[:3]),
         "crash": " ".join(sorted(set(CRASH.findall(said)))),
     }
@@ -175,6 +175,13 @@ def stopped(kind: str, clip: Path, share: float) -> Row:
         print(said[-3000:], file=sys.stderr)
     print(row, file=sys.stderr, flush=True)
     return row
+
+
+def runs(number: int) -> bool:
+    """Return whether a process runs; one that has ended has no command any more."""
+    with contextlib.suppress(OSError):
+        return bool(Path(f"/proc/{number}/cmdline").read_bytes())
+    return False
 
 
 def good(row: Row) -> bool:
