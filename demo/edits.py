@@ -12,7 +12,7 @@ from bavos_io.errors import echo
 from .checks import whole
 
 MOST_CLUSTERS = 10**6  # that can be asked for; a cut has as many as there are
-MOST_EDITS = 256  # a split takes a tenth of a second
+MOST_EDITS = 256
 
 Edits = tuple[Edit, ...]
 

@@ -45,7 +45,8 @@ _SERVED = (
     _Served("POST", f"{API}/(cancel|reset)", Kind.CANCEL),
     _Served("POST", f"{API}/upload", Kind.UPLOAD),
     _Served("GET", f"{API}/mcp(/.*)?", Kind.STREAM),
-    _Served("POST DELETE", f"{API}/mcp(/.*)?", Kind.MCP),
+    _Served("POST", f"{API}/mcp(/.*)?", Kind.MCP),
+    _Served("DELETE", f"{API}/mcp(/.*)?", Kind.CANCEL),
 )
 _PATTERNS = [(row, re.compile(row.pattern, re.ASCII | re.DOTALL)) for row in _SERVED]
 

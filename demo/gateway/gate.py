@@ -37,6 +37,7 @@ from .said import BAD_CALL, FAILED, NOT_SERVED, Refusal
 _SMALL = 512 * 1024  # bytes of a body
 _LARGE = 48 * 2**20  # and of one that may hold a clip in base64
 _GLANCED = 4096  # bytes of a body that is looked at before it counts: it may cancel something
+_CANCELLED = b'"notifications/cancelled"'  # in a message of MCP that ends a job
 _UNREAD = 60.0  # seconds that an answer waits for a client to read on
 _FAULTS = (LookupError, TypeError, ValueError)  # what Gradio raises for a call that makes no sense
 
@@ -189,22 +190,25 @@ class Gate:
             await self._app(scope, called.receive, answer)
             if not called.session:
                 self._keeper.began(address, answer.body)
+        elif kind is Kind.MCP:
+            await self._forward_to_tools(address, scope, receive, answer)
         else:
             self._keeper.count(kind, address)
-            await self._forward(kind, address, scope, receive, answer)
+            await self._forward(kind, scope, receive, answer)
 
-    async def _forward(
-        self, kind: Kind, address: str, scope: Scope, receive: Receive, answer: Answer
+    async def _forward(self, kind: Kind, scope: Scope, receive: Receive, answer: Answer) -> None:
+        if kind is not Kind.UPLOAD:
+            receive = replayed(await whole_body(Headers(scope=scope), receive, _SMALL), receive)
+        await self._app(scope, receive, answer)
+
+    async def _forward_to_tools(
+        self, address: str, scope: Scope, receive: Receive, answer: Answer
     ) -> None:
         headers = Headers(scope=scope)
-        if kind is Kind.UPLOAD:
-            await self._app(scope, receive, answer)
-        elif kind is Kind.MCP:
-            with self._keeper.room_for(headers, address):
-                body = await whole_body(headers, receive, _LARGE)
-                await self._app(scope, replayed(body, receive), answer)
-        else:
-            body = await whole_body(headers, receive, _SMALL)
+        with self._keeper.room_for(headers, address):
+            body = await whole_body(headers, receive, _LARGE)
+            cancels = len(body) <= _GLANCED and _CANCELLED in body
+            self._keeper.count(Kind.CANCEL if cancels else Kind.MCP, address)
             await self._app(scope, replayed(body, receive), answer)
 
 

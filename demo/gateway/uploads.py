@@ -63,7 +63,8 @@ class Uploads:
         """Receive files and answer with their paths; whatever fails leaves nothing."""
         address = request.client.host if request.client else ""
         nbytes = announced(request.headers)
-        nbytes = nbytes if nbytes >= 0 else self._most_bytes + _AROUND
+        if nbytes < 0:  # in chunks: as much as may come
+            nbytes = max(1, min(self._most_bytes + _AROUND, self._left(address)))
         try:
             with ExitStack() as stack:
                 await self._admit(stack, request, address, nbytes)
@@ -96,19 +97,20 @@ class Uploads:
         if nbytes > self._most_bytes + _AROUND:
             await drain(request.receive)
             raise Refusal(413, file_too_large(self._most_bytes), close=True)
-        if self._used(address) + nbytes > _SHARE * self._store.disk.most_bytes:
+        if nbytes > self._left(address):
             raise InputError(SHARE_USED)
         stack.enter_context(self._counted(address, nbytes))
         await run_sync(stack.enter_context, self._store.disk.announced(nbytes))
 
-    def _used(self, address: str) -> int:
-        """Return the bytes that an address has on the disk, or is sending."""
+    def _left(self, address: str) -> int:
+        """Return the bytes that an address may still send: its share without what it has there."""
         files = self._files.get(address, {})
         for path in [path for path in files if not path.exists()]:
             del files[path]
         if not files:
             self._files.pop(address, None)
-        return sum(files.values()) + self._coming.get(address, 0)
+        used = sum(files.values()) + self._coming.get(address, 0)
+        return int(_SHARE * self._store.disk.most_bytes) - used
 
     @contextmanager
     def _counted(self, address: str, nbytes: int) -> Iterator[None]:

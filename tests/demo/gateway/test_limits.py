@@ -190,6 +190,11 @@ def test_cancelling_is_never_refused_for_what_else_an_address_does(server) -> No
     assert client.post("gradio_api/call/cancel", json={"data": []}).status_code == 200
     body = {"session_hash": "s", "fn_index": 1, "event_id": "e"}
     assert client.post("gradio_api/cancel", json=body).status_code == 200
+    for way in ("POST", "DELETE"):
+        cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {}}
+        answer = client.request(way, "gradio_api/mcp", json=cancelled)
+        assert answer.status_code != 429
+    assert client.post("gradio_api/mcp", json={"method": "tools/list"}).status_code == 429
     late = client.post("gradio_api/call/cut", json=asked)
     assert late.status_code in (400, 429)
     if late.status_code == 429:

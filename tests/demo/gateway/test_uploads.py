@@ -202,6 +202,26 @@ def test_an_address_has_a_quarter_of_the_disk_and_others_go_on(server, served) -
     Path(again.json()[0]).unlink()
 
 
+def test_a_file_of_unknown_length_has_what_its_address_has_left(server, served) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.mp4"\r\n\r\n'
+
+    def in_chunks(nbytes: int) -> httpx.Response:
+        body = iter([head, os.urandom(nbytes), b"\r\n--b--\r\n"])
+        headers = {
+            "X-Forwarded-For": "192.0.2.21", "Content-Type": "multipart/form-data; boundary=b"
+        }  # fmt: skip
+        url = f"{server}gradio_api/upload"
+        return httpx.post(url, content=body, headers=headers, timeout=60)
+
+    served.store.disk.most_bytes = 16 * MIB + served.store.disk.used_bytes()
+    share = served.store.disk.most_bytes // 4  # far below the limit of a file
+    small, large = in_chunks(1000), in_chunks(share + MIB)
+    assert small.status_code == 200
+    assert large.status_code == 413
+    assert not incoming(served.store)
+    Path(small.json()[0]).unlink()
+
+
 def test_a_full_disk_is_one_sentence(server, served, monkeypatch) -> None:
     monkeypatch.setattr(served.store.disk, "most_bytes", served.store.disk.used_bytes() + 1)
     monkeypatch.setattr("demo.gateway.uploads._SHARE", 1.0)
