@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import anyio
+import event_loops
 import httpx
 import pytest
 import torch
@@ -109,7 +109,7 @@ def everything(service: Service, address: str, clip: Path, room: Path) -> dict[s
         "segment": summary,
         "cut": client.predict(key, 3, 0, api_name="/cut")[0],
         "attend": client.predict(key, 0, 9, 9, -1, "correlator", True, api_name="/attend")[0],
-        "mcp": anyio.run(by_mcp, address, key),
+        "mcp": event_loops.run(by_mcp, address, key),
     }
     told = {name: json.dumps(answer).encode() for name, answer in answers.items()}
     files = [*client.predict(key, 3, api_name="/export"), client.predict(key, 3, api_name="/html")]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import event_loops
 import httpx
 import httpx2
 import numpy as np
@@ -46,7 +47,7 @@ def run(
             async with Client(transport, mode=mode) as client:
                 return await work(client)
 
-    return anyio.run(connected)
+    return event_loops.run(connected)
 
 
 def call(server: str, name: str, mode: str = LEGACY, **values: Any) -> types.CallToolResult:
@@ -250,7 +251,7 @@ def test_who_cancels_stops_only_what_is_their_own(server, tmp_path) -> None:
                 await event.wait()
             assert not (await b.call_tool("cancel", {})).is_error
 
-    anyio.run(both)
+    event_loops.run(both)
     assert sentence(ended["b"]) == "Cancelled."
     assert ended["a"].structured_content["clusters"] >= 1
 
