@@ -13,7 +13,6 @@ from bavos_core import InputError
 from bavos_core.progress import Progress, Stage
 
 FULL = "The server's disk is full; try again in a few minutes."
-INCOMING = "incoming"  # folder of files on their way in, which count as announced
 _FRESH = 1.0  # seconds that a count is good for
 
 
@@ -77,9 +76,7 @@ class Disk:
 
 def _bytes_below(root: Path) -> int:
     sizes: dict[tuple[int, int], int] = {}
-    for place, folders, names in os.walk(root):
-        if INCOMING in folders:
-            folders.remove(INCOMING)
+    for place, _, names in os.walk(root):
         for name in names:
             with suppress(OSError):  # deleted meanwhile
                 found = os.lstat(os.path.join(place, name))

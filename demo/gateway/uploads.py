@@ -9,21 +9,21 @@ import secrets
 import shutil
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import anyio
 from anyio.to_thread import run_sync
-from gradio.route_utils import GradioMultiPartParser, GradioUploadFile
-from starlette.formparsers import MultiPartException
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from bavos_core import InputError
+from bavos_io.files import atomic_write
 
 from .. import strings
-from ..disk import INCOMING
 from ..store import Store
 from .allowed import API
 from .bodies import Patient, announced, drain
@@ -33,6 +33,7 @@ _AROUND = 64 * 1024  # bytes around the files of a request
 _FIELD = 4096  # bytes of a field that is no file
 _MOST_FILES = 10
 _NOT_IN_NAMES = re.compile(r"[^\w.,() -]")
+_FILENAME = re.compile(rb'filename="([^"\r\n]*)"')
 _LONGEST_NAME = 60  # characters
 _SHARE = 0.25  # of the disk, for the uploads of one address
 _LOOK = 0.1  # seconds between looks how far an upload is
@@ -89,7 +90,7 @@ class Uploads:
                 await anyio.sleep(_LOOK)
         if found is None:  # it was over before the page asked
             found = _Progress()
-            found.set_done("")
+            found.set_done()
         return StreamingResponse(found.told(), media_type="text/event-stream")
 
     async def _admit(self, stack: ExitStack, request: Request, address: str, nbytes: int) -> None:
@@ -123,40 +124,40 @@ class Uploads:
                 del self._coming[address]
 
     async def _received(self, request: Request, nbytes: int, stack: ExitStack) -> list[Path]:
-        """Return the files of a request, once all of them are there."""
-        folder = self._store.root / INCOMING / secrets.token_hex(8)
-        self._store.make_root()
-        folder.mkdir(parents=True)
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        """Return the files of a request, once all of them are there.
+
+        Until then they have no name on the disk, so whatever ends a request leaves nothing of them.
+        """
         progress = stack.enter_context(self._followed(request.query_params.get("upload_id", "")))
-        parser = _Parser(
+        chunks = _chunks(Patient(request.receive), nbytes, progress)
+        parser = MultiPartParser(
             request.headers,
-            _chunks(Patient(request.receive), nbytes),
+            chunks,
             max_files=_MOST_FILES,
             max_fields=_MOST_FILES,
-            upload_dir=folder,
-            upload_id="" if progress else None,
-            upload_progress=progress,  # type: ignore[arg-type]  # does what the parser needs
-            max_file_size=self._most_bytes,
+            max_part_size=_FIELD,
         )
         try:
-            files = (await parser.parse()).getlist("files")
+            form = await parser.parse()
         except (MultiPartException, ValueError, LookupError) as error:
-            if "maximum allowed size of" in str(error):
-                raise Refusal(413, file_too_large(self._most_bytes), close=True) from error
             raise Refusal(400, NO_FILES) from error
+        try:
+            files = [file for file in form.getlist("files") if isinstance(file, UploadFile)]
+            if not files or len(files) < len(form.getlist("files")):
+                raise Refusal(400, NO_FILES)
+            return [await run_sync(self._kept, file) for file in files]
         finally:
-            parser.close()
-        if not files or not all(isinstance(file, GradioUploadFile) for file in files):
-            raise Refusal(400, NO_FILES)
-        return [self._kept(file) for file in files if isinstance(file, GradioUploadFile)]
+            await form.close()
 
-    def _kept(self, file: GradioUploadFile) -> Path:
-        """Move a file that is complete into the cache; return where it is."""
+    def _kept(self, file: UploadFile) -> Path:
+        """Copy a file that is complete into the cache; return where it is."""
         name = _NOT_IN_NAMES.sub("", Path(file.filename or "").name)[-_LONGEST_NAME:].strip(". ")
+        self._store.make_root()
         target = self._store.cache / secrets.token_hex(20) / (name or "upload")
         target.parent.mkdir(parents=True)
-        return Path(file.file.name).replace(target)  # type: ignore[attr-defined]
+        with atomic_write(target) as part, part.open("wb") as copy:
+            shutil.copyfileobj(file.file, copy)
+        return target
 
     @contextmanager
     def _followed(self, upload: str) -> Iterator[_Progress | None]:
@@ -168,7 +169,7 @@ class Uploads:
         try:
             yield progress
         finally:
-            progress.set_done("")
+            progress.set_done()
             self._progress.pop(upload, None)
 
 
@@ -178,11 +179,13 @@ class _Progress:
     def __init__(self) -> None:
         self._name, self._bytes, self._done = "", 0, False
 
-    def append(self, _upload: str, name: str, chunk: bytes) -> None:
-        """Count bytes that came."""
-        self._name, self._bytes = name, self._bytes + len(chunk)
+    def add(self, chunk: bytes) -> None:
+        """Count bytes that came; the first hold the name under which the page knows the file."""
+        if not self._name and (found := _FILENAME.search(chunk)):
+            self._name = found[1].decode(errors="replace")
+        self._bytes += len(chunk)
 
-    def set_done(self, _upload: str) -> None:
+    def set_done(self) -> None:
         """Note that nothing more comes."""
         self._done = True
 
@@ -197,27 +200,9 @@ class _Progress:
         yield f"data: {json.dumps({'msg': 'done'})}\n\n"
 
 
-class _Parser(GradioMultiPartParser):
-    """A parser that bounds fields as well, and lets go of its files."""
-
-    def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        """Take a piece of a file or a field."""
-        part = self._current_part
-        if part.file is not None:
-            super().on_part_data(data, start, end)
-        elif len(part.data) + end - start > _FIELD:
-            raise MultiPartException("A field is too long.")
-        else:
-            part.data += data[start:end]
-
-    def close(self) -> None:
-        """Close all files, also those of a request that failed."""
-        for file in self._files_to_close_on_error:
-            with suppress(OSError):
-                file.close()
-
-
-async def _chunks(patient: Patient, most: int) -> AsyncGenerator[bytes, None]:
+async def _chunks(
+    patient: Patient, most: int, progress: _Progress | None
+) -> AsyncGenerator[bytes, None]:
     """Yield the body of a request; raise if the client goes, is too slow, or sends too much."""
     more = True
     while more:
@@ -227,5 +212,7 @@ async def _chunks(patient: Patient, most: int) -> AsyncGenerator[bytes, None]:
         if patient.got > most:
             await drain(patient.receive)
             raise Refusal(413, file_too_large(most), close=True)
-        more = message.get("more_body", False)
-        yield message.get("body", b"")
+        more, body = message.get("more_body", False), message.get("body", b"")
+        if progress:
+            progress.add(body)
+        yield body

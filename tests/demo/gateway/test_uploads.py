@@ -1,8 +1,10 @@
 """Uploads to the running server: what stays, what is refused, and what is left of half ones."""
 
+import contextlib
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -13,18 +15,20 @@ import httpx
 import pytest
 
 from demo import strings
-from demo.disk import FULL, INCOMING
+from demo.disk import FULL
 from demo.gateway.bodies import Patient
 from demo.gateway.said import NO_FILES, SHARE_USED, TOO_SLOW
 from demo.service import Service
 from demo.store import Store
 
 MIB = 2**20
+OTHERS: set[int] = set()  # inodes of files that were open before, those of pytest for example
 
 
 @pytest.fixture(autouse=True)
 def small(served: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk of 64 MiB beside what is there already, which is counted anew each time."""
+    OTHERS.update(opened())
     monkeypatch.setattr("demo.disk._FRESH", -1.0)
     monkeypatch.setattr(served.store.disk, "most_bytes", served.store.disk.used_bytes() + 64 * MIB)
 
@@ -38,7 +42,20 @@ def upload(server: str, content: bytes, name: str = "clip.mp4", **how: str) -> h
 
 
 def incoming(store: Store) -> list[Path]:
-    return [path for path in (store.root / INCOMING).rglob("*") if path.is_file()]
+    """Files without a name that this process has open, and drafts of those with one."""
+    nameless = [path for inode, path in opened().items() if inode not in OTHERS]
+    return [*nameless, *store.cache.rglob("*.part*")]
+
+
+def opened() -> dict[int, Path]:
+    """The files without a name, by inode."""
+    found = {}
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            place = os.readlink(path)
+            if place.startswith(f"{tempfile.gettempdir()}/") and place.endswith("(deleted)"):
+                found[path.stat().st_ino] = path
+    return found
 
 
 def until(true: Callable[[], bool], seconds: float = 20) -> bool:
@@ -257,6 +274,8 @@ def test_the_page_is_told_how_far_an_upload_is(server, served, monkeypatch) -> N
     listener.join(20)
     assert answer.status_code == 200
     assert told[-1] == {"msg": "done"}
-    assert sum(one.get("chunk_size", 0) for one in told) <= Path(answer.json()[0]).stat().st_size
+    sizes = [one["chunk_size"] for one in told if one["msg"] == "update"]
+    assert {one["orig_name"] for one in told if one["msg"] == "update"} == {"a"}
+    assert 0 < sum(sizes) <= Path(answer.json()[0]).stat().st_size + 200  # and what is around it
     over = httpx.get(f"{server}gradio_api/upload_progress?upload_id=over", timeout=20)
     assert json.loads(over.text.removeprefix("data: ")) == {"msg": "done"}

@@ -7,7 +7,7 @@ import pytest
 
 from bavos_core import InputError
 from bavos_core.progress import Stage
-from demo.disk import FULL, INCOMING, Disk
+from demo.disk import FULL, Disk
 from demo.store import Store
 
 from .helpers import Asking
@@ -29,7 +29,6 @@ def test_every_file_counts_once_and_what_is_announced_counts_too(tmp_path: Path)
     disk = Disk(tmp_path, 1000, lambda: False)
     first = write(tmp_path / "a" / "clip.mp4", 300)
     os.link(first, tmp_path / "link.mp4")
-    write(tmp_path / "gradio" / INCOMING / "half", 500)
     assert disk.used_bytes() == 300
     with disk.announced(700):
         assert disk.used_bytes() == 1000
