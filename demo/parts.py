@@ -80,7 +80,7 @@ class Parts:
                 return path.read_bytes()
             with held(result.making):
                 if not path.exists():
-                    self._keep(result, path, self._made(result, name))
+                    self._keep(result, room, name, self._made(result, name))
             return path.read_bytes()
 
     def fill(self, result: Result) -> None:
@@ -119,9 +119,13 @@ class Parts:
             raise NotYet
         raise NoSuchPart(f"This result has no part {name}.")
 
-    def _keep(self, result: Result, path: Path, part: bytes) -> None:
+    def _keep(self, result: Result, room: Path, name: str, part: bytes) -> None:
         self._store.disk.make_room(len(part))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = room / "parts" / f"{name}.gz"
+        for folder in dict.fromkeys(
+            (room / "parts", path.parent)
+        ):  # not the room: it may have gone
+            folder.mkdir(exist_ok=True)
         with atomic_write(path) as draft:
             draft.write_bytes(part)
         self._store.grow(result, len(part))
@@ -169,7 +173,7 @@ class Parts:
                     return False
                 part = scene.frame_part(result.analysis, index, frame)
                 with self._store.room(result) as room:  # fails when the result has gone
-                    self._keep(result, room / "parts" / f"frame/{index}.gz", part)
+                    self._keep(result, room, f"frame/{index}", part)
         return True
 
     def _give_way(self) -> None:
