@@ -36,6 +36,8 @@ class Clips:
         """Return a clip at its own size; raise InputError for one outside the limits, or none."""
         if not path:
             raise InputError("Choose a clip first: upload one or click an example.")
+        if Path(path).is_dir():  # of a visitor's uploads
+            raise InputError("A folder is no clip; upload a video, a picture or a zip of frames.")
         key = _key(Path(path), part)
         with self._lock:
             if key and key in self._kept:

@@ -108,6 +108,13 @@ def _no_number(text: str) -> float:
     raise ValueError(text)
 
 
+def _finite(text: str) -> float:
+    """Return a number; refuse one that is too large, which would be infinity."""
+    if abs(number := float(text)) == float("inf"):
+        raise ValueError(text)
+    return number
+
+
 async def _state_in(request: Request) -> dict[str, Any]:
     """Return the state of a viewer that a request brings; raise InputError for anything else."""
     body = b""
@@ -116,7 +123,7 @@ async def _state_in(request: Request) -> dict[str, Any]:
         if len(body) > _MOST_STATE:
             raise InputError(strings.BAD_STATE)
     try:
-        state = json.loads(body, parse_constant=_no_number)
+        state = json.loads(body, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise InputError(strings.BAD_STATE) from error
     if not isinstance(state, dict):

@@ -34,7 +34,7 @@ _ID = r"[\w-]{1,64}"
 _SERVED = (
     _Served(_READ, "/", Kind.PLAIN),
     _Served(_READ, "/(config|theme.css|favicon.ico|robots.txt|manifest.json)", Kind.PLAIN),
-    _Served(_READ, "/(assets|static)/.+", Kind.PLAIN),
+    _Served(_READ, r"/(assets|static)/[\w./@-]{1,200}", Kind.PLAIN),
     _Served(_READ, f"{API}/(info|app_id|startup-events)", Kind.PLAIN),
     _Served(_READ, f"{_FILE}.+", Kind.PLAIN),
     _Served(_READ, f"{API}/bavos/.+", Kind.PLAIN),

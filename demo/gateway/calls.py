@@ -55,7 +55,10 @@ def checked(blocks: gr.Blocks, path: str, body: bytes) -> str:
 
 
 def _wanted(blocks: gr.Blocks, path: str, asked: dict[str, Any]) -> BlockFunction:
-    return _by_index(blocks, asked) if path == _JOIN else _by_name(blocks, path)
+    found = _by_index(blocks, asked) if path == _JOIN else _by_name(blocks, path)
+    if found.fn is None and not found.cancels:  # it runs in the browser
+        raise Refusal(404, NO_SUCH_CALL)
+    return found
 
 
 def _by_index(blocks: gr.Blocks, asked: dict[str, Any]) -> BlockFunction:

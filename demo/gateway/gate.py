@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
     AbstractContextManager,
     asynccontextmanager,
@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 
 from fastapi import HTTPException
 from fastapi.exceptions import RequestValidationError
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,14 +29,16 @@ from . import state
 from .allowed import API, Kind, kind_of
 from .bodies import announced, replayed, whole_body
 from .calls import cancels, checked
-from .origins import Names, client_address, without_forwarded
+from .origins import Names, client_address, trusted
 from .pages import Pages
 from .rates import AtOnce, Rate
-from .said import BAD_CALL, FAILED, NOT_SERVED, Refusal
+from .said import BAD_CALL, FAILED, NOT_SERVED, TWO_LENGTHS, UNHEARD, Refusal
+from .tool_sessions import SESSION, ToolSessions
 
 _SMALL = 512 * 1024  # bytes of a body
 _LARGE = 48 * 2**20  # and of one that may hold a clip in base64
 _GLANCED = 4096  # bytes of a body that is looked at before it counts: it may cancel something
+_UNHEARD = 64  # answers that wait in a session, or are being made
 _CANCELLED = b'"notifications/cancelled"'  # in a message of MCP that ends a job
 _UNREAD = 60.0  # seconds that an answer waits for a client to read on
 _FAULTS = (LookupError, TypeError, ValueError)  # what Gradio raises for a call that makes no sense
@@ -60,9 +62,11 @@ class Keeper:
         self.rules = rules
         self._posts = Rate(20, 100)
         self._cancels = Rate(20, 200)
+        self._cancelling = AtOnce(16, 200)  # beside the others, so that these never refuse it
         self._plain = AtOnce(64, 400)
         self._streams = AtOnce(100, 800)
         self._large = AtOnce(2, 4)
+        self.tool_sessions = ToolSessions()
         self._pages = Pages(lambda session: state.forget(self._app, session))
         self._app: Any = None
 
@@ -78,7 +82,7 @@ class Keeper:
     def admitted(self, kind: Kind, address: str, session: str) -> Iterator[None]:
         """Count a request while the block runs; raise Refusal for one too many."""
         if kind is not Kind.STREAM:
-            with self._plain.one(address):
+            with (self._cancelling if kind is Kind.CANCEL else self._plain).one(address):
                 yield
         elif session:
             with self._streams.one(address), self._pages.listening(address, session):
@@ -103,10 +107,17 @@ class Keeper:
         (self._cancels if glanced else self._posts).take(address)
         session = checked(self._app.get_blocks(), path, body)
         if session:
+            self._check_heard(session, glanced)
             self._pages.arrive(address, session)
         elif not glanced:
             self._pages.check_room(address)
         return Called(replayed(body, receive), session)
+
+    def _check_heard(self, session: str, cancels: bool) -> None:
+        """Raise Refusal if too many answers wait in a session; they are kept until it asks."""
+        kept = self._app.get_blocks()._queue.pending_event_ids_session.get(session, ())
+        if len(kept) >= _UNHEARD and not cancels:
+            raise Refusal(429, UNHEARD, wait=5)
 
     def began(self, address: str, answer: bytes) -> None:
         """Note the session that Gradio gave to a call without one."""
@@ -129,12 +140,16 @@ class Answer:
         self._send = send
         self.started = False
         self.ended = False
+        self.on_start: Callable[[Headers], None] = lambda _: None  # is told the headers
         self.body = b""  # of the first message, which is all of a short answer
 
     async def __call__(self, message: Message) -> None:
         """Send a message; raise TimeoutError if the client reads nothing for a while."""
         if message["type"] == "http.response.start":
             self.started = True
+            headers = MutableHeaders(scope=message)
+            headers.setdefault("X-Content-Type-Options", "nosniff")
+            self.on_start(headers)
         else:
             self.body = self.body or message.get("body", b"")
             self.ended = not message.get("more_body", False)
@@ -164,8 +179,12 @@ class Gate:
                 await _end(_failed(error, scope, path, answer), scope, receive, answer, path)
 
     async def _pass(self, scope: Scope, receive: Receive, answer: Answer, path: str) -> None:
-        headers, rules, method = Headers(scope=scope), self._keeper.rules, scope["method"]
+        rules, method = self._keeper.rules, scope["method"]
+        scope["headers"] = trusted(scope["headers"], rules.proxies)
+        headers = Headers(scope=scope)
         rules.names.check_host(headers)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            raise Refusal(400, TWO_LENGTHS, close=True)
         kind = kind_of(method, path, rules.folders)
         if kind is None:
             raise Refusal(404, NOT_SERVED)
@@ -174,8 +193,6 @@ class Gate:
         peer = scope["client"] or ("", 0)
         address = client_address(peer[0], headers, rules.proxies)
         scope["client"] = (address, peer[1])
-        if not rules.proxies:
-            scope["headers"] = without_forwarded(scope["headers"])
         session = _session(scope, path) if kind is Kind.STREAM else ""
         with self._keeper.admitted(kind, address, session):
             await self._admit(kind, address, scope, receive, answer, path)
@@ -194,6 +211,7 @@ class Gate:
             await self._forward_to_tools(address, scope, receive, answer)
         else:
             self._keeper.count(kind, address)
+            self._keeper.tool_sessions.ended(address, Headers(scope=scope).get(SESSION, ""))
             await self._forward(kind, scope, receive, answer)
 
     async def _forward(self, kind: Kind, scope: Scope, receive: Receive, answer: Answer) -> None:
@@ -204,11 +222,15 @@ class Gate:
     async def _forward_to_tools(
         self, address: str, scope: Scope, receive: Receive, answer: Answer
     ) -> None:
-        headers = Headers(scope=scope)
+        headers, sessions = Headers(scope=scope), self._keeper.tool_sessions
         with self._keeper.room_for(headers, address):
             body = await whole_body(headers, receive, _LARGE)
             cancels = len(body) <= _GLANCED and _CANCELLED in body
             self._keeper.count(Kind.CANCEL if cancels else Kind.MCP, address)
+            if SESSION not in headers:
+                sessions.check_room(address)
+            answer.on_start = lambda given: sessions.used(address, given.get(SESSION, ""))
+            sessions.used(address, headers.get(SESSION, ""))
             await self._app(scope, replayed(body, receive), answer)
 
 
@@ -260,5 +282,9 @@ def _failed(error: Exception, scope: Scope, path: str, answer: Answer) -> Refusa
     ):
         log.warning("%.200s", line)
         return Refusal(400, BAD_CALL)
+    own = path.startswith(f"{API}/bavos/")
+    if not answer.started and scope["method"] == "GET" and isinstance(error, _FAULTS) and not own:
+        log.warning("%.200s", line)
+        return Refusal(404, NOT_SERVED)
     log.exception("A request failed: %.200s", line)
     return Refusal(500, FAILED)

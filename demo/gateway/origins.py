@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -12,7 +13,10 @@ from .said import OTHER_NAME, OTHER_ORIGIN, Refusal
 
 _PORTS = {"http": 80, "https": 443}
 _NAMED = ("host", "x-forwarded-host")  # the name that a request was sent to
-_FORWARDED = "x-forwarded-"  # what a proxy says of the client
+_FORWARDED = b"x-forwarded-"  # what a proxy says of the client
+_OWN_PROXY = b"x-gradio-server"
+_HOST = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
+_ORIGIN = re.compile(r"https?://[^/?#@\\]+", re.ASCII)
 
 
 def client_address(peer: str, headers: Headers, proxies: int) -> str:
@@ -42,9 +46,13 @@ def _normal(text: str) -> str:
     return str(address) if address.is_loopback else str(ipaddress.ip_network((address, 64), False))
 
 
-def without_forwarded(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return headers without those that only a proxy may set."""
-    return [(name, value) for name, value in headers if not name.startswith(_FORWARDED.encode())]
+def trusted(headers: list[tuple[bytes, bytes]], proxies: int) -> list[tuple[bytes, bytes]]:
+    """Return headers without those that only a proxy, or Gradio's own one, may set."""
+    return [
+        (name, value)
+        for name, value in headers
+        if name != _OWN_PROXY and (proxies or not name.startswith(_FORWARDED))
+    ]
 
 
 @dataclass(frozen=True)
@@ -66,10 +74,12 @@ class Names:
         return cls(frozenset(given | {space.lower()} - {""}), anyone=not restricted)
 
     def check_host(self, headers: Headers) -> None:
-        """Raise Refusal for a request to another name."""
-        host = _host(f"//{headers.get('host', '')}")
-        if not (self.anyone or is_loopback(host) or host in self.listed):
-            raise Refusal(403, OTHER_NAME)
+        """Raise Refusal for a request to another name, or to what is none."""
+        said = [*(headers.getlist("host") or [""]), *headers.getlist("x-forwarded-host")]
+        for name in (one.strip() for line in said for one in line.split(",")):
+            host = _host(f"//{name}") if _HOST.fullmatch(name) else ""
+            if not host or not (self.anyone or is_loopback(host) or host in self.listed):
+                raise Refusal(403, OTHER_NAME)
 
     def check_origin(self, headers: Headers) -> None:
         """Raise Refusal for a request that another site makes with a visitor's browser."""
@@ -77,6 +87,8 @@ class Names:
         if origin is None:  # a script
             return
         place, scheme = _place(origin), origin.partition(":")[0]
+        if not _ORIGIN.fullmatch(origin):
+            raise Refusal(403, OTHER_ORIGIN)
         own = [_place(f"{scheme}://{headers.get(name, '')}") for name in _NAMED]
         if not place or (place not in own and place[0] not in self.listed):
             raise Refusal(403, OTHER_ORIGIN)

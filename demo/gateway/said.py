@@ -20,6 +20,10 @@ TOO_MANY_PAGES = (
     "Too many pages are open from your address; close some of them and reload this one."
 )
 FULL_HOUSE = "Too many visitors are here; reload this page in a few minutes."
+TWO_LENGTHS = "The request gives its length in two ways; send Content-Length or chunks, not both."
+TOO_MANY_SESSIONS = "Too many MCP sessions are open from your address; end some of them."
+TOO_MANY_UPLOADS = "Too many uploads of yours are on their way; wait until one of them has ended."
+UNHEARD = "Too many answers wait to be fetched in this session; fetch them first."
 NO_JSON = "This request needs a JSON object as its body; see /gradio_api/info."
 NO_SUCH_CALL = "There is no such call; see /gradio_api/info."
 BAD_CALL = "The values of this call do not fit its parameters; see /gradio_api/info."

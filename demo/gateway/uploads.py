@@ -7,7 +7,7 @@ import logging
 import re
 import secrets
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -27,7 +27,7 @@ from .. import strings
 from ..store import Store
 from .allowed import API
 from .bodies import Patient, announced, drain
-from .said import NO_FILES, SHARE_USED, Refusal, file_too_large
+from .said import NO_FILES, SHARE_USED, TOO_MANY_UPLOADS, Refusal, file_too_large
 
 _AROUND = 64 * 1024  # bytes around the files of a request
 _FIELD = 4096  # bytes of a field that is no file
@@ -36,6 +36,8 @@ _NOT_IN_NAMES = re.compile(r"[^\w.,() -]")
 _FILENAME = re.compile(rb'filename="([^"\r\n]*)"')
 _LONGEST_NAME = 60  # characters
 _SHARE = 0.25  # of the disk, for the uploads of one address
+_MOST_AT_ONCE = 3  # uploads of one address
+_MOST_KEPT = 200  # files of one address
 _LOOK = 0.1  # seconds between looks how far an upload is
 _PATIENCE = 3.0  # seconds until an upload must have begun
 
@@ -49,7 +51,8 @@ class Uploads:
         self._store = store
         self._most_bytes = most_bytes
         self._files: defaultdict[str, dict[Path, int]] = defaultdict(dict)  # of each address
-        self._coming: defaultdict[str, int] = defaultdict(int)  # bytes, of each address
+        self._coming: Counter[str] = Counter()  # bytes, of each address
+        self._under_way: Counter[str] = Counter()  # uploads, of each address
         self._progress: dict[str, _Progress] = {}
 
     @property
@@ -98,7 +101,10 @@ class Uploads:
         if nbytes > self._most_bytes + _AROUND:
             await drain(request.receive)
             raise Refusal(413, file_too_large(self._most_bytes), close=True)
-        if nbytes > self._left(address):
+        if self._under_way[address] >= _MOST_AT_ONCE:
+            await drain(request.receive)
+            raise Refusal(429, TOO_MANY_UPLOADS, wait=5, close=True)
+        if nbytes > self._left(address) or len(self._files.get(address, ())) >= _MOST_KEPT:
             raise InputError(SHARE_USED)
         stack.enter_context(self._counted(address, nbytes))
         await run_sync(stack.enter_context, self._store.disk.announced(nbytes))
@@ -110,18 +116,18 @@ class Uploads:
             del files[path]
         if not files:
             self._files.pop(address, None)
-        used = sum(files.values()) + self._coming.get(address, 0)
+        used = sum(files.values()) + self._coming[address]
         return int(_SHARE * self._store.disk.most_bytes) - used
 
     @contextmanager
     def _counted(self, address: str, nbytes: int) -> Iterator[None]:
         self._coming[address] += nbytes
+        self._under_way[address] += 1
         try:
             yield
         finally:
-            self._coming[address] -= nbytes
-            if not self._coming[address]:
-                del self._coming[address]
+            self._coming -= Counter({address: nbytes})  # those of nothing go
+            self._under_way -= Counter({address: 1})
 
     async def _received(self, request: Request, nbytes: int, stack: ExitStack) -> list[Path]:
         """Return the files of a request, once all of them are there.

@@ -203,6 +203,7 @@ def test_cancelling_is_never_refused_for_what_else_an_address_does(server) -> No
 def told(client: httpx.Client, way: str, method: str) -> list[int]:
     """The statuses of many messages to the MCP tools."""
     message = {"jsonrpc": "2.0", "method": method, "params": {}}
+    client.headers["mcp-session-id"] = "x" * 32
     return [client.request(way, "gradio_api/mcp", json=message).status_code for _ in range(60)]
 
 

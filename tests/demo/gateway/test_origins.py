@@ -5,7 +5,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from demo.gateway import Names
-from demo.gateway.origins import client_address
+from demo.gateway.origins import client_address, trusted
 from demo.gateway.said import OTHER_NAME, OTHER_ORIGIN, Refusal
 
 
@@ -32,6 +32,10 @@ def refused(check, **headers: str) -> bool:
         ("a.example", "0.0.0.0", "localhost", True),
         ("a.example", "0.0.0.0", "space.hf.space", True),
         ("a.example", "0.0.0.0", "a.example.evil.example", False),
+        ("", "0.0.0.0", "evil.example\\@a.example", False),
+        ("", "127.0.0.1", "evil@127.0.0.1", False),
+        ("", "127.0.0.1", "127.0.0.1:abc", False),
+        ("", "127.0.0.1", "127.0.0.1/../x", False),
     ],
 )
 def test_names(hosts, listening, host, answers) -> None:
@@ -53,6 +57,8 @@ def test_names(hosts, listening, host, answers) -> None:
         ("https://bavos.example.evil.example", "bavos.example", False),
         ("https://[", "bavos.example", False),
         ("null", "", False),
+        ("ftp://bavos.example", "bavos.example", False),
+        ("https://evil@bavos.example", "bavos.example", False),
     ],
 )
 def test_origins(origin, host, taken) -> None:
@@ -65,6 +71,14 @@ def test_a_script_and_a_proxy_with_another_name_are_taken() -> None:
     assert not refused(names.check_origin, host="bavos.example")
     other = {"origin": "https://bavos.example", "x_forwarded_host": "bavos.example"}
     assert not refused(names.check_origin, host="10.0.0.7:7860", **other)
+
+
+def test_what_only_a_proxy_may_say_is_checked_or_dropped() -> None:
+    names = Names.of("a.example", space="", listening="0.0.0.0")
+    assert refused(names.check_host, host="a.example", x_forwarded_host="evil.example")
+    said = [(b"host", b"a"), (b"x-forwarded-host", b"b"), (b"x-gradio-server", b"https://c")]
+    assert trusted(said, 0) == said[:1]
+    assert trusted(said, 1) == said[:2]
 
 
 def test_the_running_server_refuses_both_in_a_sentence(server: str) -> None:
