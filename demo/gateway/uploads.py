@@ -24,6 +24,7 @@ from bavos_core import InputError
 from bavos_io.files import atomic_write
 
 from .. import strings
+from ..disk import FULL
 from ..store import Store
 from .allowed import API
 from .bodies import Patient, announced, drain
@@ -38,6 +39,7 @@ _LONGEST_NAME = 60  # characters
 _SHARE = 0.25  # of the disk, for the uploads of one address
 _MOST_AT_ONCE = 3  # uploads of one address
 _MOST_KEPT = 200  # files of one address
+_TOGETHER = 0.5  # of the disk, for all uploads; the rest is for results
 _LOOK = 0.1  # seconds between looks how far an upload is
 _PATIENCE = 3.0  # seconds until an upload must have begun
 
@@ -106,6 +108,8 @@ class Uploads:
             raise Refusal(429, TOO_MANY_UPLOADS, wait=5, close=True)
         if nbytes > self._left(address) or len(self._files.get(address, ())) >= _MOST_KEPT:
             raise InputError(SHARE_USED)
+        if self._all() + nbytes > _TOGETHER * self._store.disk.most_bytes:
+            raise InputError(FULL)
         stack.enter_context(self._counted(address, nbytes))
         await run_sync(stack.enter_context, self._store.disk.announced(nbytes))
 
@@ -118,6 +122,13 @@ class Uploads:
             self._files.pop(address, None)
         used = sum(files.values()) + self._coming[address]
         return int(_SHARE * self._store.disk.most_bytes) - used
+
+    def _all(self) -> int:
+        """Return the bytes of all uploads that are there, or are being sent."""
+        for address in tuple(self._files):
+            self._left(address)  # forgets files that have gone
+        kept = sum(sum(files.values()) for files in self._files.values())
+        return kept + self._coming.total()
 
     @contextmanager
     def _counted(self, address: str, nbytes: int) -> Iterator[None]:

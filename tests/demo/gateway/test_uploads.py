@@ -29,6 +29,7 @@ OTHERS: set[int] = set()  # inodes of files that were open before, those of pyte
 def small(served: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk of 64 MiB beside what is there already, which is counted anew each time."""
     OTHERS.update(opened())
+    monkeypatch.setattr("demo.gateway.uploads._TOGETHER", 1.0)
     monkeypatch.setattr("demo.disk._FRESH", -1.0)
     monkeypatch.setattr(served.store.disk, "most_bytes", served.store.disk.used_bytes() + 64 * MIB)
 
@@ -237,6 +238,14 @@ def test_a_file_of_unknown_length_has_what_its_address_has_left(server, served) 
     assert large.status_code == 413
     assert not incoming(served.store)
     Path(small.json()[0]).unlink()
+
+
+def test_uploads_leave_a_part_of_the_disk_to_results(server, served, monkeypatch) -> None:
+    monkeypatch.setattr("demo.gateway.uploads._TOGETHER", 1e-9)
+    answer = upload(server, b"x" * 1000, address="192.0.2.22")
+    assert (answer.status_code, answer.text) == (507, FULL)
+    with served.store.disk.announced(MIB):  # results still have room
+        pass
 
 
 def test_a_full_disk_is_one_sentence(server, served, monkeypatch) -> None:
