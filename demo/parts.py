@@ -122,9 +122,7 @@ class Parts:
     def _keep(self, result: Result, room: Path, name: str, part: bytes) -> None:
         self._store.disk.make_room(len(part))
         path = room / "parts" / f"{name}.gz"
-        for folder in dict.fromkeys(
-            (room / "parts", path.parent)
-        ):  # not the room: it may have gone
+        for folder in (room / "parts", path.parent):  # but not the room, which may have gone
             folder.mkdir(exist_ok=True)
         with atomic_write(path) as draft:
             draft.write_bytes(part)

@@ -103,16 +103,11 @@ def _read(text: str | None) -> object:
         return text
 
 
-def _no_number(text: str) -> float:
-    """Refuse NaN and infinity, which are not JSON."""
-    raise ValueError(text)
-
-
 def _finite(text: str) -> float:
-    """Return a number; refuse one that is too large, which would be infinity."""
-    if abs(number := float(text)) == float("inf"):
+    """Return a number; refuse NaN and infinity, and what is too large for another one."""
+    if not math.isfinite(found := float(text)):
         raise ValueError(text)
-    return number
+    return found
 
 
 async def _state_in(request: Request) -> dict[str, Any]:
@@ -123,7 +118,7 @@ async def _state_in(request: Request) -> dict[str, Any]:
         if len(body) > _MOST_STATE:
             raise InputError(strings.BAD_STATE)
     try:
-        state = json.loads(body, parse_constant=_no_number, parse_float=_finite)
+        state = json.loads(body, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise InputError(strings.BAD_STATE) from error
     if not isinstance(state, dict):

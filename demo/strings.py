@@ -44,7 +44,7 @@ MCP_ABOUT = (
     "the id of the result."
 )
 MCP_UPLOAD = "Run `{command}` and give the path that it prints to segment as clip."
-MCP_CANCELLED = "What this session was doing on the server is asked to stop."
+MCP_CANCELLED = "The jobs of this session were asked to stop."
 MCP_NO_SESSION = "This connection has no session; cancel the request itself instead."
 NOT_USABLE = "The values that were sent cannot be used; send those that the API page describes."
 BACKBONE = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 API = "/gradio_api"
-_FILE = f"{API}/file="
+FILE = f"{API}/file="
 
 
 class Kind(Enum):
@@ -36,7 +36,7 @@ _SERVED = (
     _Served(_READ, "/(config|theme.css|favicon.ico|robots.txt|manifest.json)", Kind.PLAIN),
     _Served(_READ, r"/(assets|static)/[\w./@-]{1,200}", Kind.PLAIN),
     _Served(_READ, f"{API}/(info|app_id|startup-events)", Kind.PLAIN),
-    _Served(_READ, f"{_FILE}.+", Kind.PLAIN),
+    _Served(_READ, f"{FILE}.+", Kind.PLAIN),
     _Served(_READ, f"{API}/bavos/.+", Kind.PLAIN),
     _Served("POST", f"{API}/bavos/{_ID}/html", Kind.PLAIN),
     _Served("GET", f"{API}/(heartbeat/{_ID}|queue/data|upload_progress)", Kind.STREAM),
@@ -55,12 +55,12 @@ def kind_of(method: str, path: str, folders: Sequence[Path] = ()) -> Kind | None
     """Return what a request is, or None if it is not served. folders: files are sent from these."""
     for row, pattern in _PATTERNS:
         if method in row.methods.split() and pattern.fullmatch(path):
-            outside = path.startswith(_FILE) and not _within(path[len(_FILE) :], folders)
+            outside = path.startswith(FILE) and not within(path[len(FILE) :], folders)
             return None if outside else row.kind
     return None
 
 
-def _within(path: str, folders: Sequence[Path]) -> bool:
+def within(path: str, folders: Sequence[Path]) -> bool:
     """Return whether a path, which must be absolute, leads to something in one of the folders."""
     try:
         found = Path(path).resolve()

@@ -12,6 +12,7 @@ from starlette.types import Message, Receive
 
 from .said import CUT_OFF, TOO_SLOW, Refusal, too_large
 
+LARGE = 48 * 2**20  # bytes of a body that may hold a clip in base64
 _IDLE = 30.0  # seconds without anything
 _SLOWEST = 2048  # bytes a second, on the whole
 _DRAINED = 16 * 2**20, 10.0  # bytes and seconds that are read in vain, so that a client hears why

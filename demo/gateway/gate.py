@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import state
 from .allowed import API, Kind, kind_of
-from .bodies import announced, replayed, whole_body
+from .bodies import LARGE, announced, replayed, whole_body
 from .calls import cancels, checked
 from .origins import Names, client_address, trusted
 from .pages import Pages
@@ -36,7 +36,6 @@ from .said import BAD_CALL, FAILED, NOT_SERVED, TWO_LENGTHS, UNHEARD, Refusal
 from .tool_sessions import SESSION, ToolSessions
 
 _SMALL = 512 * 1024  # bytes of a body
-_LARGE = 48 * 2**20  # and of one that may hold a clip in base64
 _GLANCED = 4096  # bytes of a body that is looked at before it counts: it may cancel something
 _UNHEARD = 64  # answers that wait in a session, or are being made
 _CANCELLED = b'"notifications/cancelled"'  # in a message of MCP that ends a job
@@ -224,7 +223,7 @@ class Gate:
     ) -> None:
         headers, sessions = Headers(scope=scope), self._keeper.tool_sessions
         with self._keeper.room_for(headers, address):
-            body = await whole_body(headers, receive, _LARGE)
+            body = await whole_body(headers, receive, LARGE)
             cancels = len(body) <= _GLANCED and _CANCELLED in body
             self._keeper.count(Kind.CANCEL if cancels else Kind.MCP, address)
             if SESSION not in headers:
@@ -265,26 +264,23 @@ async def _end(refusal: Refusal, scope: Scope, receive: Receive, answer: Answer,
             await answer({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+def _fault(method: str, path: str) -> Refusal | None:
+    """Return what is said if Gradio cannot make sense of a request; None where we answer it."""
+    if kind_of(method, path) in (Kind.CALL, Kind.CANCEL):
+        return Refusal(400, BAD_CALL)
+    own = path.startswith(f"{API}/bavos/")
+    return Refusal(404, NOT_SERVED) if method == "GET" and not own else None
+
+
 def _failed(error: Exception, scope: Scope, path: str, answer: Answer) -> Refusal:
     """Return what is said of an error, and log it: a line for a client's, all for one of ours."""
     line = f"{scope['method']} {path[:60]}: {type(error).__name__}: {' '.join(str(error).split())}"
     if isinstance(error.__cause__, HTTPException) or isinstance(error, asyncio.TimeoutError):
         log.info("%.200s", line)  # a stream for nobody, or a client that stopped reading
         return Refusal(400, BAD_CALL)
-    if (
-        not answer.started
-        and isinstance(error, _FAULTS)
-        and kind_of(scope["method"], path)
-        in (
-            Kind.CALL,
-            Kind.CANCEL,
-        )
-    ):
+    fault = _fault(scope["method"], path)
+    if fault and isinstance(error, _FAULTS) and not answer.started:
         log.warning("%.200s", line)
-        return Refusal(400, BAD_CALL)
-    own = path.startswith(f"{API}/bavos/")
-    if not answer.started and scope["method"] == "GET" and isinstance(error, _FAULTS) and not own:
-        log.warning("%.200s", line)
-        return Refusal(404, NOT_SERVED)
+        return fault
     log.exception("A request failed: %.200s", line)
     return Refusal(500, FAILED)

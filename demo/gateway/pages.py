@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from .rates import counted
 from .said import FULL_HOUSE, TOO_MANY_PAGES, Refusal
 
 _OPEN_EACH = 40  # pages of one address that are open
@@ -52,13 +53,8 @@ class Pages:
         opened = {one for one in self._listening if self._of.get(one) == address}
         if session not in opened and len(opened) >= _OPEN_EACH:
             raise Refusal(429, TOO_MANY_PAGES, wait=10)
-        self._listening[session] += 1
-        try:
+        with counted(self._listening, session):
             yield
-        finally:
-            self._listening[session] -= 1
-            if not self._listening[session]:
-                del self._listening[session]
 
     def _make_room(self, address: str | None) -> bool:
         """Forget the session of an address, or of any, that was not used for longest."""

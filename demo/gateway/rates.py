@@ -32,6 +32,18 @@ class Rate:
             raise Refusal(429, TOO_OFTEN, wait=max(1, round(1 / self._a_second)))
 
 
+@contextmanager
+def counted(counts: Counter[str], key: str, by: int = 1) -> Iterator[None]:
+    """Add to a count while the block runs; counts of 0 are not kept."""
+    counts[key] += by
+    try:
+        yield
+    finally:
+        counts[key] -= by
+        if not counts[key]:
+            del counts[key]
+
+
 class AtOnce:
     """Admits so many requests at the same time, of each address and of all together."""
 
@@ -47,10 +59,5 @@ class AtOnce:
             raise Refusal(429, TOO_MANY, wait=1)
         if self._open.total() >= self._together:
             raise Refusal(503, BUSY, wait=2)
-        self._open[address] += 1
-        try:
+        with counted(self._open, address):
             yield
-        finally:
-            self._open[address] -= 1
-            if not self._open[address]:
-                del self._open[address]

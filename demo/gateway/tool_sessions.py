@@ -9,7 +9,7 @@ from .said import TOO_MANY_SESSIONS, Refusal
 
 SESSION = "mcp-session-id"  # the header that names one
 _EACH = 20
-_IDLE = 600.0  # seconds after which the tools end a session without requests
+IDLE = 600.0  # seconds after which the tools end a session without requests
 
 
 class ToolSessions:
@@ -20,7 +20,7 @@ class ToolSessions:
 
     def check_room(self, address: str) -> None:
         """Raise Refusal if an address has as many sessions as it may have."""
-        oldest = time.monotonic() - _IDLE
+        oldest = time.monotonic() - IDLE
         for other, known in list(self._used.items()):
             self._used[other] = {name: last for name, last in known.items() if last > oldest}
             if not self._used[other]:

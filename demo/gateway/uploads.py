@@ -28,6 +28,7 @@ from ..disk import FULL
 from ..store import Store
 from .allowed import API
 from .bodies import Patient, announced, drain
+from .rates import counted
 from .said import NO_FILES, SHARE_USED, TOO_MANY_UPLOADS, Refusal, file_too_large
 
 _AROUND = 64 * 1024  # bytes around the files of a request
@@ -68,6 +69,7 @@ class Uploads:
     async def receive(self, request: Request) -> Response:
         """Receive files and answer with their paths; whatever fails leaves nothing."""
         address = request.client.host if request.client else ""
+        self._forget_gone()
         nbytes = announced(request.headers)
         if nbytes < 0:  # in chunks: as much as may come
             nbytes = max(1, min(self._most_bytes + _AROUND, self._left(address)))
@@ -110,35 +112,26 @@ class Uploads:
             raise InputError(SHARE_USED)
         if self._all() + nbytes > _TOGETHER * self._store.disk.most_bytes:
             raise InputError(FULL)
-        stack.enter_context(self._counted(address, nbytes))
+        stack.enter_context(counted(self._coming, address, nbytes))
+        stack.enter_context(counted(self._under_way, address))
         await run_sync(stack.enter_context, self._store.disk.announced(nbytes))
+
+    def _forget_gone(self) -> None:
+        """Forget the files that were deleted meanwhile."""
+        for address, files in tuple(self._files.items()):
+            for path in [path for path in files if not path.exists()]:
+                del files[path]
+            if not files:
+                del self._files[address]
 
     def _left(self, address: str) -> int:
         """Return the bytes that an address may still send: its share without what it has there."""
-        files = self._files.get(address, {})
-        for path in [path for path in files if not path.exists()]:
-            del files[path]
-        if not files:
-            self._files.pop(address, None)
-        used = sum(files.values()) + self._coming[address]
+        used = sum(self._files.get(address, {}).values()) + self._coming[address]
         return int(_SHARE * self._store.disk.most_bytes) - used
 
     def _all(self) -> int:
         """Return the bytes of all uploads that are there, or are being sent."""
-        for address in tuple(self._files):
-            self._left(address)  # forgets files that have gone
-        kept = sum(sum(files.values()) for files in self._files.values())
-        return kept + self._coming.total()
-
-    @contextmanager
-    def _counted(self, address: str, nbytes: int) -> Iterator[None]:
-        self._coming[address] += nbytes
-        self._under_way[address] += 1
-        try:
-            yield
-        finally:
-            self._coming -= Counter({address: nbytes})  # those of nothing go
-            self._under_way -= Counter({address: 1})
+        return sum(sum(files.values()) for files in self._files.values()) + self._coming.total()
 
     async def _received(self, request: Request, nbytes: int, stack: ExitStack) -> list[Path]:
         """Return the files of a request, once all of them are there.

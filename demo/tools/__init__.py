@@ -17,13 +17,14 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from .. import strings
+from ..gateway.allowed import API
+from ..gateway.bodies import LARGE
+from ..gateway.tool_sessions import IDLE
 from ..service import Service
 
-PATH = "/gradio_api/mcp"
+PATH = f"{API}/mcp"
 _METHODS = ["GET", "POST", "DELETE"]
-_MOST_BODY = 48 * 2**20  # bytes of a request, which may hold a clip
 _MOST_SESSIONS = 500
-_IDLE = 600.0  # seconds after which a session without requests ends
 
 
 class Mounted:
@@ -38,9 +39,9 @@ class Mounted:
 
             self._manager = StreamableHTTPSessionManager(
                 server(service),
-                max_request_body_size=_MOST_BODY,
+                max_request_body_size=LARGE,
                 max_sessions=_MOST_SESSIONS,
-                session_idle_timeout=_IDLE,
+                session_idle_timeout=IDLE,
             )
 
     @property

@@ -16,9 +16,9 @@ from bavos_core import InputError
 from bavos_io.errors import echo
 
 from ..examples import example_path, listed
+from ..gateway.allowed import FILE, within
 from ..service import Service
 
-_FILE = "/gradio_api/file="
 _LONGEST = 4096  # characters of a path or address
 _DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(;[\w=.+-]+)*;base64,", re.ASCII)
 UPLOAD = "curl -F files=@clip.mp4 {address}/gradio_api/upload"
@@ -49,12 +49,8 @@ def _uploaded(value: str, cache: Path, address: str) -> Path | None:
     """Return a file of this server's uploads by its path or address, None for anything else."""
     if "://" in value:
         value = _path_in(value, address)
-    try:
-        path = Path(value).resolve(strict=True)
-    except (OSError, ValueError, RuntimeError):
-        return None
-    inside = cache.resolve() in path.parents and path.is_file()
-    return path if inside and Path(value).is_absolute() else None
+    there = within(value, [cache.resolve()]) and Path(value).is_file()
+    return Path(value).resolve() if there else None
 
 
 def _path_in(url: str, address: str) -> str:
@@ -64,7 +60,7 @@ def _path_in(url: str, address: str) -> str:
     except ValueError:
         return ""
     here = (asked.scheme in ("http", "https")) and asked.netloc == own.netloc
-    before, found, path = asked.path.partition(_FILE)
+    before, found, path = asked.path.partition(FILE)
     return unquote(path) if here and found and before == own.path.rstrip("/") else ""
 
 

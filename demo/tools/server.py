@@ -20,13 +20,13 @@ from bavos_core import Cancelled, InputError, __version__
 from bavos_io.errors import echo
 
 from .. import strings
+from ..gateway.tool_sessions import SESSION
 from ..service import Service
 from ..sessions import Visitor, acting_as
 from .calls import CALLS, Answer, Caller
 from .offered import Offered, offered, schema
 
 _EVERY = 0.2  # seconds between notes of progress
-_SESSION = "mcp-session-id"
 
 log = logging.getLogger(__name__)
 Context = ServerRequestContext[Any, Any]
@@ -139,7 +139,7 @@ def _visitor(ctx: Context) -> Visitor:
     request = cast(Request, ctx.request)
     address = request.client.host if request.client else ""
     has_session = ctx.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS
-    session = request.headers.get(_SESSION, "") if has_session else ""
+    session = request.headers.get(SESSION, "") if has_session else ""
     return Visitor(address, f"mcp {session}" if session else "")
 
 

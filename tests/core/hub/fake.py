@@ -69,22 +69,22 @@ class Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
-    def answer(self, body: bytes) -> None:
+    def promise(self, body: bytes) -> None:
+        """Send everything that comes before a body."""
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", '"one"')
         self.send_header("X-Repo-Commit", REVISION)
         self.end_headers()
+
+    def answer(self, body: bytes) -> None:
+        self.promise(body)
         if self.command == "GET":
             self.wfile.write(body)
 
     def break_off(self, body: bytes) -> None:
         """Send half of what was promised."""
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", '"one"')
-        self.send_header("X-Repo-Commit", REVISION)
-        self.end_headers()
+        self.promise(body)
         if self.command == "GET":
             self.wfile.write(body[: len(body) // 2])
             self.close_connection = True
