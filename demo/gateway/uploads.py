@@ -43,6 +43,7 @@ _MOST_KEPT = 200  # files of one address
 _TOGETHER = 0.5  # of the disk, for all uploads; the rest is for results
 _LOOK = 0.1  # seconds between looks how far an upload is
 _PATIENCE = 3.0  # seconds until an upload must have begun
+_WAIT = 10.0  # seconds until another upload of an address must have ended
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,9 @@ class Uploads:
         if nbytes > self._most_bytes + _AROUND:
             await drain(request.receive)
             raise Refusal(413, file_too_large(self._most_bytes), close=True)
+        with anyio.move_on_after(_WAIT):
+            while self._under_way[address] >= _MOST_AT_ONCE:
+                await anyio.sleep(_LOOK)
         if self._under_way[address] >= _MOST_AT_ONCE:
             await drain(request.receive)
             raise Refusal(429, TOO_MANY_UPLOADS, wait=5, close=True)

@@ -3,6 +3,10 @@
 import json
 import os
 import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -98,19 +102,41 @@ def test_one_address_cannot_take_all_sessions_of_the_tools(server) -> None:
         many.delete("gradio_api/mcp", headers={SESSION: session})
 
 
-def test_an_address_has_few_uploads_under_way(server) -> None:
-    address, held = urlsplit(server), []
+@pytest.fixture
+def three_half_uploads(server) -> Iterator[list[socket.socket]]:
+    """As many uploads as one address may have under way, none of which goes on."""
+    address = urlsplit(server)
     head = (
         "POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-For: 192.0.2.64\r\n"
         "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 9000\r\n\r\n--b\r\n"
     )
-    for _ in range(4):
-        held.append(socket.create_connection((address.hostname, address.port), timeout=20))
-        held[-1].sendall(head.encode())
-    held[-1].settimeout(20)
-    assert TOO_MANY_UPLOADS.encode() in b"".join(iter(lambda: held[-1].recv(2000), b""))
-    for one in held:
-        one.close()
+    with ExitStack() as stack:
+        connect = partial(socket.create_connection, (address.hostname, address.port), timeout=20)
+        held = [stack.enter_context(connect()) for _ in range(3)]
+        for one in held:
+            one.sendall(head.encode())
+        yield held
+
+
+@pytest.mark.parametrize("one_ends", [True, False])
+def test_a_fourth_upload_of_an_address_waits_for_its_turn(server, three_half_uploads, one_ends):
+    send = partial(
+        httpx.post,
+        f"{server}gradio_api/upload",
+        headers={"X-Forwarded-For": "192.0.2.64"},
+        files={"files": ("a.txt", b"abc")},
+        timeout=20,
+    )
+    with ThreadPoolExecutor(1) as pool:
+        fourth = pool.submit(send)
+        assert not wait([fourth], timeout=1).done
+        if one_ends:
+            three_half_uploads[0].close()
+        answer = fourth.result(timeout=20)
+    if one_ends:
+        assert answer.status_code == 200
+    else:
+        assert (answer.status_code, answer.text) == (429, TOO_MANY_UPLOADS)
 
 
 def test_answers_that_nobody_fetches_are_bounded(server, monkeypatch) -> None:
