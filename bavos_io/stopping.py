@@ -80,10 +80,10 @@ def reporting(work: Work) -> Work:
 class StoppableFile(io.FileIO):
     """A file that calls `checkpoint` whenever it is read or written."""
 
-    def readinto(self, buffer: Any) -> int:
-        """Read as files do."""
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as files do. `FileIO.read` does not go through `readinto`."""
         checkpoint()
-        return super().readinto(buffer) or 0
+        return super().read(-1 if size is None else size) or b""
 
     def write(self, data: Any) -> int:
         """Write as files do."""

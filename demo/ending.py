@@ -66,8 +66,10 @@ class Ending:
 
 
 def quiet() -> None:
-    """Log nothing any more: what still fails does so because its files have gone."""
+    """Say nothing any more: what still fails does so because its files have gone."""
     logging.disable(logging.CRITICAL)
+    sys.excepthook = lambda *_: None
+    threading.excepthook = lambda _: None
 
 
 def _leave(status: int) -> None:

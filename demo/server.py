@@ -52,7 +52,7 @@ def launch() -> None:
         sys.exit(str(error))
     with ENDING.begun() as steps:
         service = Service(settings, examples=sorted(EXAMPLES.glob("*.mp4")))
-        steps += [service.store.close, end_all, quiet, service.stop]
+        steps += [service.store.close, end_all, service.stop, quiet]
     os.environ["GRADIO_TEMP_DIR"] = str(service.store.cache)
     prepare_gradio()
     warm_up = threading.Thread(target=service.warm_up, args=(settings.backbone,), daemon=True)

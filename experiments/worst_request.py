@@ -2,8 +2,9 @@
 
     BAVOS_MEMORY_MIB=3000 python -m experiments.worst_request --out worst_request.csv
 
-Sizes, frames, patches and backbones are drawn at random; each is made as large as the server
-accepts, and those with the largest estimates are run, in processes of their own.
+Sizes, frames, patches and backbones are drawn at random; each is made as large as a server accepts
+that has run every backbone once, and those that need most by its estimate are run, in processes of
+their own.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bavos_core import Settings
+import numpy as np
+
+from bavos_core import Settings, analyse
 from bavos_core.backbones import Backbone
 from bavos_lab.cost import Work, most_that_fits, peak_bytes
+from demo.presets import PRESETS, Pace, Preset
 from demo.settings import DemoSettings
 
 from .common import Row, markdown, parser_of, write_rows
-from .memory import MIB, RANDOM, in_a_process, loaded, write_clip
+from .memory import MIB, RANDOM, frames_of, in_a_process, loaded, write_clip
 
 SIZES = ((240, 432), (480, 864), (1080, 1920), (2160, 3840), (2160, 240))
 BACKBONES = ("descriptors", "bundled-vits14", RANDOM)
@@ -28,6 +32,7 @@ BACKBONES = ("descriptors", "bundled-vits14", RANDOM)
 def near_the_limit(server: DemoSettings, draws: int) -> list[tuple[float, str, str, Work, int]]:
     """Return accepted requests: estimate, kind of clip, backbone, work, patches; worst first."""
     chance, models = random.Random(0), {name: loaded(name) for name in BACKBONES}
+    paces = {name: pace_of(model) for name, model in models.items()}
     found = []
     for _ in range(draws):
         name, size = chance.choice(BACKBONES), chance.choice(SIZES)
@@ -36,14 +41,25 @@ def near_the_limit(server: DemoSettings, draws: int) -> list[tuple[float, str, s
         def work(patches: int, size=size, frames=frames, model: Backbone = models[name]) -> Work:
             return Work.of(size, Settings(patches=patches), frames, model)
 
-        patches = most_that_fits(
-            lambda number, work=work: peak_bytes(work(number)) <= server.memory_mib * MIB,
-            server.max_patches,
-        )
+        def accepted(patches: int, work=work, name=name, frames=frames) -> bool:
+            seconds = paces[name].seconds("auto", Preset(frames, patches), 0) or 0
+            fits = peak_bytes(work(patches)) <= server.memory_mib * MIB
+            return fits and seconds <= server.run_seconds
+
+        patches = most_that_fits(accepted, server.max_patches)
         if patches:
             kind = chance.choice(("noise", "scene"))
             found.append((peak_bytes(work(patches)) / MIB, kind, name, work(patches), patches))
     return sorted(found, key=lambda request: -request[0])
+
+
+def pace_of(model: Backbone) -> Pace:
+    """Return what a server knows of times after one run at the fast preset."""
+    fast = PRESETS["fast"]
+    clip = np.stack(list(frames_of("scene", SIZES[0], fast.frames)))
+    pace = Pace()
+    pace.learn(analyse(clip, Settings(frames=fast.frames, patches=fast.patches), backbone=model))
+    return pace
 
 
 def measure(server: DemoSettings, draws: int, runs: int) -> Iterator[Row]:

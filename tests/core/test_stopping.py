@@ -1,7 +1,9 @@
 """Every kind of work of the library hears within a moment that it shall stop."""
 
+import io
 import itertools
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +35,7 @@ from bavos_core.hierarchy import average_linkage
 from bavos_core.progress import Stage, checkpoint
 from bavos_core.settings import Compute
 from bavos_io.clip import ArrayClip
-from bavos_io.stopping import stoppable
+from bavos_io.stopping import StoppableFile, stoppable
 
 from .helpers import TINY, encode, noise_clip
 from .odd_files import H264
@@ -112,6 +114,21 @@ def test_a_progress_callback_is_asked_again_wherever_work_may_stop(square_clip) 
     assert [key for key, _ in itertools.groupby(stage for stage, _ in heard)] == [
         Stage.DECODE, Stage.FEATURES, Stage.CLUSTERING, Stage.INSTANCES
     ]  # fmt: skip
+
+
+def test_every_read_and_write_of_a_file_is_heard(tmp_path) -> None:
+    path = tmp_path / "some"
+
+    def write() -> None:
+        with StoppableFile(path, "wb") as file:
+            shutil.copyfileobj(io.BytesIO(bytes(1000)), file, 100)
+
+    def read() -> None:
+        with StoppableFile(path) as file:
+            shutil.copyfileobj(file, io.BytesIO(), 100)
+
+    assert heard_in(write) == 10
+    assert heard_in(read) == 11  # the last one finds the end
 
 
 # ---- each kind of work --------------------------------------------------------------------------
