@@ -41,6 +41,7 @@ from .terminal import shown_progress
 
 # Commands of bavos_lab, loaded when they are asked for: module, help.
 MORE_COMMANDS = {
+    "batch": ("bavos_lab.batch.command", "segment many clips, on one machine or on a Ray cluster"),
     "train": ("bavos_lab.training.command", "train the temporal correlator on a folder of clips"),
     "evaluate": ("bavos_lab.evaluation.command", "evaluate saved masks or the pipeline"),
     "benchmark": ("bavos_lab.benchmark.command", "time the clustering against a naive version"),

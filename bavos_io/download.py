@@ -29,7 +29,7 @@ _DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&co
 
 def file_or_url(text: str) -> FileOrUrl:
     """Return a URL as it is, and anything else as a path."""
-    return text if _is_url(text) else Path(text)
+    return text if is_url(text) else Path(text)
 
 
 def local_file(source: FileOrUrl, *, progress: Share | None = None) -> Path:
@@ -38,7 +38,7 @@ def local_file(source: FileOrUrl, *, progress: Share | None = None) -> Path:
     progress: called with the share done, 0 … 1, if the server tells the size of the file.
     Raise InputError for a URL from which no weights file can be downloaded; nothing is kept then.
     """
-    if isinstance(source, Path) or not _is_url(source):
+    if isinstance(source, Path) or not is_url(source):
         return Path(source)
     _check_url(source)
     address, url = shown(source), direct_address(source)
@@ -70,7 +70,8 @@ def direct_address(url: str) -> str:
     return _DRIVE.format(drive_id) if drive_id else url
 
 
-def _is_url(text: str) -> bool:
+def is_url(text: str) -> bool:
+    """Return whether a text is a URL rather than a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
 
 
@@ -81,7 +82,7 @@ def shown(source: FileOrUrl) -> str:
     fragment, which may hold secrets. Of an address that is none, only the scheme is shown.
     """
     text = str(source)
-    if not _is_url(text):
+    if not is_url(text):
         return Path(text).name
     try:
         parts = urlsplit(text)

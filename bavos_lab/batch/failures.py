@@ -1,0 +1,57 @@
+"""What went wrong with a clip, in a sentence, and whether it may go right another time."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from pathlib import Path
+
+import torch
+
+from bavos_core.errors import BackboneUnavailable, InputError
+
+from .rows import Status
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_LARGEST_ERRNO = 4096  # above are FFmpeg's own numbers, which tell of the content
+
+
+class Full(Exception):
+    """The place of the results takes no more; the text says why."""
+
+
+def may_pass(error: InputError) -> bool:
+    """Return whether the machine or the network is at fault, not the clip.
+
+    Raise Full if no clip can be written any more.
+    """
+    cause = error.__cause__
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number in _FULL:
+        raise Full(cause.strerror) from error  # type: ignore[union-attr]
+    of_machine = number is not None and 0 < number < _LARGEST_ERRNO
+    return of_machine or isinstance(error, BackboneUnavailable)
+
+
+def failure(error: Exception, name: str) -> tuple[Status, str]:
+    """Return what an error means for a clip of a name. Raise Full as `may_pass` does."""
+    if isinstance(error, InputError):
+        return (Status.FAILED if may_pass(error) else Status.BAD), str(error)
+    if _of_memory(error):
+        return Status.FAILED, (
+            f"There was not enough memory for {name!r}; use fewer workers, frames or patches."
+        )
+    if isinstance(error, OSError):
+        if error.errno in _FULL:
+            raise Full(error.strerror) from error
+        return Status.FAILED, f"{name!r} failed for now ({error.strerror or error}); try again."
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return Status.FAILED, (
+        f"{name!r} failed with {type(error).__name__} ({str(error)[:200]}) in "
+        f"{Path(where.filename).name}, line {where.lineno}; please report it."
+    )
+
+
+def _of_memory(error: Exception) -> bool:
+    kinds = (MemoryError, torch.cuda.OutOfMemoryError)
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)

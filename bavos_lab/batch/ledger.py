@@ -1,0 +1,53 @@
+"""What is known about clips across runs: a record a key, and the digests of unchanged files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import HIDDEN
+from .rows import Row
+from .target import Target
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Records and digests in a target."""
+
+    target: Target
+
+    def record(self, key: str) -> Row | None:
+        """Return what became of a clip for good; None if it is still to be worked on."""
+        text = self.target.read(_record(key))
+        return Row.from_json(text) if text else None
+
+    def enter(self, row: Row) -> None:
+        """Write the record of a clip. Its results must be in their place."""
+        assert row.key
+        self.target.write(_record(row.key), row.to_json())
+
+    def digest(self, stamp: str | None) -> str | None:
+        """Return the digest of the content with a stamp, if it is known."""
+        text = self.target.read(_content(stamp)) if stamp else None
+        return text.decode() if text and len(text) == 64 else None
+
+    def enter_digest(self, stamp: str | None, digest: str) -> None:
+        """Write the digest of the content with a stamp."""
+        if stamp:
+            self.target.write(_content(stamp), digest.encode())
+
+    def clean(self) -> None:
+        """Remove what was left by workers that were killed: rooms, and results without a record."""
+        self.target.clean()
+        for name in self.target.results():
+            key = name.rpartition("-")[2]
+            row = self.record(key)
+            if row is None or row.folder != name:
+                self.target.remove(name, key)
+
+
+def _record(key: str) -> str:
+    return f"{HIDDEN}/records/{key[:2]}/{key}.json"
+
+
+def _content(stamp: str) -> str:
+    return f"{HIDDEN}/contents/{stamp[:2]}/{stamp}"

@@ -1,0 +1,147 @@
+"""Workers on a Ray cluster: Ray Data over a pool of actors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from bavos_io.errors import InputError
+from bavos_io.process import prepare_process
+
+from . import Numbered, Results, Share, Task, Unfit, Work
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_WINDOW = 10_000  # items that are handed to Ray at once
+_BLOCKS = 50  # a worker and window, at least: a block is lost with its node
+_LARGEST = 16  # items of a block
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+
+@contextmanager
+def joined(address: str) -> Iterator[None]:
+    """Join a Ray cluster and leave it at the end.
+
+    address: "auto" for the one of this machine, "local" for a new one on it, or HOST:PORT.
+    Raise InputError if Ray is not installed or no cluster answers.
+    """
+    try:
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        import ray
+    except ImportError as error:
+        raise InputError('Ray is not installed; run pip install "bavos[ray]".') from error
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"No Ray cluster answers at {address!r}; start one with ray start --head, or give "
+            "--ray local or another address."
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def cluster_share(workers: int | None, items: int, *, on_cuda: bool) -> Share:
+    """Return how many workers of how many threads suit the cluster that was joined.
+
+    workers: None for one a GPU or, without any, one a core.
+    """
+    import ray
+
+    has = ray.cluster_resources()
+    gpus = int(has.get("GPU", 0)) if on_cuda else 0
+    cpus = max(1, int(has.get("CPU", 1)))
+    count = min(workers or gpus or cpus, items)
+    return Share(count, max(1, cpus // count), ("any",) * gpus)
+
+
+def over_cluster(task: Task, items: Iterable[Numbered], share: Share) -> Results:
+    """Yield (number, result) of every item as results come; None where a worker was lost.
+
+    As `over_processes`, on the cluster that was joined. Ray starts lost workers anew and gives
+    their items to others; what it gives up comes as None.
+    """
+    left = iter(items)
+    while window := list(islice(left, _WINDOW)):
+        missing = {number for number, _ in window}
+        for number, result in _over_window(task, window, share):
+            if isinstance(result, Unfit):
+                raise InputError(result.sentence)
+            if number in missing:  # else Ray has repeated a block
+                missing.remove(number)
+                yield number, result
+        for number in sorted(missing):
+            yield number, None
+
+
+def _over_window(task: Task, window: list[Numbered], share: Share) -> Iterator[Numbered]:
+    import ray
+
+    rows = max(1, min(_LARGEST, len(window) // (share.workers * _BLOCKS)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's advice on its own settings
+        _configure(ray.data.DataContext.get_current())
+        blocks = ray.data.from_arrow(
+            [_table(window[i : i + rows]) for i in range(0, len(window), rows)]
+        )
+        results = blocks.map_batches(
+            _Actor,
+            fn_constructor_args=(pickle.dumps(task),),
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=share.workers),
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=share.threads,
+            num_gpus=1 if share.devices else None,
+            runtime_env={"env_vars": Share(1, share.threads).environment(0)},
+        )
+        for batch in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield from _unpacked(batch)
+
+
+def _configure(context: Any) -> None:
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1  # what is lost with them is found by its number
+
+
+def _table(items: Iterable[Numbered]) -> pa.Table:
+    """Return numbered things as a table of their numbers and their pickles."""
+    import pyarrow as pa
+
+    numbers, things = zip(*items, strict=True)
+    return pa.table({"number": list(numbers), "pickle": [pickle.dumps(thing) for thing in things]})
+
+
+def _unpacked(table: pa.Table) -> Iterator[Numbered]:
+    numbers, things = (table.column(name).to_pylist() for name in ("number", "pickle"))
+    for number, thing in zip(numbers, things, strict=True):
+        yield number, pickle.loads(thing)  # noqa: S301 – the cluster's own
+
+
+class _Actor:
+    """A worker. Like all that Ray gets, it must not fail for what the driver should be told."""
+
+    def __init__(self, task: bytes) -> None:
+        prepare_process()
+        self._task: Task = pickle.loads(task)  # noqa: S301 – the driver's own
+        self._work: Work | None = None
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Work on the items of a block."""
+        return _table([(number, self._result(item)) for number, item in _unpacked(batch)])
+
+    def _result(self, item: Any) -> Any:
+        try:
+            self._work = self._work or self._task.begin()
+        except InputError as error:
+            return Unfit(str(error))
+        return self._work(item)
