@@ -17,13 +17,14 @@ from bavos_core.errors import InputError
 from bavos_core.options import add_settings, fetch, given_settings, path
 from bavos_core.settings import Settings, check
 from bavos_io.files import atomic_write
-from bavos_lab.options import with_known_backbone
+from bavos_lab.options import add_workers, spread, with_known_backbone
 
 from .datasets import DATASETS, Dataset, Selection
 from .predictions import Pipeline, Predictions, SavedMasks
 from .protocols import PROTOCOLS
 from .report import as_csv, as_markdown, as_table, sequence_rows, total_rows, write_gallery
 from .runner import Run, evaluate
+from .spread import evaluate_over
 
 _WORST = 8
 
@@ -55,6 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictions", type=Path, metavar="DIR",
                         help="saved masks, DIR/SEQUENCE/FRAME.png; else the pipeline runs",
                         )  # fmt: skip
+    add_workers(parser)
     add_settings(parser.add_argument_group("pipeline"))
     parser.set_defaults(run=run_evaluate)
 
@@ -67,14 +69,14 @@ def run_evaluate(options: argparse.Namespace) -> int:
         split=options.split, sequences=tuple(options.sequences), subset=options.subset
     )
     run = Run(
-        options.out,
+        options.out.absolute(),  # for workers elsewhere
         _title(dataset, selection),
-        dataset.sequences(options.root, selection),
+        dataset.sequences(options.root.absolute(), selection),
         _predictions(options),
         tuple(options.protocol),
     )
     try:
-        results = _evaluate(run)
+        results = _evaluate(run, options)
     except KeyboardInterrupt:
         left = len(run.missing())
         print(
@@ -119,16 +121,16 @@ def _title(dataset: Dataset, selection: Selection) -> str:
 def _predictions(options: argparse.Namespace) -> Predictions:
     given = given_settings(options)
     if options.predictions is None:
-        return Pipeline(with_known_backbone(Settings(**given)), options.out / "masks")
+        return Pipeline(with_known_backbone(Settings(**given)), options.out.absolute() / "masks")
     if given:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise InputError(f"Saved masks take no settings; leave out --predictions or {names}.")
     if not options.predictions.is_dir():
         raise InputError(f"There is no folder {options.predictions}; give --predictions a folder.")
-    return SavedMasks(options.predictions)
+    return SavedMasks(options.predictions.absolute())
 
 
-def _evaluate(run: Run) -> list[dict[str, Any]]:
+def _evaluate(run: Run, options: argparse.Namespace) -> list[dict[str, Any]]:
     with tqdm(
         total=len(run.sequences),
         desc="sequences",
@@ -137,7 +139,18 @@ def _evaluate(run: Run) -> list[dict[str, Any]]:
     ) as bar:
         if isinstance(run.predictions, Pipeline):
             fetch(run.predictions.settings, lambda stage, _: bar.set_description_str(stage))
-        return evaluate(run, on_sequence=lambda done, _: bar.update(done - bar.n))
+
+        def show(done: int, _of: int) -> None:
+            bar.update(done - bar.n)
+
+        if options.workers is None and options.ray is None:
+            return evaluate(run, on_sequence=show)
+        with spread(options, count=len(run.sequences), on_cuda=_on_cuda(run)) as over:
+            return evaluate_over(run, over, on_sequence=show)
+
+
+def _on_cuda(run: Run) -> bool:
+    return isinstance(run.predictions, Pipeline) and run.predictions.settings.device != "cpu"
 
 
 def _range(text: str) -> tuple[int, int]:

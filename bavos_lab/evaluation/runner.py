@@ -71,21 +71,31 @@ def evaluate(run: Run, *, on_sequence: OnSequence | None = None) -> list[dict[st
     takes over from a process that died. Finished scores are kept when a process is stopped.
     Raise InputError for a folder of another run, and for truth and masks that cannot be used.
     """
-    _begin(run)
+    begin(run)
     for wait in (False, True):
         for sequence in run.missing():
             if on_sequence:
                 on_sequence(len(run.sequences) - len(run.missing()), len(run.sequences))
-            with _claimed(run, sequence.name, wait=wait) as claimed:
-                path = run.result_path(sequence.name)
-                if claimed and not path.is_file():
-                    _write_json(path, score_sequence(run, sequence))
+            complete(run, sequence, wait=wait)
     if on_sequence:
         on_sequence(len(run.sequences), len(run.sequences))
+    return read_results(run)
+
+
+def complete(run: Run, sequence: VideoSequence, *, wait: bool) -> None:
+    """Write the scores of a sequence if there are none; without `wait`, unless a process does."""
+    with _claimed(run, sequence.name, wait=wait) as claimed:
+        path = run.result_path(sequence.name)
+        if claimed and not path.is_file():
+            _write_json(path, score_sequence(run, sequence))
+
+
+def read_results(run: Run) -> list[dict[str, Any]]:
+    """Return the scores of all sequences, in order."""
     return [json.loads(run.result_path(s.name).read_text()) for s in run.sequences]
 
 
-def _begin(run: Run) -> None:
+def begin(run: Run) -> None:
     """Make the folder, or check that it belongs to the same run."""
     names = [sequence.name for sequence in run.sequences]
     check(len(set(names)) == len(names), "two sequences have one name; choose each only once")

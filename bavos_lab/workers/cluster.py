@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _WINDOW = 10_000  # items that are handed to Ray at once
 _BLOCKS = 50  # a worker and window, at least: a block is lost with its node
 _LARGEST = 16  # items of a block
-_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @contextmanager
@@ -39,11 +39,13 @@ def joined(address: str) -> Iterator[None]:
     except ImportError as error:
         raise InputError('Ray is not installed; run pip install "bavos[ray]".') from error
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+        quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+        ray.init(address, include_dashboard=False if address == "local" else None, **quiet)
+    except Exception as error:  # Ray raises that very class for a node that does not start
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(
-            f"No Ray cluster answers at {address!r}; start one with ray start --head, or give "
-            "--ray local or another address."
+            f"No Ray cluster answers at {address!r} ({reason:.200}); start one with ray start "
+            "--head, or give --ray local or another address."
         ) from error
     try:
         yield
@@ -109,6 +111,7 @@ def _over_window(task: Task, window: list[Numbered], share: Share) -> Iterator[N
 
 
 def _configure(context: Any) -> None:
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # what is lost with them is found by its number
 
