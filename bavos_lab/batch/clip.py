@@ -25,7 +25,7 @@ from bavos_io.opening import open_clip
 from bavos_lab.workers import Unfit
 
 from .contents import digest_of, key_of, local_copy, name_of, stamp_of, with_local_files
-from .failures import Full, failure, may_pass
+from .failures import failure, full, may_pass
 from .ledger import Ledger
 from .rows import Item, Row, Status
 from .strip import strip_name, strip_of
@@ -57,10 +57,10 @@ def segmented(item: Item, *, ledger: Ledger) -> Row | Unfit:
     try:
         stamp = stamp_of(item.source)
         return _earlier(item, stamp, ledger) or _now(item, stamp, ledger, plain)
-    except Full as error:
-        return Unfit(f"{ledger.target.shown} cannot be written to ({error}); make room, and the "
-                     "same command goes on.")  # fmt: skip
     except Exception as error:  # whatever it is, the row names it
+        if reason := full(error):
+            where = ledger.target.shown
+            return Unfit(f"{where} takes no more ({reason}); make room: the same command goes on.")
         status, sentence = failure(error, name_of(item.source))
         return replace(plain, status=status, error=sentence)
 
@@ -68,21 +68,27 @@ def segmented(item: Item, *, ledger: Ledger) -> Row | Unfit:
 def _earlier(item: Item, stamp: str | None, ledger: Ledger) -> Row | None:
     """Return the row of a clip whose file has not changed since it was worked on."""
     digest = ledger.digest(stamp)
-    row = ledger.record(key_of(item, digest)) if digest else None
-    return row and replace(row, source=item.shown, made=False)
+    return _known(item, key_of(item, digest), ledger) if digest else None
+
+
+def _known(item: Item, key: str, ledger: Ledger) -> Row | None:
+    """Return the row of a content that was worked on; what was bad is named in its sentence."""
+    row = ledger.record(key)
+    if row is None or (row.status is Status.BAD and name_of(row.source) != name_of(item.shown)):
+        return None
+    return replace(row, source=item.shown, made=False)
 
 
 def _now(item: Item, stamp: str | None, ledger: Ledger, plain: Row) -> Row:
     with local_copy(item.source) as path:
         digest = digest_of(path)
         ledger.enter_digest(stamp, digest)
-        plain = replace(plain, key=key_of(item, digest))
-        with ledger.target.room(str(plain.key)) as room:
-            done = ledger.record(str(plain.key))  # by a worker that had the same content
-            if done:
-                return replace(done, source=item.shown, made=False)
-            row = _worked_on(item, path, room, ledger, plain)
-            ledger.enter(row)
+        key = key_of(item, digest)
+        with ledger.target.room(key) as room:
+            row = _known(item, key, ledger)  # another worker may have had the same content
+            if row is None:
+                row = _worked_on(item, path, room, ledger, replace(plain, key=key))
+                ledger.enter(row)
             return row
 
 

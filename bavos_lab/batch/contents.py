@@ -60,7 +60,7 @@ def _digest_of_file(path: str, _changed: int) -> str:
 
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, or of the names and bytes of a folder's images."""
-    found = hashlib.sha256()
+    found = hashlib.sha256(b"folder" if path.is_dir() else b"")
     for file in _images(path) if path.is_dir() else (path,):
         if file is not path:
             found.update(f"\0{file.name}\0{file.stat().st_size}\0".encode(errors="surrogateescape"))
@@ -79,10 +79,10 @@ def stamp_of(source: str) -> str | None:
         told = remote.version(source)
         return told and _hashed([source, told])
     path = Path(source)
-    files = _images(path) if path.is_dir() else [path]
+    files = _images(path) if path.is_dir() else [path] if path.is_file() else []
     facts = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     settled = time.time_ns() - max((changed for *_, changed in facts), default=0)
-    return _hashed([source, facts]) if settled > _SETTLED * 1e9 else None
+    return _hashed([source, facts]) if facts and settled > _SETTLED * 1e9 else None
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def local_copy(source: str) -> Iterator[Path]:
     """
     if not is_url(source):
         path = Path(source)
-        if not path.exists():
+        if not (path.is_file() or path.is_dir()):  # a pipe or device might never end
             raise InputError(f"There is no file or folder {path.name!r}; check the path.")
         yield path
         return

@@ -16,25 +16,24 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _LARGEST_ERRNO = 4096  # above are FFmpeg's own numbers, which tell of the content
 
 
-class Full(Exception):
-    """The place of the results takes no more; the text says why."""
+def full(error: Exception) -> str | None:
+    """Return why no clip can be written any more, if that is what an error means."""
+    for each in (error, error.__cause__):
+        if isinstance(each, OSError) and each.errno in _FULL:
+            return each.strerror or "no reason given"
+    return None
 
 
 def may_pass(error: InputError) -> bool:
-    """Return whether the machine or the network is at fault, not the clip.
-
-    Raise Full if no clip can be written any more.
-    """
+    """Return whether the machine or the network is at fault, not the clip."""
     cause = error.__cause__
     number = cause.errno if isinstance(cause, OSError) else None
-    if number in _FULL:
-        raise Full(cause.strerror) from error  # type: ignore[union-attr]
     of_machine = number is not None and 0 < number < _LARGEST_ERRNO
     return of_machine or isinstance(error, BackboneUnavailable)
 
 
 def failure(error: Exception, name: str) -> tuple[Status, str]:
-    """Return what an error means for a clip of a name. Raise Full as `may_pass` does."""
+    """Return what an error means for a clip of a name, and the sentence for its row."""
     if isinstance(error, InputError):
         return (Status.FAILED if may_pass(error) else Status.BAD), str(error)
     if _of_memory(error):
@@ -42,8 +41,6 @@ def failure(error: Exception, name: str) -> tuple[Status, str]:
             f"There was not enough memory for {name!r}; use fewer workers, frames or patches."
         )
     if isinstance(error, OSError):
-        if error.errno in _FULL:
-            raise Full(error.strerror) from error
         return Status.FAILED, f"{name!r} failed for now ({error.strerror or error}); try again."
     where = traceback.extract_tb(error.__traceback__)[-1]
     return Status.FAILED, (

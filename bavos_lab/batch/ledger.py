@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bavos_io.folder import MANIFEST
+
 from . import HIDDEN
 from .rows import Row
 from .target import Target
@@ -16,9 +18,15 @@ class Ledger:
     target: Target
 
     def record(self, key: str) -> Row | None:
-        """Return what became of a clip for good; None if it is still to be worked on."""
+        """Return what became of a clip for good; None if it is still to be worked on.
+
+        A record does not count without its results, which a person may have removed.
+        """
         text = self.target.read(_record(key))
-        return Row.from_json(text) if text else None
+        row = Row.from_json(text) if text else None
+        if row and row.folder and self.target.read(f"{row.folder}/{MANIFEST}") is None:
+            return None
+        return row
 
     def enter(self, row: Row) -> None:
         """Write the record of a clip. Its results must be in their place."""

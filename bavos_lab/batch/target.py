@@ -193,7 +193,9 @@ class Store:
         try:
             self.write(f"{HIDDEN}/format", b"1")
             self.read(f"{HIDDEN}/format")
-        except OSError as error:
+        except InputError:
+            raise
+        except Exception as error:  # every package of fsspec has its own
             raise InputError(f"{self.shown} cannot be written to ({error}); check it.") from error
 
     def read(self, name: str) -> bytes | None:

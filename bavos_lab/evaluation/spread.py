@@ -42,6 +42,8 @@ def evaluate_over(run: Run, over: Over, *, on_sequence: OnSequence) -> list[dict
     for _ in range(_ROUNDS):
         missing = {sequence.name for sequence in run.missing()}
         places = [place for place, s in enumerate(run.sequences) if s.name in missing]
+        if not places:
+            break
         with closing(over(Scoring(run), enumerate(places))) as results:
             for _ in results:
                 on_sequence(total - len(run.missing()), total)

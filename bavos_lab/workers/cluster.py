@@ -39,7 +39,7 @@ def joined(address: str) -> Iterator[None]:
     except ImportError as error:
         raise InputError('Ray is not installed; run pip install "bavos[ray]".') from error
     try:
-        quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         ray.init(address, include_dashboard=False if address == "local" else None, **quiet)
     except Exception as error:  # Ray raises that very class for a node that does not start
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
