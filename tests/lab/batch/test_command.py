@@ -71,11 +71,13 @@ def started(source: Path, out: Path, *more: str) -> "subprocess.Popen[str]":
 def workers_of(driver: int) -> list[int]:
     """The processes that a driver started to work."""
     children = Path(f"/proc/{driver}/task/{driver}/children").read_text().split()
-    return [
-        pid
-        for pid in map(int, children)
-        if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
-    ]
+    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
+    return [pid for pid, command in commands.items() if "spawn_main" in command]
+
+
+def records(out: Path) -> dict[str, int]:
+    """When what became of each clip was written, by its key."""
+    return {path.stem: path.stat().st_mtime_ns for path in (out / ".batch").rglob("*.json")}
 
 
 def kill(pids: list[int]) -> None:
@@ -96,16 +98,17 @@ def test_workers_and_the_driver_are_killed_and_every_clip_is_done_once(
     Holding.asked.get()  # by a new worker, after all others
     kill([driver.pid, *workers_of(driver.pid)])
     driver.communicate()
-    assert len(list((out / "clips").iterdir())) == 6
+    before = records(out)
+    assert len(before) >= 6  # all but the one that is held, and perhaps one that was in hand
     Holding.may_go_on.set()
     driver = started(source, out, "--workers", "2")
     printed, said = driver.communicate()
     assert driver.returncode == 3, said
     rows = manifest(out)
     assert [row["status"] for row in rows] == ["done"] * 3 + ["bad input"] + ["done"] * 4
-    assert [row["made"] for row in rows] == [False] * 2 + [True] + [False] * 5
+    assert records(out).items() >= before.items()  # none was done again
     assert {k: json.loads(printed)[k] for k in ("clips", "done", "failed", "made_now")} == {
-        "clips": 8, "done": 7, "failed": 1, "made_now": 1,
+        "clips": 8, "done": 7, "failed": 1, "made_now": 8 - len(before),
     }  # fmt: skip
     assert list((out / ".batch" / "work").iterdir()) == []
     batch(source, tmp_path / "calm")

@@ -197,11 +197,10 @@ def test_what_an_error_means(error: Exception, status: Status) -> None:
     assert found is status and "a.mp4" in sentence and sentence.endswith(".")
 
 
-def test_a_clip_that_cannot_be_read_for_now_is_not_remembered_as_bad(tmp_path: Path) -> None:
-    try:
+def test_a_clip_that_cannot_be_read_for_now_is_not_bad() -> None:
+    with pytest.raises(InputError) as caught:
         raise InputError("'a' cannot be opened (Too many open files).") from OSError(24, "…")
-    except InputError as error:
-        assert failure(error, "a")[0] is Status.FAILED
+    assert failure(caught.value, "a")[0] is Status.FAILED
 
 
 def test_a_full_disk_ends_the_run(clips: Path, tmp_path: Path) -> None:
@@ -299,7 +298,7 @@ def test_clips_by_address(server: str, tmp_path: Path) -> None:
         content = path.read_bytes() if path.is_file() else b""
         assert b"word" not in content and b"secret" not in content, path
     asked = Server.asked.count("/clip.png?key=secret")
-    assert [row["made"] for row in batch(source, out)][0] is False
+    assert not batch(source, out)[0]["made"]
     assert Server.asked.count("/clip.png?key=secret") == asked + 1  # for its version only
 
 
