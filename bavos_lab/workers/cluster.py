@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bavos_io.errors import InputError
@@ -18,6 +19,7 @@ from . import Numbered, Results, Share, Task, Unfit, Work
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from ray.data import Dataset
 
 _WINDOW = 10_000  # items that are handed to Ray at once
 _BLOCKS = 50  # a worker and window, at least: a block is lost with its node
@@ -26,10 +28,11 @@ _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @contextmanager
-def joined(address: str) -> Iterator[None]:
+def joined(address: str, *, cpus: int | None = None) -> Iterator[None]:
     """Join a Ray cluster and leave it at the end.
 
     address: "auto" for the one of this machine, "local" for a new one on it, or HOST:PORT.
+    cpus: of a new one; None for all cores.
     Raise InputError if Ray is not installed or no cluster answers.
     """
     try:
@@ -40,7 +43,9 @@ def joined(address: str) -> Iterator[None]:
         raise InputError('Ray is not installed; run pip install "bavos[ray]".') from error
     try:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        ray.init(address, include_dashboard=False if address == "local" else None, **quiet)
+        if address == "local":
+            quiet |= {"include_dashboard": False, "num_cpus": cpus}
+        ray.init(address, **quiet)
     except Exception as error:  # Ray raises that very class for a node that does not start
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(
@@ -73,15 +78,21 @@ def over_cluster(task: Task, items: Iterable[Numbered], share: Share) -> Results
     As `over_processes`, on the cluster that was joined. Ray starts lost workers anew and gives
     their items to others; what it gives up comes as None.
     """
+    from ray.exceptions import RayError
+
     left = iter(items)
     while window := list(islice(left, _WINDOW)):
         missing = {number for number, _ in window}
-        for number, result in _over_window(task, window, share):
-            if isinstance(result, Unfit):
-                raise InputError(result.sentence)
-            if number in missing:  # else Ray has repeated a block
-                missing.remove(number)
-                yield number, result
+        try:
+            for number, result in _over_window(task, window, share):
+                if number in missing:  # else Ray has repeated a block
+                    missing.remove(number)
+                    yield number, result
+        except RayError as error:
+            raise InputError(
+                f"The Ray cluster failed ({str(error).strip().splitlines()[-1]:.300}); see that "
+                "Bavos is installed on all of its nodes."
+            ) from error
         for number in sorted(missing):
             yield number, None
 
@@ -89,25 +100,32 @@ def over_cluster(task: Task, items: Iterable[Numbered], share: Share) -> Results
 def _over_window(task: Task, window: list[Numbered], share: Share) -> Iterator[Numbered]:
     import ray
 
+    results = _spread(ray.data, task, window, share)
+    for batch in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for number, result in _unpacked(batch):
+            if isinstance(result, Unfit):
+                raise InputError(result.sentence)
+            yield number, result
+
+
+def _spread(data: ModuleType, task: Task, window: list[Numbered], share: Share) -> Dataset:
+    """Return the results of a window as a data set that is yet to be computed."""
     rows = max(1, min(_LARGEST, len(window) // (share.workers * _BLOCKS)))
+    blocks = [_table(window[begin : begin + rows]) for begin in range(0, len(window), rows)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's advice on its own settings
-        _configure(ray.data.DataContext.get_current())
-        blocks = ray.data.from_arrow(
-            [_table(window[i : i + rows]) for i in range(0, len(window), rows)]
-        )
-        results = blocks.map_batches(
+        _configure(data.DataContext.get_current())
+        return data.from_arrow(blocks).map_batches(
             _Actor,
             fn_constructor_args=(pickle.dumps(task),),
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=share.workers),
+            compute=data.ActorPoolStrategy(min_size=1, max_size=share.workers),
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=share.threads,
             num_gpus=1 if share.devices else None,
+            max_task_retries=1,  # without end by default, also for what kills each worker
             runtime_env={"env_vars": Share(1, share.threads).environment(0)},
         )
-        for batch in results.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield from _unpacked(batch)
 
 
 def _configure(context: Any) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,17 +71,3 @@ class Waiting:
     def _work(self, _item: int) -> bytes:
         self.said.write_text(str(os.getpid()))
         return self.heard.read_bytes()
-
-
-@dataclass(frozen=True)
-class Sleeping:
-    """Works for some seconds without a processor."""
-
-    seconds: float
-
-    def begin(self) -> Callable[[int], int]:
-        return self._work
-
-    def _work(self, item: int) -> int:
-        time.sleep(self.seconds)
-        return item

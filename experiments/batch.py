@@ -1,0 +1,240 @@
+"""Measure `bavos batch`: beside a shell loop, over workers, on tiny clips, and with killed nodes.
+
+    python -m experiments.batch loop --clips 40 --out experiments/figures/batch_loop.csv
+    python -m experiments.batch tiny --clips 10000 --out experiments/figures/batch_tiny.csv
+    python -m experiments.batch sleep --out experiments/figures/batch_sleep.csv
+    python -m experiments.batch ray --clips 200 --out experiments/figures/batch_ray.csv
+
+`loop`: short clips by a shell loop of `bavos segment`, by two workers and by one. `tiny`: clips of
+one frame; overhead is the time of the workers beside the work. `sleep`: workers that sleep instead of
+working, so that eight of them need no eight cores. `ray`: a cluster of three nodes on one machine,
+of which one is killed, and the driver too, which is then started again; every clip is compared with
+a run without Ray.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+from PIL import Image
+
+from bavos_core import Settings
+from bavos_io.writing import VideoWriter
+from bavos_lab.batch.clip import Segmenting
+from bavos_lab.batch.run import Batch
+from bavos_lab.batch.sources import Source
+from bavos_lab.workers import Numbered, Results, Share, Task
+from bavos_lab.workers.processes import over_processes
+from experiments.common import ROOT, markdown, parser_of, write_rows
+from experiments.simulated import Sleeping
+
+OPTIONS = ("--backbone", "descriptors", "--patches", "96", "--precision", "fp32")
+SETTINGS = Settings(backbone="descriptors", patches=96, precision="fp32")
+TINY = Settings(backbone="descriptors", patches=24, precision="fp32", refine=False)
+SIZE, FRAMES = (64, 96), 12
+HEADS = ("what", "clips", "value", "unit")
+
+Figure = tuple[str, int, float, str]  # as in HEADS
+Spread = Callable[[Task, Iterable[Numbered]], Results]
+
+
+def main() -> None:
+    parser = parser_of(str(__doc__))
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--clips", type=int, default=200, metavar="N")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bavos-batch-") as room:
+        figures = PARTS[options.part](Path(room), options.clips)
+        rows = write_rows(options.out, (dict(zip(HEADS, row, strict=True)) for row in figures))
+    print(markdown(HEADS, ([row[head] for head in HEADS] for row in rows)))
+
+
+# ---- clips --------------------------------------------------------------------------------------
+
+
+def write_clips(folder: Path, count: int) -> Path:
+    """Write short films, a square that moves over noise."""
+    folder.mkdir()
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        back = rng.integers(0, 255, (SIZE[0] // 8, SIZE[1] // 8, 3), dtype=np.uint8)
+        back = back.repeat(8, 0).repeat(8, 1)
+        with VideoWriter(folder / f"clip{number:05d}.mp4", size=SIZE) as video:
+            for t in range(FRAMES):
+                frame = back.copy()
+                frame[20:44, 4 + 4 * t : 24 + 4 * t] = (220, 40, 30)
+                video.write(frame, t / 24, (t + 1) / 24)
+    return folder
+
+
+def write_pictures(folder: Path, count: int) -> Path:
+    """Write pictures, clips of one frame, and their list."""
+    folder.mkdir()
+    for number in range(count):
+        pixels = np.random.default_rng(number).integers(0, 99, (32, 48, 3), dtype=np.uint8)
+        pixels[8:24, 10:26] = (230, 60, 40)
+        Image.fromarray(pixels).save(folder / f"{number:05d}.png")
+    listed = folder / "list.txt"
+    listed.write_text("\n".join(path.name for path in sorted(folder.glob("*.png"))))
+    return listed
+
+
+def command(source: Path, out: Path, *more: str) -> list[str]:
+    program = [sys.executable, "-m", "bavos_core", "batch", str(source), "--out", str(out)]
+    return [*program, *OPTIONS, *more]
+
+
+def timed(arguments: list[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+# ---- parts --------------------------------------------------------------------------------------
+
+
+def loop(room: Path, count: int) -> Iterator[Figure]:
+    """Yield seconds of a shell loop, of two workers and of one."""
+    clips = write_clips(room / "clips", count)
+    segment = f'"{sys.executable}" -m bavos_core segment "$clip" {" ".join(OPTIONS)}'
+    script = f'for clip in "{clips}"/*; do {segment} --out "{room}/loop/$(basename $clip)"; done'
+    seconds = {"shell loop of segment": timed(["bash", "-ec", script])}
+    for workers in (2, 1):
+        name = f"batch, {workers} workers"
+        seconds[name] = timed(command(clips, room / name, "--workers", str(workers)))
+    for name, value in seconds.items():
+        yield name, count, round(value, 1), "s"
+
+
+def tiny(room: Path, count: int) -> Iterator[Figure]:
+    """Yield the driver's memory as clips are done, and the overhead a clip."""
+    source = Source(write_pictures(room / "clips", count), TINY)
+    figures: list[Figure] = []
+    watched = watching(over(2), lambda done: figures.append(memory(done)), every=count // 10)
+    batch = Batch(str(room / "out"), source, source.count())
+    batch.target.prepare()
+    start = time.perf_counter()
+    batch.run(Segmenting(str(room / "out"), TINY), watched)
+    seconds = time.perf_counter() - start
+    work = sum(pyarrow.parquet.read_table(room / "out" / "manifest.parquet")["seconds"].to_pylist())
+    yield from figures
+    yield "two workers", count, round(seconds, 1), "s"
+    yield "overhead a clip", count, round(1000 * (2 * seconds - work) / count, 2), "ms"
+
+
+def sleep(_room: Path, count: int) -> Iterator[Figure]:
+    """Yield how much faster eight sleeping workers are than one."""
+    seconds = 0.5
+    for workers in (1, 2, 4, 8):
+        items = min(count, 20 * workers)
+        results = over(workers)(Sleeping(seconds), ((n, n) for n in range(items + workers)))
+        for _ in range(workers):
+            next(results)  # all have started by then
+        start = time.perf_counter()
+        done = sum(1 for _ in results)
+        speed = done * seconds / (time.perf_counter() - start)
+        yield (
+            f"{workers} sleeping workers beside one that loses no time",
+            done,
+            round(speed, 3),
+            "×",
+        )
+
+
+def ray(room: Path, count: int) -> Iterator[Figure]:
+    """Yield what became of clips on a cluster of three nodes, of which one is killed."""
+    from ray.cluster_utils import Cluster
+
+    chance = random.Random(19)
+    clips, out = write_clips(room / "clips", count), room / "ray"
+    alone = timed(command(clips, room / "alone", "--workers", "3"))
+    os.environ["PYTHONPATH"] = str(ROOT)  # for the workers of the nodes
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    arguments = command(clips, out, "--workers", "3", "--ray", cluster.address)
+    start = time.perf_counter()
+    driver = subprocess.Popen(arguments, cwd=ROOT, stdout=-1, stderr=-1)
+    at_node = reached(out, chance.randint(count // 10, count // 3), driver)
+    cluster.remove_node(nodes[0], allow_graceful=False)
+    at_driver = reached(out, chance.randint(count // 2, 2 * count // 3), driver)
+    driver.kill()
+    driver.communicate()
+    second = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    cluster.shutdown()
+    yield "three workers without Ray", count, round(alone, 1), "s"
+    yield "a node is killed when done", count, at_node, "clips"
+    yield "the driver is killed when done", count, at_driver, "clips"
+    yield "both runs", count, round(seconds, 1), "s"
+    yield "exit status of the second", count, second.returncode, ""
+    for what, value in compared(out, room / "alone").items():
+        yield what, count, value, "clips"
+
+
+PARTS: dict[str, Callable[[Path, int], Iterator[Figure]]] = {
+    "loop": loop, "tiny": tiny, "sleep": sleep, "ray": ray,
+}  # fmt: skip
+
+
+# ---- helpers ------------------------------------------------------------------------------------
+
+
+def over(workers: int) -> Spread:
+    share = Share(workers, threads=1)
+    return lambda task, items: over_processes(task, items, share)
+
+
+def watching(spread: Spread, tell: Callable[[int], None], every: int) -> Spread:
+    """Return the same that tells after every so many results how many there are."""
+
+    def watched(task: Task, items: Iterable[Numbered]) -> Results:
+        for done, result in enumerate(spread(task, items), 1):
+            if done % every == 0:
+                tell(done)
+            yield result
+
+    return watched
+
+
+def memory(done: int) -> Figure:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    mib = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return "memory of the driver after", done, round(mib, 1), "MiB"
+
+
+def reached(out: Path, wanted: int, driver: subprocess.Popen[bytes]) -> int:
+    """Wait until so many clips have a record; return how many have."""
+    while driver.poll() is None:
+        done = len(list((out / ".batch" / "records").rglob("*.json")))
+        if done >= wanted:
+            return done
+        time.sleep(0.05)
+    raise SystemExit(f"The driver ended too early: {driver.communicate()[1].decode()}")
+
+
+def compared(out: Path, alone: Path) -> dict[str, int]:
+    """Return counts of clips that are lost, twice or different."""
+    digests = []
+    for place in (out, alone):
+        rows = pyarrow.parquet.read_table(place / "manifest.parquet").to_pylist()
+        digests.append({row["source"]: row["digest"] for row in rows if row["status"] == "done"})
+    folders = [path.name.rpartition("-")[0] for path in (out / "clips").iterdir()]
+    return {
+        "lost": len(digests[1].keys() - digests[0].keys()),
+        "twice": len(folders) - len(set(folders)),
+        "different": sum(digests[1][name] != digest for name, digest in digests[0].items()),
+        "half done": len(list((out / ".batch" / "work").iterdir())),
+    }
+
+
+if __name__ == "__main__":
+    main()
