@@ -1,4 +1,4 @@
-"""What a clip and its settings hold, whatever they are called: digests, and copies to work on."""
+"""The content of a clip and of its settings, whatever they are called: digests, keys, copies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What went wrong with a clip, in a sentence, and whether it may go right another time."""
+"""Errors of clips as sentences, and whether another attempt may go well."""
 
 from __future__ import annotations
 

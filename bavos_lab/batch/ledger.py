@@ -1,4 +1,4 @@
-"""What is known about clips across runs: a record a key, and the digests of unchanged files."""
+"""Records of clips across runs, one a key, and the digests of files that have not changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into a batch, an item, and what comes out of it, a row."""
+"""Items, which go into a batch, and rows, which come out of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bavos_io.addresses import is_url, shown_address
 
 
 class Status(str, Enum):
-    """What became of a clip."""
+    """How work on a clip ended."""
 
     DONE = "done"
     BAD = "bad input"  # for good, until the file or the settings change

@@ -15,7 +15,7 @@ Results = Generator[Numbered, None, None]  # as they come; None for a worker tha
 
 
 class Task(Protocol):
-    """What workers shall do. It is pickled, and so are items and results."""
+    """Work for workers. It is pickled, and so are items and results."""
 
     def begin(self) -> Work:
         """Return the function over an item; called once in each worker, to load what it needs.
@@ -33,7 +33,7 @@ class Unfit:
 
 @dataclass(frozen=True)
 class Share:
-    """What each of some workers has of a machine."""
+    """The part of a machine that each of some workers has."""
 
     workers: int
     threads: int  # a worker

@@ -1,4 +1,4 @@
-"""What this machine has, and how many workers suit it."""
+"""The cores, memory and GPUs of this machine, shared out among workers."""
 
 from __future__ import annotations
 
