@@ -1,7 +1,7 @@
-"""The command line: `segment`, `attend`, `train`, `evaluate`, `benchmark`.
+"""The command line: `segment`, `attend`, `batch`, `train`, `evaluate`, `benchmark`.
 
 Exit status 0: success. 2: bad usage or bad input, with one line on stderr that says what was wrong
-and what to do. 130: stopped with Ctrl-C or SIGTERM. 141: nobody reads the output any more.
+and what to do. 3: clips of a batch failed. 130: stopped. 141: nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -211,8 +211,7 @@ def _check_attend(options: argparse.Namespace, clip: Clip) -> None:
 
 def _inputs(options: argparse.Namespace) -> list[Path]:
     """Return the paths that are read; those that do not exist are names or URLs."""
-    given = given_settings(options)
-    named = (given[name] for name in ("weights", "correlator") if given.get(name))
+    named = filter(None, map(given_settings(options).get, ("weights", "correlator")))
     return [options.clip, *map(Path, named)]
 
 

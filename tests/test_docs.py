@@ -98,7 +98,9 @@ def test_the_requirements_of_the_page_are_those_of_the_package_and_its_extra() -
     packaged = project()
     expected = {*packaged["dependencies"], *packaged["optional-dependencies"]["demo"]}
     assert requirements("requirements.txt") == expected
-    assert set(packaged["optional-dependencies"]["lab"]) <= requirements("requirements-dev.txt")
+    for extra in ("lab", "batch", "ray"):
+        named = set(packaged["optional-dependencies"][extra])
+        assert named <= requirements("requirements-dev.txt"), extra
 
 
 def test_the_extra_mcp_is_the_extra_demo_with_the_package_mcp() -> None:

@@ -51,7 +51,7 @@ class Segmenting:
 def segmented(item: Item, *, ledger: Ledger) -> Row | Unfit:
     """Return what became of a clip, now or earlier. Nothing is raised: a bad clip ends no run."""
     plain = Row(source=item.shown, status=Status.BAD, error=item.problem or None,
-                start=item.start, end=item.end, settings=item.shown_settings)  # fmt: skip
+                start=item.start, end=item.end, settings=item.settings.as_shown())  # fmt: skip
     if item.problem:
         return plain
     try:

@@ -17,7 +17,7 @@ from typing import Any
 from bavos_core.options import add_settings, fetch, given_settings, path
 from bavos_core.progress import silent
 from bavos_core.settings import Settings, check
-from bavos_io.addresses import is_url
+from bavos_io.download import is_url
 from bavos_lab.options import add_workers, spread, with_known_backbone
 
 from .clip import Segmenting

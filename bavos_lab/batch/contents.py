@@ -17,9 +17,8 @@ from typing import Any
 
 from bavos_core.errors import InputError
 from bavos_core.settings import Settings
-from bavos_io.addresses import is_url
 from bavos_io.clip import IMAGE_SUFFIXES
-from bavos_io.download import local_file
+from bavos_io.download import is_url, local_file
 
 from . import remote
 from .rows import Item

@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from bavos_core.errors import InputError
-from bavos_io.addresses import shown_address
-from bavos_io.download import direct_address
+from bavos_io.download import direct_address, shown
 
 _SECONDS = 30.0  # for which a server may stay silent
 _MAY_PASS = (408, 425, 429)  # answers that tell of no bad address, beside those from 500
@@ -57,7 +56,7 @@ def file_system(url: str) -> tuple[Any, str]:
     try:
         return url_to_fs(url, **options)
     except (ImportError, ValueError) as error:
-        raise InputError(f"{shown_address(url)} cannot be opened: {error}.") from error
+        raise InputError(f"{shown(url)} cannot be opened: {error}.") from error
 
 
 def _of_web(url: str) -> bool:
@@ -67,21 +66,23 @@ def _of_web(url: str) -> bool:
 @contextmanager
 def _answer(url: str) -> Iterator[httpx.Response]:
     """Yield a server's answer, whose body is still to be read."""
-    shown, address = shown_address(url), direct_address(url)
+    name = shown(url)
     try:
-        with httpx.stream("GET", address, follow_redirects=True, timeout=_SECONDS) as response:
+        with httpx.stream(
+            "GET", direct_address(url), follow_redirects=True, timeout=_SECONDS
+        ) as response:
             response.raise_for_status()
             yield response
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
-        answer = f"{shown} answered {status} {error.response.reason_phrase}".strip()
+        answer = f"{name} answered {status} {error.response.reason_phrase}".strip()
         if status >= 500 or status in _MAY_PASS:
             raise OSError(None, answer) from error
         raise InputError(f"{answer}; check the address.") from error
     except httpx.InvalidURL as error:
-        raise InputError(f"{shown} is not a valid address; check it.") from error
+        raise InputError(f"{name} is not a valid address; check it.") from error
     except httpx.HTTPError as error:
-        raise OSError(None, f"{shown} could not be downloaded: {error}") from error
+        raise OSError(None, f"{name} could not be downloaded: {error}") from error
 
 
 @contextmanager
@@ -89,4 +90,4 @@ def _existing(url: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise InputError(f"There is no file {shown_address(url)}; check the address.") from error
+        raise InputError(f"There is no file {shown(url)}; check the address.") from error

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from bavos_core.settings import Settings
-from bavos_io.addresses import is_url, shown_address
+from bavos_io.download import is_url, shown
 
 
 class Status(str, Enum):
@@ -35,18 +35,7 @@ class Item:
     @property
     def shown(self) -> str:
         """The source without the secrets that a URL may hold."""
-        return _shown(self.source)
-
-    @property
-    def shown_settings(self) -> dict[str, Any]:
-        """The settings, JSON-ready, without the secrets of URLs."""
-        values = self.settings.to_dict()
-        files = {name: _shown(values[name]) for name in ("weights", "correlator") if values[name]}
-        return {**values, **files}
-
-
-def _shown(source: str) -> str:
-    return shown_address(source) if is_url(source) else source
+        return shown(self.source) if is_url(self.source) else self.source
 
 
 @dataclass(frozen=True, kw_only=True)

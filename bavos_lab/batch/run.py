@@ -51,8 +51,9 @@ class Batch:
                 self._rounds(task, over, show)
         finally:
             self.target.clean()
-            self._publish()
-            write_sheet(self.target, self._journal, self.meter)
+            if self.meter.finished:  # else those of an earlier run say more
+                self._publish()
+                write_sheet(self.target, self._journal, self.meter)
         return self.meter
 
     def _rounds(self, task: Task, over: Over, show: Callable[[], None]) -> None:
@@ -103,4 +104,4 @@ def _results(
 
 def _lost(item: Item) -> Row:
     return Row(source=item.shown, status=Status.FAILED, error=_LOST, start=item.start,
-               end=item.end, settings=item.shown_settings)  # fmt: skip
+               end=item.end, settings=item.settings.as_shown())  # fmt: skip

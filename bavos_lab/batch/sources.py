@@ -15,8 +15,8 @@ from typing import Any
 
 from bavos_core.errors import InputError
 from bavos_core.settings import Settings
-from bavos_io.addresses import is_url
 from bavos_io.clip import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from bavos_io.download import is_url
 from bavos_io.folder import MANIFEST
 from bavos_io.images import natural
 

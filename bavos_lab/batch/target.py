@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from bavos_core.errors import InputError
-from bavos_io.addresses import is_url, shown_address
+from bavos_io.download import is_url, shown
 from bavos_io.files import atomic_write, cannot_write
 from bavos_io.folder import MANIFEST
 
@@ -186,7 +186,7 @@ class Store:
     @property
     def shown(self) -> str:
         """The URL without secrets."""
-        return shown_address(self.url)
+        return shown(self.url)
 
     def prepare(self) -> None:
         """Write and read an object. Raise InputError if that cannot be done."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -45,7 +47,8 @@ def joined(address: str, *, cpus: int | None = None) -> Iterator[None]:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address == "local":
             quiet |= {"include_dashboard": False, "num_cpus": cpus}
-        ray.init(address, **quiet)
+        with _own_signals():
+            ray.init(address, **quiet)
     except Exception as error:  # Ray raises that very class for a node that does not start
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(
@@ -56,6 +59,15 @@ def joined(address: str, *, cpus: int | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this program's handler of SIGTERM, which Ray would replace."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():  # only it may handle signals
+        signal.signal(signal.SIGTERM, before)
 
 
 def cluster_share(workers: int | None, items: int, *, on_cuda: bool) -> Share:

@@ -27,6 +27,7 @@ from .helpers import (
     bytes_of,
     here,
     item,
+    manifest,
     write_frames,
     write_list,
     write_picture,
@@ -201,6 +202,18 @@ def test_a_clip_that_cannot_be_read_for_now_is_not_bad() -> None:
     with pytest.raises(InputError) as caught:
         raise InputError("'a' cannot be opened (Too many open files).") from OSError(24, "…")
     assert failure(caught.value, "a")[0] is Status.FAILED
+
+
+def test_a_run_that_cannot_begin_leaves_the_manifest_as_it_was(clips: Path, tmp_path: Path) -> None:
+    rows = batch(clips, tmp_path / "out")
+
+    def refused(_task: Any, _items: Any) -> Iterator[tuple[int, Any]]:
+        yield from ()
+        raise InputError("There are no weights.")
+
+    with pytest.raises(InputError, match="no weights"):
+        batch(clips, tmp_path / "out", over=refused)
+    assert manifest(tmp_path / "out") == rows
 
 
 def test_a_full_disk_ends_the_run(clips: Path, tmp_path: Path) -> None:

@@ -156,3 +156,24 @@ def test_a_sequence_without_masks_is_named(data: Path, capsys: pytest.CaptureFix
     (data / "masks" / "b").rename(data / "away")
     assert run(data, "--predictions", data / "masks") == 2
     assert f"There is no folder {data / 'masks' / 'b'}" in capsys.readouterr().err
+
+
+def test_workers_score_as_one_process_does(data: Path, tmp_path: Path) -> None:
+    saved = ["--predictions", data / "masks"]
+    assert run(data, *saved, "--workers", 2) == 0
+    spread = rows(data / "out" / "sequences.csv")
+    (data / "out").rename(data / "spread")
+    assert run(data, *saved) == 0
+    timed = {"seconds_per_frame", "scoring_seconds_per_frame"}
+    alone = rows(data / "out" / "sequences.csv")
+    assert [{k: v for k, v in row.items() if k not in timed} for row in spread] == [
+        {k: v for k, v in row.items() if k not in timed} for row in alone
+    ]
+
+
+def test_what_is_wrong_with_masks_is_said_by_workers_too(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    next((data / "masks" / "b").glob("*.png")).write_bytes(b"no picture")
+    assert run(data, "--predictions", data / "masks", "--workers", 1) == 2
+    assert "cannot be read" in capsys.readouterr().err
