@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bavos_io.folder import MANIFEST
 
 from . import HIDDEN
 from .rows import Row
-from .target import Target
+from .target import CLIPS, Target
+
+_RECORDS = f"{HIDDEN}/records"
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,21 @@ class Ledger:
     def clean(self) -> None:
         """Remove what was left by workers that were killed: rooms, and results without a record."""
         self.target.clean()
-        for name in self.target.results():
+        recorded = set(self._keys())
+        for name in self.target.names(CLIPS):
             key = name.rpartition("-")[2]
-            row = self.record(key)
-            if row is None or row.folder != name:
-                self.target.remove(name, key)
+            if key not in recorded:
+                self.target.remove(f"{CLIPS}/{name}", key)
+
+    def _keys(self) -> Iterator[str]:
+        """Yield the keys of all records, by listing rather than reading them."""
+        for shard in self.target.names(_RECORDS):
+            for name in self.target.names(f"{_RECORDS}/{shard}"):
+                yield name.removesuffix(".json")
 
 
 def _record(key: str) -> str:
-    return f"{HIDDEN}/records/{key[:2]}/{key}.json"
+    return f"{_RECORDS}/{key[:2]}/{key}.json"
 
 
 def _content(stamp: str) -> str:

@@ -30,6 +30,8 @@ table {{ border-collapse: collapse; width: 100% }}
 th, td {{ text-align: left; vertical-align: top; padding: .4rem .6rem }}
 tr {{ border-bottom: 1px solid #8886 }}
 td {{ overflow-wrap: anywhere }}
+td:first-child {{ min-width: 10rem }}
+td:last-child {{ font-size: 13px }}
 img {{ height: {height}px; display: block }}
 .number {{ text-align: right; white-space: nowrap }}
 .failed {{ border-left: 4px solid #c33 }}

@@ -6,6 +6,7 @@ appear whole. Names are paths below OUT with slashes.
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import tempfile
@@ -55,8 +56,8 @@ class Target(Protocol):
     def put(self, folder: Path, name: str) -> None:
         """Move a finished folder out of a room to its place, where it appears whole."""
 
-    def results(self) -> Iterator[str]:
-        """Yield the names of the folders of results, whole or not."""
+    def names(self, folder: str) -> Iterator[str]:
+        """Yield the last parts of the names of what is in a folder."""
 
     def remove(self, name: str, key: str) -> None:
         """Remove a folder of results that nobody is working on."""
@@ -140,10 +141,10 @@ class Disk:
             there.rename(folder.with_name("old"))
         folder.rename(there)
 
-    def results(self) -> Iterator[str]:
-        """Yield the names of all folders of results."""
-        if (self.root / CLIPS).is_dir():
-            yield from (f"{CLIPS}/{path.name}" for path in (self.root / CLIPS).iterdir())
+    def names(self, folder: str) -> Iterator[str]:
+        """Yield the names of the entries of a folder."""
+        with suppress(FileNotFoundError), os.scandir(self.root / folder) as entries:
+            yield from (entry.name for entry in entries)
 
     def remove(self, name: str, key: str) -> None:
         """Remove a folder unless a worker has its clip in hand."""
@@ -227,11 +228,11 @@ class Store:
             there = [self._place(f"{name}/{path.relative_to(folder).as_posix()}") for path in part]
             self._files.put([str(path) for path in part], there)
 
-    def results(self) -> Iterator[str]:
-        """Yield the names of all folders of results."""
+    def names(self, folder: str) -> Iterator[str]:
+        """Yield the names of objects and of what would be folders."""
         with suppress(FileNotFoundError):
-            for path in self._files.ls(self._place(CLIPS), detail=False):
-                yield f"{CLIPS}/{path.rstrip('/').rpartition('/')[2]}"
+            for path in self._files.ls(self._place(folder), detail=False):
+                yield path.rstrip("/").rpartition("/")[2]
 
     def remove(self, name: str, key: str) -> None:  # noqa: ARG002 – for locks
         """Remove a folder."""

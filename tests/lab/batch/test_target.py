@@ -54,14 +54,14 @@ def test_results_appear_with_all_their_files_and_rooms_are_removed(target: Targe
     assert not room.exists()
     assert target.read(f"clips/a-{KEY}/masks/0.png") == b"mask"
     assert target.read(f"clips/a-{KEY}/bavos.json") == b"{}"
-    assert list(target.results()) == [f"clips/a-{KEY}"]
+    assert list(target.names("clips")) == [f"a-{KEY}"]
 
 
 def test_results_replace_those_that_were_left_without_a_record(target: Target) -> None:
     for _ in range(2):
         with target.room(KEY) as room:
             target.put(fill(room), f"clips/a-{KEY}")
-    assert list(target.results()) == [f"clips/a-{KEY}"]
+    assert list(target.names("clips")) == [f"a-{KEY}"]
 
 
 def test_cleaning_removes_results_without_a_record_and_no_others(target: Target) -> None:
@@ -71,7 +71,7 @@ def test_cleaning_removes_results_without_a_record_and_no_others(target: Target)
             target.put(fill(room), f"clips/a-{key}")
     ledger.enter(row(key=KEY, folder=f"clips/a-{KEY}"))
     ledger.clean()
-    assert list(target.results()) == [f"clips/a-{KEY}"]
+    assert list(target.names("clips")) == [f"a-{KEY}"]
 
 
 def test_a_record_counts_only_with_its_results(target: Target) -> None:
