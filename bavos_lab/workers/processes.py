@@ -10,8 +10,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 
 from bavos_io.errors import InputError
@@ -29,8 +31,8 @@ def over_processes(task: Task, items: Iterable[Numbered], share: Share) -> Resul
     All workers are stopped when the generator is closed. Raise InputError if the task cannot be
     done or workers cannot be started.
     """
-    left, false_starts = iter(items), 0
-    crew = [_Worker(task, share, number) for number in range(share.workers)]
+    left, false_starts = _Left(items), 0
+    crew = [_Worker(task, share, number) for number in range(left.at_most(share.workers))]
     try:
         while crew:
             for worker in _heard(crew):
@@ -40,8 +42,10 @@ def over_processes(task: Task, items: Iterable[Numbered], share: Share) -> Resul
                 if worker.lost:
                     false_starts += done is None
                     _check_starts(false_starts, worker)
-                    crew[crew.index(worker)] = _Worker(task, share, worker.number)
-                elif not worker.give(next(left, None)):
+                    crew.remove(worker)
+                    if left.at_most(1):
+                        crew.append(_Worker(task, share, worker.number))
+                elif not worker.give(left.take()):
                     crew.remove(worker)
                 if done is not None:
                     false_starts = 0
@@ -63,6 +67,23 @@ def _check_starts(false_starts: int, worker: _Worker) -> None:
             f"{false_starts} workers in a row ended before they were ready (the last with "
             f"{worker.process.exitcode}); see the messages above, or use fewer --workers."
         )
+
+
+class _Left:
+    """The items that no worker has had, of which a few may be looked at ahead."""
+
+    def __init__(self, items: Iterable[Numbered]) -> None:
+        self._items = iter(items)
+        self._ahead: deque[Numbered] = deque()
+
+    def at_most(self, most: int) -> int:
+        """Return how many there are, up to a number."""
+        self._ahead.extend(islice(self._items, max(0, most - len(self._ahead))))
+        return min(most, len(self._ahead))
+
+    def take(self) -> Numbered | None:
+        """Return the next one; None when there is none."""
+        return self._ahead.popleft() if self.at_most(1) else None
 
 
 class _Worker:
