@@ -25,7 +25,7 @@ from typing import Any, cast
 import numpy as np
 
 from .clip import shortened
-from .errors import InputError
+from .errors import DecoderLost, InputError
 from .limits import MIB, Limits
 from .stopping import checkpoint
 
@@ -238,9 +238,9 @@ def _environment() -> dict[str, str]:
     return {name: os.environ[name] for name in _NEEDED if name in os.environ}
 
 
-def broken_off(name: str) -> InputError:
+def broken_off(name: str) -> DecoderLost:
     """Return the error to raise when the decoder ends early or its answers make no sense."""
-    return InputError(
+    return DecoderLost(
         f"The decoder broke off while it read {shortened(name)!r}; try again, or export the clip "
         "again as mp4."
     )

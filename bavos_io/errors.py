@@ -15,6 +15,10 @@ class InputError(ValueError):
     """
 
 
+class DecoderLost(InputError):
+    """A decoder that ended early: by the clip's fault, or since the machine had no memory left."""
+
+
 class _Short(reprlib.Repr):
     """Representations that cost little, however large and deep a value is."""
 

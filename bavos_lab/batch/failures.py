@@ -6,9 +6,9 @@ import errno
 import traceback
 from pathlib import Path
 
-import torch
-
 from bavos_core.errors import BackboneUnavailable, InputError
+from bavos_io.errors import DecoderLost
+from bavos_io.memory import is_out_of_memory
 
 from .rows import Status
 
@@ -27,16 +27,17 @@ def full(error: Exception) -> str | None:
 def may_pass(error: InputError) -> bool:
     """Return whether the machine or the network is at fault, not the clip."""
     cause = error.__cause__
+    if isinstance(error, BackboneUnavailable | DecoderLost) or (cause and is_out_of_memory(cause)):
+        return True
     number = cause.errno if isinstance(cause, OSError) else None
-    of_machine = number is not None and 0 < number < _LARGEST_ERRNO
-    return of_machine or isinstance(error, BackboneUnavailable)
+    return number is not None and 0 < number < _LARGEST_ERRNO
 
 
 def failure(error: Exception, name: str) -> tuple[Status, str]:
     """Return what an error means for a clip of a name, and the sentence for its row."""
     if isinstance(error, InputError):
         return (Status.FAILED if may_pass(error) else Status.BAD), str(error)
-    if _of_memory(error):
+    if is_out_of_memory(error):
         return Status.FAILED, (
             f"There was not enough memory for {name!r}; use fewer workers, frames or patches."
         )
@@ -47,8 +48,3 @@ def failure(error: Exception, name: str) -> tuple[Status, str]:
         f"{name!r} failed with {type(error).__name__} ({str(error)[:200]}) in "
         f"{Path(where.filename).name}, line {where.lineno}; please report it."
     )
-
-
-def _of_memory(error: Exception) -> bool:
-    kinds = (MemoryError, torch.cuda.OutOfMemoryError)
-    return isinstance(error, kinds) or "can't allocate memory" in str(error)

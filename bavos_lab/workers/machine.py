@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from bavos_io.memory import usable_bytes
+
 from . import Share
 
 _MEMORY = 3 * 2**30  # bytes that a worker may need
@@ -15,7 +17,7 @@ def share_out(workers: int | None, items: int, *, on_cuda: bool) -> Share:
     workers: None for one a CUDA device or, without these, as many as cores and memory allow.
     """
     devices = _devices() if on_cuda else ()
-    count = workers or len(devices) or max(1, min(cores(), _memory() // _MEMORY))
+    count = workers or len(devices) or max(1, min(cores(), usable_bytes() // _MEMORY))
     count = min(count, items)
     return Share(count, max(1, cores() // count), devices)
 
@@ -34,10 +36,3 @@ def _devices() -> tuple[str, ...]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
     return tuple(names[: torch.cuda.device_count()])
-
-
-def _memory() -> int:
-    """Return the bytes of memory of this machine."""
-    if not hasattr(os, "sysconf"):  # on Windows
-        return _MEMORY * cores()
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -14,6 +14,7 @@ import pytest
 
 from bavos_core import InputError
 from bavos_core.cli import main
+from bavos_io.decoder import broken_off
 from bavos_lab.batch.clip import segmented
 from bavos_lab.batch.failures import failure
 from bavos_lab.batch.ledger import Ledger
@@ -186,6 +187,7 @@ def test_what_may_pass_is_tried_again_up_to_a_bound(clips: Path, tmp_path: Path)
         (MemoryError(), Status.FAILED),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried …"), Status.FAILED),
         (PermissionError(13, "Permission denied"), Status.FAILED),
+        (broken_off("a.mp4"), Status.FAILED),
         (ZeroDivisionError("division by zero"), Status.FAILED),
         (InputError("'a.mp4' is empty; export the clip again."), Status.BAD),
     ],
