@@ -1,13 +1,15 @@
 """Measure `bavos batch`: beside a shell loop, over workers, on tiny clips, and with killed nodes.
 
     python -m experiments.batch loop --clips 40 --out experiments/figures/batch_loop.csv
+    python -m experiments.batch scale --clips 100 --out experiments/figures/batch_scale.csv
     python -m experiments.batch tiny --clips 10000 --out experiments/figures/batch_tiny.csv
     python -m experiments.batch ray --clips 200 --out experiments/figures/batch_ray.csv
 
-`loop`: short clips by a shell loop of `bavos segment`, by two workers and by one. `tiny`: clips of
-one frame; overhead is the time of the workers beside the work, from the first result to the last.
-`ray`: three nodes on one machine, of which one is killed, and the driver too, which is then started
-again; every clip is compared with a run without Ray.
+`loop`: short clips by a shell loop of `bavos segment`, by two workers and by one. `scale`: the pace
+of one and of two workers that have begun. `tiny`: clips of one frame; overhead is the time of the
+workers beside the work, from the first result to the last. `ray`: three nodes on one machine, of
+which one is killed, and the driver too, which is then started again; every clip is compared with a
+run without Ray.
 """
 
 from __future__ import annotations
@@ -112,6 +114,19 @@ def loop(room: Path, count: int) -> Iterator[Figure]:
         yield name, count, round(value, 1), "s"
 
 
+def scale(room: Path, count: int) -> Iterator[Figure]:
+    """Yield clips a second with one and two workers of one thread each, once they have begun."""
+    source = Source(write_clips(room / "clips", count), SETTINGS)
+    for workers in (1, 2, 2, 1):
+        ends: list[float] = []
+        out = str(room / f"out{len(list(room.iterdir()))}")
+        batch = Batch(out, source, source.count())
+        batch.target.prepare()
+        batch.run(Segmenting(out, SETTINGS), watching(over(workers), ends, print, every=count))
+        pace = (count - workers) / (ends[-1] - ends[workers - 1])
+        yield f"{workers} workers of one thread", count, round(pace, 3), "clips/s"
+
+
 def tiny(room: Path, count: int) -> Iterator[Figure]:
     """Yield the driver's memory as clips are done, and the overhead a clip."""
     source = Source(write_pictures(room / "clips", count), TINY)
@@ -162,7 +177,7 @@ def ray(room: Path, count: int) -> Iterator[Figure]:
 
 
 PARTS: dict[str, Callable[[Path, int], Iterator[Figure]]] = {
-    "loop": loop, "tiny": tiny, "ray": ray,
+    "loop": loop, "scale": scale, "tiny": tiny, "ray": ray,
 }  # fmt: skip
 
 
