@@ -122,7 +122,9 @@ def scale(room: Path, count: int) -> Iterator[Figure]:
         out = str(room / f"out{len(list(room.iterdir()))}")
         batch = Batch(out, source, source.count())
         batch.target.prepare()
-        batch.run(Segmenting(out, SETTINGS), watching(over(workers), ends, print, every=count))
+        batch.run(
+            Segmenting(out, SETTINGS), watching(over(workers), ends, lambda _: None, every=count)
+        )
         pace = (count - workers) / (ends[-1] - ends[workers - 1])
         yield f"{workers} workers of one thread", count, round(pace, 3), "clips/s"
 
