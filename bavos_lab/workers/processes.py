@@ -43,8 +43,8 @@ def over_processes(task: Task, items: Iterable[Numbered], share: Share) -> Resul
                     false_starts += done is None
                     _check_starts(false_starts, worker)
                     crew.remove(worker)
-                    if left.at_most(1):
-                        crew.append(_Worker(task, share, worker.number))
+                    wanted = left.at_most(1)  # none if no item is left
+                    crew += [_Worker(task, share, worker.number) for _ in range(wanted)]
                 elif not worker.give(left.take()):
                     crew.remove(worker)
                 if done is not None:
