@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -115,18 +116,32 @@ def loop(room: Path, count: int) -> Iterator[Figure]:
 
 
 def scale(room: Path, count: int) -> Iterator[Figure]:
-    """Yield clips a second with one and two workers of one thread each, once they have begun."""
+    """Yield clips a second of workers of one thread, once they have begun.
+
+    One worker has a core, or two: since decoders are processes of their own, it uses more than one.
+    """
     source = Source(write_clips(room / "clips", count), SETTINGS)
-    for workers in (1, 2, 2, 1):
+    for workers, cores in ((1, 1), (2, 2), (1, 2)) * 2:
         ends: list[float] = []
         out = str(room / f"out{len(list(room.iterdir()))}")
         batch = Batch(out, source, source.count())
         batch.target.prepare()
-        batch.run(
-            Segmenting(out, SETTINGS), watching(over(workers), ends, lambda _: None, every=count)
-        )
+        watched = watching(over(workers), ends, lambda _: None, every=count)
+        with confined(cores):
+            batch.run(Segmenting(out, SETTINGS), watched)
         pace = (count - workers) / (ends[-1] - ends[workers - 1])
-        yield f"{workers} workers of one thread", count, round(pace, 3), "clips/s"
+        yield f"workers: {workers}, cores: {cores}", count, round(pace, 3), "clips/s"
+
+
+@contextmanager
+def confined(cores: int) -> Iterator[None]:
+    """Let the processes that are started meanwhile use so many cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:cores])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def tiny(room: Path, count: int) -> Iterator[Figure]:
