@@ -17,6 +17,7 @@ from bavos_core.errors import InputError
 from bavos_core.options import add_settings, fetch, given_settings, path
 from bavos_core.settings import Settings, check
 from bavos_io.files import atomic_write
+from bavos_lab.grouping import GROUPINGS
 from bavos_lab.options import add_workers, spread, with_known_backbone
 
 from .datasets import DATASETS, Dataset, Selection
@@ -56,6 +57,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictions", type=Path, metavar="DIR",
                         help="saved masks, DIR/SEQUENCE/FRAME.png; else the pipeline runs",
                         )  # fmt: skip
+    parser.add_argument("--grouping", choices=GROUPINGS, default="attention",
+                        help="of patches by attention, or on the same features by k-means, "
+                        "normalised cut or slot attention (%(default)s)")  # fmt: skip
+    parser.add_argument("--slots", type=Path, metavar="FILE",
+                        help="trained slots, for --grouping slots")  # fmt: skip
     add_workers(parser)
     add_settings(parser.add_argument_group("pipeline"))
     parser.set_defaults(run=run_evaluate)
@@ -119,9 +125,12 @@ def _title(dataset: Dataset, selection: Selection) -> str:
 
 
 def _predictions(options: argparse.Namespace) -> Predictions:
-    given = given_settings(options)
+    given, slots = given_settings(options), options.slots
+    check(bool(slots) == (options.grouping == "slots"), "--slots FILE goes with --grouping slots")
     if options.predictions is None:
-        return Pipeline(with_known_backbone(Settings(**given)), options.out.absolute() / "masks")
+        settings, masks = with_known_backbone(Settings(**given)), options.out.absolute() / "masks"
+        return Pipeline(settings, masks, options.grouping, slots and slots.absolute())
+    check(options.grouping == "attention", "saved masks are grouped; leave out --grouping")
     if given:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise InputError(f"Saved masks take no settings; leave out --predictions or {names}.")

@@ -28,6 +28,9 @@ from bavos_core.segmentation import Segmentation
 from bavos_core.settings import Compute, Settings
 from bavos_io.clip import Clip
 from bavos_io.palette_png import palette_png
+from bavos_lab.grouping import Grouping
+from bavos_lab.grouping.regroup import regrouped
+from bavos_lab.grouping.slots import Slots
 
 from .sequences import Truth, VideoSequence, read_labels
 
@@ -73,11 +76,16 @@ class Pipeline:
 
     settings: Settings
     root: Path
+    grouping: Grouping = "attention"
+    slots: Path | None = None  # trained, for the grouping of that name
 
     @property
     def description(self) -> dict[str, Any]:
-        """The settings."""
-        return {"settings": self.settings.to_dict()}
+        """The settings, and another grouping than attention's."""
+        if self.grouping == "attention":
+            return {"settings": self.settings.to_dict()}
+        slots = self.slots and str(self.slots.resolve())
+        return {"settings": self.settings.to_dict(), "grouping": self.grouping, "slots": slots}
 
     def folder(self, sequence: VideoSequence) -> Path:
         """Return the folder of a sequence. Raise InputError for unusable frames and settings."""
@@ -88,7 +96,8 @@ class Pipeline:
 
     def analysis(self, clip: Clip) -> Analysis:
         """Analyse the frames of a sequence; the clip has the sequence's name."""
-        return analyse(clip, self.settings, backbone=self.backbone)
+        analysis = analyse(clip, self.settings, backbone=self.backbone)
+        return regrouped(analysis, self.grouping, self.trained_slots)
 
     def segmentation(self, analysis: Analysis) -> Segmentation:
         """Return the clusters to score."""
@@ -104,6 +113,11 @@ class Pipeline:
             layer=settings.layer,
             device=Compute.choose(settings).device,
         )
+
+    @cached_property
+    def trained_slots(self) -> Slots | None:
+        """The slots, loaded when first needed."""
+        return None if self.slots is None else Slots.load(self.slots)
 
     def _make(self, sequence: VideoSequence, folder: Path) -> None:
         stage = self.root / f".{sequence.name}.part"
