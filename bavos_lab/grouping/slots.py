@@ -1,4 +1,4 @@
-"""Slot attention on features, with a feature decoder: the family of SAVi, STEVE, VideoSAUR and SOLV.
+"""Slot attention on features: the family of SAVi, STEVE, VideoSAUR and SOLV.
 
 Slots compete for the patches of a frame (Locatello et al., NeurIPS 2020) and go on from frame to
 frame, as in SAVi; an MLP decodes each slot at each place into the features there and how much of
