@@ -116,7 +116,7 @@ def test_the_commands_that_take_a_backbone_are_those_of_the_readme() -> None:
         for name, parser in commands().items()
         if any("--backbone" in action.option_strings for action in parser._actions)
     }
-    assert taking == {"segment", "attend", "train", "evaluate"}
+    assert taking == {"segment", "attend", "batch", "train", "evaluate"}
 
 
 @pytest.mark.parametrize(
