@@ -9,7 +9,9 @@ Clips are noise, whose rows hardly merge, or the ordinary kind: discs that move 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from bavos_core import Settings, analyse, backbones, open_clip
+from bavos_core import Cancelled, Settings, analyse, backbones, open_clip
 from bavos_core.backbones import Backbone
 from bavos_io.clip import Timeline
 from bavos_io.process import prepare_process
@@ -137,7 +139,7 @@ def resident(pid: str = "self", what: str = "VmRSS") -> int:
 
 
 def run(case: dict[str, Any]) -> Row:
-    """Analyse a clip and return what it took."""
+    """Analyse a clip, for as long as the case allows, and return what it took."""
     settings = Settings(
         frames=case["frames"], patches=case["patches"], key_ratio=case["key_ratio"], device="cpu"
     )
@@ -148,13 +150,19 @@ def run(case: dict[str, Any]) -> Row:
     before, watch = resident(), Watch()
     Path("/proc/self/clear_refs").write_text("5")  # from here on, VmHWM is of what follows
     watch.start()
-    start = time.perf_counter()
-    analysis = analyse(clip, settings, backbone=backbone)
+    start, leaves = time.perf_counter(), "stopped"
+
+    def stop_late(*_: object) -> None:
+        if time.perf_counter() - start > case.get("most_seconds", math.inf):
+            raise Cancelled
+
+    with contextlib.suppress(Cancelled):
+        leaves = analyse(clip, settings, backbone=backbone, progress=stop_late).tree.leaves
     seconds = time.perf_counter() - start
     watch.stop()
     peak = max(watch.most, resident(what="VmHWM")) - before
     return {
-        "leaves": analysis.tree.leaves,
+        "leaves": leaves,
         "seconds": round(seconds, 1),
         "peak, MiB": round(peak / MIB),
         "estimate, MiB": round(estimate / MIB),
