@@ -1,5 +1,6 @@
 """The code in README.md and docs/ runs as written, in a folder with a short clip.mp4."""
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from bavos_core import cli, open_clip
 
 ROOT = Path(__file__).resolve().parents[2]
-README, API = "README.md", "docs/api.md"
+README, API, OTHERS = "README.md", "docs/api.md", "docs/other_systems.md"
 DOCUMENTS = sorted(
     str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
 )
@@ -64,7 +67,11 @@ def run(code: str, document: str) -> dict[str, Any]:
 
 def test_all_python_is_run_below() -> None:
     counts = {name: len(blocks(name, "python")) for name in DOCUMENTS}
-    assert {name: count for name, count in counts.items() if count} == {README: 1, API: 5}
+    assert {name: count for name, count in counts.items() if count} == {
+        README: 1,
+        API: 5,
+        OTHERS: 7,
+    }
 
 
 def test_the_python_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +89,27 @@ def test_the_python_of_the_api(folder: Path) -> None:
     assert names["named"].name(2) == "dog"
     assert len(list((folder / "results" / "masks").iterdir())) == FRAMES
     assert (names["again"].levels == names["levels"]).all()
+
+
+@pytest.mark.parametrize("python_of_it", blocks(OTHERS, "python"))
+def test_what_is_added_to_other_systems_is_python(python_of_it: str) -> None:
+    ast.parse(python_of_it)
+
+
+@pytest.mark.parametrize(
+    ("saved", "frames"),
+    [("DAVIS_Twostage", [0, 1, 2]), ("DAVIS_Attn", [0, 1, 2, 2])],  # one without its last frame
+)
+def test_saved_masks_of_other_systems_become_pictures(
+    saved: str, frames: list[int], folder: Path
+) -> None:
+    (folder / saved).mkdir()
+    labels = torch.from_numpy(np.random.default_rng(0).integers(0, 4, (3, 6, 8)))
+    masks = torch.nn.functional.one_hot(labels, 4).permute(0, 3, 1, 2).float()
+    torch.save({t: [mask[None, :, None]] for t, mask in enumerate(masks)}, f"{saved}/dog.pth")
+    run(python(OTHERS, f'Path("{saved}")'), OTHERS)
+    found = [np.asarray(Image.open(path)) for path in sorted(Path("masks/dog").iterdir())]
+    assert [f.tolist() for f in found] == [(labels[t] + 1).tolist() for t in frames]
 
 
 def test_the_files_of_arrays_of_the_api(folder: Path) -> None:
@@ -128,5 +156,5 @@ def test_every_command_of_a_document_has_valid_options(document: str) -> None:
 
 def test_the_documents_have_commands() -> None:
     assert {command[0] for name in DOCUMENTS for command in commands(name)} == {
-        "segment", "attend", "train", "evaluate", "benchmark",
+        "segment", "attend", "batch", "train", "evaluate", "benchmark",
     }  # fmt: skip

@@ -42,6 +42,7 @@ def expect_result(page: Page, other_than: str = "arrival") -> str:
         timeout=LONG,
     )
     expect(page.locator("#viewer canvas").first).to_be_visible()
+    expect(page.locator("#viewer .wait").first).to_be_hidden(timeout=LONG)  # of its first frame
     return shown(page)
 
 
