@@ -1,15 +1,15 @@
 """Measure `bavos batch`: beside a shell loop, over workers, on tiny clips, and with killed nodes.
 
-    python -m experiments.batch loop --clips 40 --out experiments/figures/batch_loop.csv
-    python -m experiments.batch scale --clips 16 --out experiments/figures/batch_scale.csv
+    python -m experiments.batch loop --clips 200 --out experiments/figures/batch_loop.csv
+    python -m experiments.batch scale --clips 60 --out experiments/figures/batch_scale.csv
     python -m experiments.batch tiny --clips 10000 --out experiments/figures/batch_tiny.csv
     python -m experiments.batch ray --clips 200 --out experiments/figures/batch_ray.csv
 
 `loop`: short clips by a shell loop of `bavos segment`, by two workers and by one. `scale`: the pace
-of one and of two workers on clips of the usual size. `tiny`: clips of one frame; overhead is the
-time of the workers beside the work, from the first result to the last. `ray`: three nodes on one
-machine, of which one is killed, and the driver too, which is then started again; every clip is
-compared with a run without Ray.
+of one and of two workers that have begun. `tiny`: clips of one frame; overhead is the time of the
+workers beside the work, from the first result to the last. `ray`: three nodes on one machine, of
+which one is killed, and the driver too, which is then started again; every clip is compared with a
+run without Ray.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ from experiments.common import ROOT, markdown, parser_of, write_rows
 OPTIONS = ("--backbone", "descriptors", "--patches", "96", "--precision", "fp32")
 SETTINGS = Settings(backbone="descriptors", patches=96, precision="fp32")
 TINY = Settings(backbone="descriptors", patches=24, precision="fp32", refine=False)
-USUAL = Settings(backbone="descriptors", patches=648, precision="fp32")
-SIZE, USUAL_SIZE, FRAMES = (64, 96), (240, 432), 12
+SIZE, FRAMES = (64, 96), 12
 HEADS = ("what", "clips", "value", "unit")
 
 Figure = tuple[str, int, float, str]  # as in HEADS
@@ -62,17 +61,17 @@ def main() -> None:
 # ---- clips --------------------------------------------------------------------------------------
 
 
-def write_clips(folder: Path, count: int, size: tuple[int, int] = SIZE) -> Path:
+def write_clips(folder: Path, count: int) -> Path:
     """Write short films, a square that moves over noise."""
     folder.mkdir()
     for number in range(count):
         rng = np.random.default_rng(number)
-        back = rng.integers(0, 255, (size[0] // 8, size[1] // 8, 3), dtype=np.uint8)
+        back = rng.integers(0, 255, (SIZE[0] // 8, SIZE[1] // 8, 3), dtype=np.uint8)
         back = back.repeat(8, 0).repeat(8, 1)
-        with VideoWriter(folder / f"clip{number:05d}.mp4", size=size) as video:
+        with VideoWriter(folder / f"clip{number:05d}.mp4", size=SIZE) as video:
             for t in range(FRAMES):
                 frame = back.copy()
-                frame[20 : size[0] - 20, 4 + 4 * t : 24 + 4 * t] = (220, 40, 30)
+                frame[20:44, 4 + 4 * t : 24 + 4 * t] = (220, 40, 30)
                 video.write(frame, t / 24, (t + 1) / 24)
     return folder
 
@@ -121,7 +120,7 @@ def scale(room: Path, count: int) -> Iterator[Figure]:
 
     One worker has a core, or two: since decoders are processes of their own, it uses more than one.
     """
-    source = Source(write_clips(room / "clips", count, USUAL_SIZE), USUAL)
+    source = Source(write_clips(room / "clips", count), SETTINGS)
     for workers, cores in ((1, 1), (2, 2), (1, 2)) * 2:
         ends: list[float] = []
         out = str(room / f"out{len(list(room.iterdir()))}")
@@ -129,7 +128,7 @@ def scale(room: Path, count: int) -> Iterator[Figure]:
         batch.target.prepare()
         watched = watching(over(workers), ends, lambda _: None, every=count)
         with confined(cores):
-            batch.run(Segmenting(out, USUAL), watched)
+            batch.run(Segmenting(out, SETTINGS), watched)
         pace = (count - workers) / (ends[-1] - ends[workers - 1])
         yield f"workers: {workers}, cores: {cores}", count, round(pace, 3), "clips/s"
 
