@@ -66,9 +66,11 @@ def test_the_focus_is_seen_on_radios_and_sliders(opened: Open, result: str) -> N
     expect_result(page)
     page.locator("#preset input").first.focus()
     page.keyboard.press("ArrowRight")
-    outline = "e => { const s = getComputedStyle(e); return [s.outlineStyle, s.outlineWidth]; }"
-    assert page.locator("#preset label:has(input:focus)").evaluate(outline) == ["solid", "2px"]
+    label = page.locator("#preset label:has(input:focus)")
+    expect(label).to_have_css("outline-style", "solid")
+    expect(label).to_have_css("outline-width", "2px")
     open_panel(page, "#adapting")
     page.locator("#steps input[type=range]").focus()
     page.keyboard.press("ArrowRight")
-    assert page.locator("#steps input[type=range]").evaluate(outline) == ["solid", "2px"]
+    expect(page.locator("#steps input[type=range]")).to_have_css("outline-style", "solid")
+    expect(page.locator("#steps input[type=range]")).to_have_css("outline-width", "2px")
