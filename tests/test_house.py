@@ -1,6 +1,8 @@
 """The rules of the house: imports go one way, and nothing grows too large."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,3 +151,10 @@ def first_word_is_wrong(node: ast.AST, word: str) -> bool:
 )
 def test_depth_counts_blocks(source: str, expected: int) -> None:
     assert depth(ast.parse(source)) == expected
+
+
+def test_every_program_can_be_loaded() -> None:
+    names = [f"experiments.{path.stem}" for path in sorted((ROOT / "experiments").glob("*.py"))]
+    code = f"import importlib\nfor name in {names}: importlib.import_module(name)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert loaded.returncode == 0, loaded.stderr

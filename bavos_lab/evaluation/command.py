@@ -126,11 +126,16 @@ def _title(dataset: Dataset, selection: Selection) -> str:
 
 def _predictions(options: argparse.Namespace) -> Predictions:
     given, slots = given_settings(options), options.slots
-    check(bool(slots) == (options.grouping == "slots"), "--slots FILE goes with --grouping slots")
+    if options.grouping == "slots":
+        check(slots is not None, "--grouping slots needs trained slots; give --slots FILE")
+    else:
+        check(slots is None, "only --grouping slots uses slots; leave out --slots")
     if options.predictions is None:
         settings, masks = with_known_backbone(Settings(**given)), options.out.absolute() / "masks"
-        return Pipeline(settings, masks, options.grouping, slots and slots.absolute())
-    check(options.grouping == "attention", "saved masks are grouped; leave out --grouping")
+        slots = slots and slots.absolute()
+        return Pipeline(settings, masks, grouping=options.grouping, slots=slots)
+    saved = "saved masks are not grouped again; leave out --predictions or --grouping"
+    check(options.grouping == "attention", saved)
     if given:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise InputError(f"Saved masks take no settings; leave out --predictions or {names}.")

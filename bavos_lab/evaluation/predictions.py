@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -76,8 +76,8 @@ class Pipeline:
 
     settings: Settings
     root: Path
-    grouping: Grouping = "attention"
-    slots: Path | None = None  # trained, for the grouping of that name
+    grouping: Grouping = field(default="attention", kw_only=True)
+    slots: Path | None = field(default=None, kw_only=True)  # trained, for the grouping of that name
 
     @property
     def description(self) -> dict[str, Any]:

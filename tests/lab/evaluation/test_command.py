@@ -2,6 +2,7 @@
 
 import csv
 import fcntl
+import json
 import re
 import signal
 from pathlib import Path
@@ -177,3 +178,27 @@ def test_what_is_wrong_with_masks_is_said_by_workers_too(
     next((data / "masks" / "b").glob("*.png")).write_bytes(b"no picture")
     assert run(data, "--predictions", data / "masks", "--workers", 1) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_another_grouping_is_scored_and_named(data: Path) -> None:
+    assert run(data, "--backbone", "descriptors", "--grouping", "kmeans") == 0
+    made = json.loads((data / "out" / "run.json").read_text())
+    assert (made["grouping"], made["slots"]) == ("kmeans", None)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--grouping", "slots"], "--grouping slots needs trained slots; give --slots FILE."),
+        (["--slots", "x"], "Only --grouping slots uses slots; leave out --slots."),
+        (
+            ["--predictions", "x", "--grouping", "ncut"],
+            "Saved masks are not grouped again; leave out --predictions or --grouping.",
+        ),
+    ],
+)
+def test_groupings_that_make_no_sense_are_refused(
+    data: Path, options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(data, *options) == 2
+    assert sentence in capsys.readouterr().err
