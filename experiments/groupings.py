@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from bavos_core import Analysis, Settings, analyse, backbones
 from bavos_core.progress import Stage
@@ -25,7 +24,7 @@ from bavos_lab.grouping.regroup import regrouped
 from bavos_lab.grouping.slots import Slots
 
 from .common import HAS_SEEN, STAND_IN, Row, groups, markdown, mean, parser_of, write_rows
-from .objects import SETS, one_to_one, samples, truth
+from .objects import SETS, in_patches, one_to_one, samples, truth
 
 FRAMES = (16, 13)  # two sets of frames, spread evenly
 
@@ -56,9 +55,7 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
 def scores(analysis: Analysis, true: list[np.ndarray]) -> Row:
     """Return the scores of the groups of an analysis."""
     cut = analysis.segment()
-    size = cut.labels.shape[:0:-1]  # PIL's order
-    thing = np.stack([np.asarray(Image.fromarray(ids).resize(size, Image.Resampling.NEAREST)) > 0
-                      for ids in true])  # fmt: skip
+    thing = in_patches(cut, true) > 0
     ious = [((cut.labels == c) & thing).sum() / ((cut.labels == c) | thing).sum()
             for c in cut.present]  # fmt: skip
     return {

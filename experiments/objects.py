@@ -87,11 +87,16 @@ def foreground_j(analysis: Analysis, cut: Segmentation, true: list[np.ndarray]) 
     return statistics.mean(map(float, found))
 
 
+def in_patches(cut: Segmentation, true: list[np.ndarray]) -> np.ndarray:
+    """Return the true ids at the middles of the patches (T, h, w)."""
+    size = cut.labels.shape[:0:-1]  # PIL's order
+    return np.stack([np.asarray(Image.fromarray(ids).resize(size, Image.Resampling.NEAREST))
+                     for ids in true])  # fmt: skip
+
+
 def one_to_one(cut: Segmentation, clusters: list[int], true: list[np.ndarray]) -> float:
     """Return the mean IoU of true objects and the clusters matched with them, in patches."""
-    size = cut.labels.shape[:0:-1]  # PIL's order
-    ids = np.stack([np.asarray(Image.fromarray(i).resize(size, Image.Resampling.NEAREST))
-                    for i in true])  # fmt: skip
+    ids = in_patches(cut, true)
     things = [ids == number for number in np.unique(ids[ids > 0])]
     ious = np.array(
         [[((cut.labels == c) & thing).sum() / ((cut.labels == c) | thing).sum() for c in clusters]

@@ -17,12 +17,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from bavos_core.errors import InputError
 from bavos_io.download import is_url, shown
 from bavos_io.files import atomic_write, cannot_write
 from bavos_io.folder import MANIFEST
+from bavos_lab.locks import claimed
 
 from . import HIDDEN
 from .remote import file_system
@@ -165,17 +166,12 @@ class Disk:
     def _unused(self, key: str) -> Iterator[bool]:
         """Yield whether nobody has the clip of a key in hand."""
         path = self.root / _WORK / f"{key}.lock"
-        lock = FileLock(path)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            path.unlink(missing_ok=True)
-            lock.release()
+        with claimed(path) as unused:
+            try:
+                yield unused
+            finally:
+                if unused:
+                    path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

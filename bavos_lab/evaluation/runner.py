@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from bavos_core import __version__
 from bavos_core.errors import InputError
 from bavos_core.settings import check
 from bavos_io.files import atomic_write
+from bavos_lab.locks import claimed
 
 from .metrics import statistics
 from .predictions import Predictions, pipeline_seconds, read_predictions
@@ -84,9 +84,9 @@ def evaluate(run: Run, *, on_sequence: OnSequence | None = None) -> list[dict[st
 
 def complete(run: Run, sequence: VideoSequence, *, wait: bool) -> None:
     """Write the scores of a sequence if there are none; without `wait`, unless a process does."""
-    with _claimed(run, sequence.name, wait=wait) as claimed:
+    with claimed(run.out / ".locks" / f"{sequence.name}.lock", wait=wait) as ours:
         path = run.result_path(sequence.name)
-        if claimed and not path.is_file():
+        if ours and not path.is_file():
             _write_json(path, score_sequence(run, sequence))
 
 
@@ -116,21 +116,6 @@ def begin(run: Run) -> None:
                 f"{run.out} holds a run with another value of {key!r}: {made.get(key)}, "
                 f"not {given.get(key)}; give --out another folder."
             )
-
-
-@contextmanager
-def _claimed(run: Run, name: str, *, wait: bool) -> Iterator[bool]:
-    """Yield whether this process holds the lock of a sequence; `wait` for it if asked to."""
-    lock = FileLock(run.out / ".locks" / f"{name}.lock")
-    try:
-        lock.acquire(blocking=wait)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
 
 
 def score_sequence(run: Run, sequence: VideoSequence) -> dict[str, Any]:

@@ -22,11 +22,7 @@ def kmeans(tokens: Tensor, groups: int) -> np.ndarray:
 
 def nearest_means(points: np.ndarray, groups: int) -> np.ndarray:
     """Return the group of each point (P, C) by k-means, (P,) int64."""
-    chance, best = np.random.default_rng(0), None
-    for _ in range(_STARTS):
-        means, labels = kmeans2(points, groups, iter=_ROUNDS, minit="++", seed=chance)
-        cost = float(((points - means[labels]) ** 2).sum())
-        if best is None or cost < best[0]:
-            best = cost, labels
-    assert best is not None
-    return best[1].astype(np.int64)
+    chance = np.random.default_rng(0)
+    found = [kmeans2(points, groups, iter=_ROUNDS, minit="++", seed=chance) for _ in range(_STARTS)]
+    _, labels = min(found, key=lambda run: ((points - run[0][run[1]]) ** 2).sum())
+    return np.asarray(labels, np.int64)

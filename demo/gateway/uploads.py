@@ -106,10 +106,10 @@ class Uploads:
         if nbytes > self._most_bytes + _AROUND:
             await drain(request.receive)
             raise Refusal(413, file_too_large(self._most_bytes), close=True)
-        with anyio.move_on_after(_WAIT):
+        with anyio.move_on_after(_WAIT) as patience:
             while self._under_way[address] >= _MOST_AT_ONCE:
                 await anyio.sleep(_LOOK)
-        if self._under_way[address] >= _MOST_AT_ONCE:
+        if patience.cancelled_caught:
             await drain(request.receive)
             raise Refusal(429, TOO_MANY_UPLOADS, wait=5, close=True)
         if nbytes > self._left(address) or len(self._files.get(address, ())) >= _MOST_KEPT:
