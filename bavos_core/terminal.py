@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, and a line a minute elsewhere."""
+"""Progress on stderr: a bar on a terminal, and one line per minute elsewhere."""
 
 from __future__ import annotations
 

@@ -37,12 +37,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `batch` to its parser."""
     parser.description = (
         "Segment many clips. Into DIR it writes the results of each (clips/), manifest.parquet "
-        "with a row a clip, and a contact sheet (index.html). Run the same command again to go on "
-        "where it was stopped, to add clips, or to try again what failed."
+        "with one row per clip, and a contact sheet (index.html). Run the same command again to go "
+        "on where it was stopped, to add clips, or to try again what failed."
     )
     parser.add_argument("source", type=path, metavar="SOURCE",
-                        help="folder of clips, a text file with a path or URL a line, or a CSV or "
-                        "Parquet file with a column path and, if wanted, settings")  # fmt: skip
+                        help="folder of clips, a text file with one path or URL per line, or a CSV "
+                        "or Parquet file with a column path and, if wanted, settings")  # fmt: skip
     parser.add_argument("--out", type=_out, required=True, metavar="DIR|URL",
                         help="results folder, or s3://, gs://, hf:// and others of fsspec",
                         )  # fmt: skip
@@ -76,11 +76,12 @@ def run_batch(options: argparse.Namespace) -> int:
 
 
 def _looked_at(source: Source, out: str) -> tuple[int, Segmenting]:
-    """Return how many clips there are and the task; print what is left out of account."""
+    """Return how many clips there are and the task; print which columns are ignored."""
     count, columns = source.count(), source.columns()
     open_target(out).prepare()
     if columns and columns.ignored:
-        print(f"Note: the columns {', '.join(columns.ignored)} are no settings.", file=sys.stderr)
+        names = ", ".join(columns.ignored)
+        print(f"Note: the columns {names} are not settings and are ignored.", file=sys.stderr)
     if columns and "backbone" in columns.given:
         return count, Segmenting(out, None)
     fetch(source.settings, silent)

@@ -1,4 +1,4 @@
-"""The manifest: a Parquet file with a row a clip."""
+"""The manifest: a Parquet file with one row per clip."""
 
 from __future__ import annotations
 

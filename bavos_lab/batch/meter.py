@@ -1,4 +1,4 @@
-"""How far a run is, on stderr: a bar on a terminal, and a line a minute elsewhere."""
+"""How far a run is, on stderr: a bar on a terminal, and one line per minute elsewhere."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def shown_meter(meter: Meter) -> Iterator[Callable[[], None]]:
 
 
 def lines(meter: Meter) -> Callable[[], None]:
-    """Return a function that prints the meter as a line each minute after the first."""
+    """Return a function that prints the meter as one line each minute after the first."""
     last = meter.clock()
 
     def show() -> None:

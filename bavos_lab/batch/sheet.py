@@ -1,4 +1,4 @@
-"""The contact sheet: HTML that shows a row a clip, in pages, written row by row."""
+"""The contact sheet: HTML that shows one row per clip, in pages, written row by row."""
 
 from __future__ import annotations
 

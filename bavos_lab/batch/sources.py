@@ -1,4 +1,4 @@
-"""The clips of a source: a folder, a list of paths or URLs, or a manifest with settings a row.
+"""The clips of a source: a folder, a list of paths or URLs, or a manifest with settings per row.
 
 All are read line by line, as often as wanted, and never as a whole.
 """
@@ -87,7 +87,7 @@ class Source:
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{self.given.name!r} is no list of clips in UTF-8; give a folder, a text file "
-                "with a path or URL a line, or a CSV or Parquet file with a column path."
+                "with one path or URL per line, or a CSV or Parquet file with a column path."
             ) from error
 
     def _absolute(self, name: str) -> str:
