@@ -17,12 +17,17 @@ from .helpers import LONG, SIZES, Open
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "screenshots"
 # What Chromium says of an answer with another status than 200, which the page deals with.
 EXPECTED = ("status of 503", "status of 410")
+# Gradio's client ends its own open answers when a page is left, and complains that they ended.
+LEAVING = "The page is left."
+TELL_OF_LEAVING = f"addEventListener('beforeunload', () => console.debug('{LEAVING}'))"
 
 
 @pytest.fixture(scope="session")
 def context(browser: Browser) -> BrowserContext:
     """One visitor's browser, so that what every page needs is loaded only once."""
-    return browser.new_context(accept_downloads=True)
+    context = browser.new_context(accept_downloads=True)
+    context.add_init_script(TELL_OF_LEAVING)
+    return context
 
 
 @pytest.fixture
@@ -35,9 +40,13 @@ def opened(
     """Opens the page at an address. What a browser or the server complains of fails the test."""
     pages: list[Page] = []
     complaints: list[str] = []
+    left: set[Page] = set()
 
     def hear(message) -> None:
-        if message.type == "error" and not any(text in message.text for text in EXPECTED):
+        if message.text == LEAVING:
+            left.add(message.page)
+        expected = message.page in left or any(text in message.text for text in EXPECTED)
+        if message.type == "error" and not expected:
             complaints.append(f"console: {message.text}")
 
     def see(request) -> None:
@@ -51,6 +60,7 @@ def opened(
         page.on("console", hear)
         page.on("pageerror", lambda error: complaints.append(f"exception: {error}"))
         page.on("request", see)
+        page.on("domcontentloaded", lambda page: left.discard(page))
         page.goto(server.rstrip("/") + address)
         expect(page.locator("#segment")).to_be_visible(timeout=LONG)
         pages.append(page)

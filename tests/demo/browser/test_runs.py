@@ -60,6 +60,16 @@ def test_reload_back_and_a_second_tab_find_the_result(opened: Open, small_clip: 
     expect_no_message(page)
 
 
+def test_a_page_left_during_a_run_comes_back_ready(page: Page, small_clip: Path) -> None:
+    upload(page, small_clip)
+    page.click("#segment")
+    expect(page.locator("#cancel")).to_be_enabled()
+    page.reload()
+    upload(page, small_clip)
+    segment(page)
+    expect_no_message(page)
+
+
 def test_a_link_keeps_edits(opened: Open, result: str) -> None:
     page = opened(f"/?result={result}")
     assert expect_result(page) == result
