@@ -1,12 +1,13 @@
 """Measure `bavos batch`: beside a shell loop, over workers, on tiny clips, and with killed nodes.
 
     python -m experiments.batch loop --clips 200 --out experiments/figures/batch_loop.csv
-    python -m experiments.batch scale --clips 60 --out experiments/figures/batch_scale.csv
+    python -m experiments.batch scale --clips 40 --out experiments/figures/batch_scale.csv
     python -m experiments.batch tiny --clips 10000 --out experiments/figures/batch_tiny.csv
     python -m experiments.batch ray --clips 200 --out experiments/figures/batch_ray.csv
 
 `loop`: short clips by a shell loop of `bavos segment`, by two workers and by one. `scale`: the pace
-of one and of two workers that have begun. `tiny`: clips of one frame; overhead is the time of the
+of one and of two workers that have begun, on clips of the usual size with the bundled backbone, and
+how many cores they keep busy. `tiny`: clips of one frame; overhead is the time of the
 workers beside the work, from the first result to the last. `ray`: three nodes on one machine, of
 which one is killed, and the driver too, which is then started again; every clip is compared with a
 run without Ray.
@@ -21,7 +22,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,8 @@ from experiments.common import ROOT, markdown, parser_of, write_rows
 OPTIONS = ("--backbone", "descriptors", "--patches", "96", "--precision", "fp32")
 SETTINGS = Settings(backbone="descriptors", patches=96, precision="fp32")
 TINY = Settings(backbone="descriptors", patches=24, precision="fp32", refine=False)
-SIZE, FRAMES = (64, 96), 12
+USUAL = Settings(backbone="bundled-vits14", patches=648, frames=12)
+SMALL_SIZE, USUAL_SIZE = (64, 96), (240, 432)  # pixels (height, width)
 HEADS = ("what", "clips", "value", "unit")
 
 Figure = tuple[str, int, float, str]  # as in HEADS
@@ -61,17 +62,18 @@ def main() -> None:
 # ---- clips --------------------------------------------------------------------------------------
 
 
-def write_clips(folder: Path, count: int) -> Path:
-    """Write short films, a square that moves over noise."""
+def write_clips(folder: Path, count: int, size: tuple[int, int] = SMALL_SIZE) -> Path:
+    """Write films of 12 frames, a square that moves over noise."""
     folder.mkdir()
+    unit = size[0] // 8
     for number in range(count):
         rng = np.random.default_rng(number)
-        back = rng.integers(0, 255, (SIZE[0] // 8, SIZE[1] // 8, 3), dtype=np.uint8)
-        back = back.repeat(8, 0).repeat(8, 1)
-        with VideoWriter(folder / f"clip{number:05d}.mp4", size=SIZE) as video:
-            for t in range(FRAMES):
-                frame = back.copy()
-                frame[20:44, 4 + 4 * t : 24 + 4 * t] = (220, 40, 30)
+        back = rng.integers(0, 255, (8, size[1] // unit, 3), dtype=np.uint8)
+        back = back.repeat(unit, 0).repeat(unit, 1)
+        with VideoWriter(folder / f"clip{number:05d}.mp4", size=size) as video:
+            for t in range(12):
+                frame, left = back.copy(), (4 + 4 * t) * unit // 8
+                frame[5 * unit // 2 : 11 * unit // 2, left : left + 5 * unit // 2] = (220, 40, 30)
                 video.write(frame, t / 24, (t + 1) / 24)
     return folder
 
@@ -116,32 +118,30 @@ def loop(room: Path, count: int) -> Iterator[Figure]:
 
 
 def scale(room: Path, count: int) -> Iterator[Figure]:
-    """Yield clips a second of workers of one thread, once they have begun.
+    """Yield clips a second of workers of one thread, once they have begun, and the cores in use.
 
-    One worker has a core, or two: since decoders are processes of their own, it uses more than one.
+    The machine must have nothing else to do: the cores in use are those of the whole machine.
     """
-    source = Source(write_clips(room / "clips", count), SETTINGS)
-    for workers, cores in ((1, 1), (2, 2), (1, 2)) * 2:
+    source = Source(write_clips(room / "clips", count, USUAL_SIZE), USUAL)
+    for workers in (1, 2) * 2:
         ends: list[float] = []
+        busy: list[float] = []
         out = str(room / f"out{len(list(room.iterdir()))}")
         batch = Batch(out, source, source.count())
         batch.target.prepare()
-        watched = watching(over(workers), ends, lambda _: None, every=count)
-        with confined(cores):
-            batch.run(Segmenting(out, SETTINGS), watched)
-        pace = (count - workers) / (ends[-1] - ends[workers - 1])
-        yield f"workers: {workers}, cores: {cores}", count, round(pace, 3), "clips/s"
+        batch.run(Segmenting(out, USUAL), watching(
+            over(workers), ends, lambda _, busy=busy: busy.append(busy_seconds()), every=1
+        ))  # fmt: skip
+        seconds = ends[-1] - ends[workers - 1]
+        yield f"workers: {workers}", count, round((count - workers) / seconds, 3), "clips/s"
+        cores = (busy[-1] - busy[workers - 1]) / seconds
+        yield f"workers: {workers}, in use", count, round(cores, 2), "cores"
 
 
-@contextmanager
-def confined(cores: int) -> Iterator[None]:
-    """Let the processes that are started meanwhile use so many cores."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(before)[:cores])
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
+def busy_seconds() -> float:
+    """Return the seconds that all cores of the machine together have worked."""
+    user, nice, system = map(int, Path("/proc/stat").read_text().split()[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 
 
 def tiny(room: Path, count: int) -> Iterator[Figure]:
