@@ -80,6 +80,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
         dataset.sequences(options.root.absolute(), selection),
         _predictions(options),
         tuple(options.protocol),
+        dataset.note,
     )
     try:
         results = _evaluate(run, options)
@@ -92,6 +93,8 @@ def run_evaluate(options: argparse.Namespace) -> int:
         )
         return 130
     print(write_report(run, results, options.gallery))
+    if run.note:
+        print(run.note)
     return 0
 
 

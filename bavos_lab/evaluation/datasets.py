@@ -49,6 +49,17 @@ class Dataset:
     split: str | None
     subset: tuple[int, int] | None
     read: Callable[[Path, Selection], list[VideoSequence]]
+    met: bool = True  # whether the reader has been tried on files of the dataset itself
+
+    @property
+    def note(self) -> str:
+        """A sentence to show beside scores, or ""."""
+        if self.met:
+            return ""
+        return (
+            f"The reader of {self.title} has been tested on made-up files only; compare the ground "
+            "truth in gallery/ with the dataset before you use these scores."
+        )
 
     def sequences(self, root: Path, selection: Selection | None = None) -> list[VideoSequence]:
         """Return the sequences under `root`. Raise InputError for missing or damaged files."""
@@ -284,24 +295,24 @@ DATASETS = {
         Dataset(
             "segtrack-v2", "SegTrack v2",
             "https://web.engr.oregonstate.edu/~lif/SegTrack2/dataset.html", None, None,
-            _read_segtrack,
+            _read_segtrack, met=False,
         ),
         Dataset(
             "fbms-59", "FBMS-59", "https://lmb.informatik.uni-freiburg.de/resources/datasets",
-            "Testset", None, _read_fbms,
+            "Testset", None, _read_fbms, met=False,
         ),
         Dataset(
             "ytvis-2019", "YouTube-VIS 2019", _YTVIS_ORIGIN, "train", (600, 900),
-            lambda root, selection: read_ytvis(root, selection.split),
+            lambda root, selection: read_ytvis(root, selection.split), met=False,
         ),
         Dataset(
             "ytvis-2021", "YouTube-VIS 2021", _YTVIS_ORIGIN, "train", None,
-            lambda root, selection: read_ytvis(root, selection.split),
+            lambda root, selection: read_ytvis(root, selection.split), met=False,
         ),
         Dataset(
             "movi-e", "MOVi-E",
             "https://github.com/google-research/kubric/tree/main/challenges/movi", None, None,
-            _read_movi,
+            _read_movi, met=False,
         ),
         Dataset(
             "folder", "a folder", "wherever your frames and masks are: frames/NAME, masks/NAME",

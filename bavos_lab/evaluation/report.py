@@ -132,6 +132,7 @@ def as_markdown(run: Run, rows: Sequence[Row], gallery: Sequence[str]) -> str:
         "",
         _made_by(run),
         "",
+        *([run.note, ""] if run.note else []),
         as_table(total_rows(rows)),
         "",
         "J and F are means over objects; FG-ARI, mIoU and mBO are means over sequences.",

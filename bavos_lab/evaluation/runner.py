@@ -43,6 +43,7 @@ class Run:
     sequences: Sequence[VideoSequence]
     predictions: Predictions
     protocols: tuple[Protocol, ...]
+    note: str = ""  # a sentence to show beside the scores
 
     @property
     def description(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A second device without hardware, to find tensors that were left on the first.
 
-Inside `other_device()`, tensors on the device `OTHER` compute with real numbers, on the CPU in fact,
-but an operation on tensors of both devices fails as it would on a GPU. `OTHER` goes by the name
-"meta", the only device that PyTorch lets tensors without hardware bear.
+Inside `other_device()`, tensors on the device `OTHER` hold real numbers and compute, in fact on the
+CPU, but an operation on tensors of both devices fails as it would on a GPU. `OTHER` goes by the
+name "meta", the only device that PyTorch lets tensors without hardware bear.
 """
 
 from __future__ import annotations

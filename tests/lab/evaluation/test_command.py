@@ -12,7 +12,7 @@ from PIL import Image
 
 from bavos_core.cli import main
 
-from .helpers import moving, write_davis, write_masks
+from .helpers import moving, write_davis, write_grey, write_masks, write_picture
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_saved_masks(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(data, "--predictions", data / "masks") == 0
     printed = capsys.readouterr().out
+    assert "made-up" not in printed  # the reader of DAVIS has met DAVIS
     report = (data / "out" / "results.md").read_text()
     assert printed.strip() in report
     assert report.startswith("# DAVIS-2017, unsupervised annotations, val\n")
@@ -55,6 +56,22 @@ def test_saved_masks(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert totals["single-object, best cluster"]["fg_ari_video"] == ""
     assert totals["official"]["seconds_per_frame"] == ""
     assert float(totals["official"]["scoring_seconds_per_frame"]) > 0
+
+
+def test_a_reader_that_never_met_real_files_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maps = moving(3)
+    for t in range(3):
+        write_picture(tmp_path / "st" / "JPEGImages" / "girl" / f"{t:05d}.png", maps[t])
+        write_grey(tmp_path / "st" / "GroundTruth" / "girl" / f"{t:05d}.png", maps[t])
+    write_masks(tmp_path / "masks", "girl", maps)
+    arguments = ("segtrack-v2", "--root", tmp_path / "st", "--out", tmp_path / "out",
+                 "--predictions", tmp_path / "masks")  # fmt: skip
+    assert main(["evaluate", *map(str, arguments)]) == 0
+    said = "The reader of SegTrack v2 has been tested on made-up files only"
+    assert said in capsys.readouterr().out
+    assert said in (tmp_path / "out" / "results.md").read_text()
 
 
 def test_every_table_and_file_names_the_protocol(data: Path) -> None:
