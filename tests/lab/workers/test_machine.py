@@ -2,6 +2,9 @@
 
 import os
 
+import pytest
+import torch
+
 from bavos_lab.workers import Share
 from bavos_lab.workers.machine import cores, share_out
 
@@ -17,6 +20,20 @@ def test_cores_are_shared_out() -> None:
 
 def test_there_are_no_more_workers_than_items() -> None:
     assert share_out(8, 1, on_cuda=False) == Share(1, CORES)
+
+
+@pytest.mark.parametrize("visible, names", [(None, "012"), ("4,6,7", "467"), ("4,6,7,9", "467")])
+def test_gpus_are_shared_out(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, names: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert share_out(None, 100, on_cuda=True).workers == 3
+    assert share_out(None, 100, on_cuda=True).devices == tuple(names)
+    assert share_out(None, 2, on_cuda=True).workers == 2
+    assert share_out(None, 100, on_cuda=False).devices == ()
 
 
 def test_workers_are_told_their_threads_and_their_gpu() -> None:
