@@ -52,9 +52,9 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
                 }
 
 
-def scores(analysis: Analysis, true: list[np.ndarray]) -> Row:
-    """Return the scores of the groups of an analysis."""
-    cut = analysis.segment()
+def scores(analysis: Analysis, true: list[np.ndarray], tau: float | None = None) -> Row:
+    """Return the scores of the groups of an analysis; tau: None for that of its settings."""
+    cut = analysis.segment(tau)
     thing = in_patches(cut, true) > 0
     ious = [((cut.labels == c) & thing).sum() / ((cut.labels == c) | thing).sum()
             for c in cut.present]  # fmt: skip

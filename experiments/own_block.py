@@ -103,17 +103,13 @@ def losses(
     weights = entropy_weights(rows, frames)
     even = torch.full_like(weights, 1 / len(weights))
     semantic = semantic_loss(outputs, own, pairs, weights if both else even)
-    if motion == "paper":
-        mined = mine_motion(rows, frames, sizes)
-    else:
-        mined = mine_motion(rows, frames, sizes)
-        if motion == "other-frames":
-            mined, sure = followed(projected, places, rows, grid, sizes)
-            weights = weights * sure / (weights * sure).sum().clamp_min(1e-6)
+    mined = mine_motion(rows, frames, sizes)
+    if motion == "other-frames":
+        mined, sure = followed(projected, places, rows, grid, sizes)
+        weights = weights * sure / (weights * sure).sum().clamp_min(1e-6)
     around, mined = rows_of(block, projected, mined)
-    if motion == "paper":
-        return Losses(semantic, motion_loss(around, rows, mined, weights))
-    return Losses(semantic, _informed_loss(around, rows, mined, weights))
+    by_margin = motion_loss if motion == "paper" else informed_loss
+    return Losses(semantic, by_margin(around, rows, mined, weights))
 
 
 def followed(
@@ -152,7 +148,7 @@ def _apart(first: Tensor, second: Tensor, width: int) -> Tensor:
     return torch.maximum(rows.abs(), columns.abs())
 
 
-def _informed_loss(rows: Tensor, anchors: Tensor, pairs: Pairs, weights: Tensor) -> Tensor:
+def informed_loss(rows: Tensor, anchors: Tensor, pairs: Pairs, weights: Tensor) -> Tensor:
     """Like `motion_loss`, with a margin of half of what the anchor's row tells, in nats."""
     given = F.normalize(anchors, p=1, dim=-1).detach()
     told = (given * (given + 1e-10).log()).sum(1) + torch.tensor(float(given.shape[1])).log()
