@@ -22,7 +22,9 @@ def test_there_are_no_more_workers_than_items() -> None:
     assert share_out(8, 1, on_cuda=False) == Share(1, CORES)
 
 
-@pytest.mark.parametrize("visible, names", [(None, "012"), ("4,6,7", "467"), ("4,6,7,9", "467")])
+@pytest.mark.parametrize(
+    ("visible", "names"), [(None, "012"), ("4,6,7", "467"), ("4,6,7,9", "467")]
+)
 def test_gpus_are_shared_out(
     monkeypatch: pytest.MonkeyPatch, visible: str | None, names: str
 ) -> None:
