@@ -20,14 +20,13 @@ from bavos_core.attention import AttentionRows
 from bavos_core.refinement import nearest_pixels
 from bavos_io.opening import open_clip
 
+from .cached import encoded, load
 from .common import GRID, ROOT, mean, parser_of
 from .learning import (
     RECIPES,
     Source,
     clusters,
-    encoded,
     hierarchy,
-    load,
     scored,
     train,
     without_labels,

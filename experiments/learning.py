@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -22,16 +22,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bavos_core import Settings, backbones
+from bavos_core import Settings
 from bavos_core.attention import AttentionRows, key_frames
-from bavos_core.backbones import Backbone
 from bavos_core.correlator import TrainedCorrelator
 from bavos_core.hierarchy import Hierarchy, build_hierarchy
 from bavos_core.settings import Compute
 from bavos_core.sources import project_keys
-from bavos_io.opening import open_clip
 from bavos_lab.evaluation.metrics import best_cluster_j
-from bavos_lab.training.data import CachedClip, statistics
+from bavos_lab.training.data import statistics
 from bavos_lab.training.forward import Projected
 from bavos_lab.training.learner import adamw, learning_rate, seeded_torch
 from bavos_lab.training.measure import stability
@@ -39,13 +37,23 @@ from bavos_lab.training.samples import draw_sample, sample_generator
 from bavos_lab.training.settings import TrainSettings
 from bavos_lab.training.trainer import new_learner
 
-from .common import GRID, HAS_SEEN, SINGLE, STAND_IN, STEP, Row, davis_frames, parser_of, write_rows
-from .own_block import Motion, OwnBlock, losses
+from .cached import TRAIN_GRID, Data, load
+from .common import (
+    GRID,
+    HAS_SEEN,
+    SINGLE,
+    STAND_IN,
+    Row,
+    groups,
+    markdown,
+    mean,
+    parser_of,
+    write_rows,
+)  # fmt: skip
+from .own_block import Objective, OwnBlock, losses
 
 TAUS = (0.35, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
-TRAIN_GRID = (12, 24)
 WANTED = 8  # clusters of a held-out clip
-HELD_OUT = 7  # every 7th training clip
 AVERAGED = 50  # steps that the losses in the table are averaged over
 
 
@@ -54,16 +62,18 @@ class Recipe:
     """How a correlator is trained."""
 
     start: str  # own: from the backbone's attention; keys: near the identity on keys; random
-    motion: Motion = "paper"
+    objective: Objective = "paper"
     settings: TrainSettings = field(default_factory=lambda: TrainSettings(steps=1000))
 
 
+SHORT = TrainSettings(steps=200, lr=1e-4, dropout=0.0)
 WHOLE = TrainSettings(steps=1000, init="random", lr=3e-4, columns=None, attention_dropout=0.4,
                       weighting="both")  # fmt: skip
 RECIPES = {
     "own heads": Recipe("own"),
     "own heads, entropy margin": Recipe("own", "entropy-margin"),
     "own heads, other frames": Recipe("own", "other-frames"),
+    "own heads, consensus": Recipe("own", "consensus", SHORT),
     "keys": Recipe("keys"),
     "keys, other frames": Recipe("keys", "other-frames"),
     "random": Recipe("random", settings=WHOLE),
@@ -78,62 +88,6 @@ class Source(Protocol):
     def scale(self) -> float: ...
 
     def queries_keys(self, features: Tensor) -> tuple[Tensor, Tensor]: ...
-
-
-# ---- features -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Data:
-    """Queries and keys of the backbone, (T, N, 2C) float16, for all clips."""
-
-    heads: int
-    train: list[CachedClip]  # on TRAIN_GRID
-    held_out: list[Tensor]  # on GRID, every 6th frame of each clip, at most 8
-    dev: dict[str, list[Tensor]]  # on GRID, for each set of frames
-    truth: dict[str, list[np.ndarray]]  # (T, H, W) bool
-
-
-def load(options: argparse.Namespace) -> Data:
-    """Compute the features of all clips, or take them from the cache."""
-    backbone: Any = backbones.load(options.backbone, weights=options.weights)
-    cache = options.cache / options.backbone
-    cache.mkdir(parents=True, exist_ok=True)
-    train, held_out, dev, truth = [], [], {}, {}
-    for number, path in enumerate(sorted(options.clips.iterdir()), 1):
-        clip = open_clip(path)
-        away = number % HELD_OUT == 0
-        chosen = range(len(clip.times))[::6][:8] if away else range(len(clip.times))
-        grid = GRID if away else TRAIN_GRID
-        file = cache / f"{'held-out' if away else 'train'}-{path.name}.pt"
-        features = kept(file, lambda c=clip, i=chosen, g=grid: encoded(c.read(i), g, backbone))
-        if away:
-            held_out.append(features)
-        else:
-            train.append(CachedClip(path.name, TRAIN_GRID, features))
-    for name in SINGLE:
-        sets = [davis_frames(options.davis, name, start) for start in range(STEP)]
-        truth[name] = [true for _, true in sets]
-        dev[name] = [kept(cache / f"dev-{name}-{i}.pt", lambda f=f: encoded(f, GRID, backbone))
-                     for i, (f, _) in enumerate(sets)]  # fmt: skip
-    return Data(backbone.model.blocks[0].attn.num_heads, train, held_out, dev, truth)
-
-
-def kept(file: Path, make: Callable[[], Tensor]) -> Tensor:
-    """Return the tensor of a file, which is made first if it is not there."""
-    if not file.exists():
-        torch.save(make(), file)
-    return torch.load(file)
-
-
-def encoded(frames: Any, grid: tuple[int, int], backbone: Backbone) -> Tensor:
-    """Return queries and keys (T, N, 2C) float16 of frames (H, W, 3) each."""
-    compute, found = Compute.choose(Settings()), []
-    for frame in frames:
-        features = backbone.encode(backbones.to_images(frame[None], grid, backbone.patch), compute)
-        sides = (side.transpose(1, 2).flatten(2) for side in (features.queries, features.keys))
-        found.append(torch.cat(list(sides), -1).half())
-    return torch.cat(found)
 
 
 # ---- sources ------------------------------------------------------------------------------------
@@ -196,8 +150,9 @@ class Trained(NamedTuple):
 
 
 def train(recipe: Recipe, data: Data, seed: int, at: Sequence[int]) -> Iterator[Trained]:
-    """Yield the correlator at some steps; later steps change it."""
+    """Yield the correlator at some steps, by default after the last; later steps change it."""
     settings = replace(recipe.settings, seed=seed)
+    at = at or [settings.steps]
     source, block = begun(recipe, data, settings)
     optimiser = adamw(block.train().requires_grad_(True), settings)
     recent, seconds = np.zeros((AVERAGED, 2)), 0.0
@@ -216,7 +171,7 @@ def train(recipe: Recipe, data: Data, seed: int, at: Sequence[int]) -> Iterator[
         width = sample.tokens.shape[1] // TRAIN_GRID[0]
         with seeded_torch(rng, torch.device("cpu")):
             found = losses(block, source.project(sample.tokens), sample.anchors,
-                           (TRAIN_GRID[0], width), recipe.motion,
+                           (TRAIN_GRID[0], width), recipe.objective,
                            both=settings.weighting == "both")  # fmt: skip
         optimiser.zero_grad()
         found.total.backward()
@@ -297,7 +252,7 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
             runs: Any = [("", Trained(0, plain[name], 0, 0, 0))]
         else:
             runs = ((seed, trained) for seed in options.seeds
-                    for trained in train(RECIPES[name], data, seed, options.at))  # fmt: skip
+                    for trained in train(RECIPES[name], data, seed, options.at or ()))  # fmt: skip
         for seed, trained in runs:
             about = {
                 "backbone": options.backbone,
@@ -312,6 +267,17 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
             yield from ({**about, **row} for row in scored(trained.source, data, options.starts))
 
 
+def table(rows: list[Row]) -> str:
+    """Return the mean J of every recipe at each τ."""
+    lines = []
+    for key, own in groups(rows, "backbone", "has_seen", "recipe", "step"):
+        means = [f"{mean(part, 'best_cluster_j'):.3f}" for _, part in groups(own, "tau")]
+        lines.append([*key, *means, f"{mean(own, 'stability'):.3f}"])
+    heads = ["backbone", "trained on", "recipe", "step", *(f"τ {tau:g}" for tau in TAUS),
+             "label-free τ", "stability"]  # fmt: skip
+    return markdown(heads, lines, words=4)
+
+
 def main() -> None:
     """Train, measure, write every figure."""
     parser = parser_of(str(__doc__), davis=True)
@@ -322,9 +288,9 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=names[:-1], choices=names)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--starts", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--at", type=int, nargs="+", default=[1000], help="steps to measure at")
+    parser.add_argument("--at", type=int, nargs="+", help="steps to measure at (default: the last)")
     options = parser.parse_args()
-    write_rows(options.out, measure(options))
+    print(table(write_rows(options.out, measure(options))))
 
 
 if __name__ == "__main__":

@@ -28,11 +28,13 @@ from bavos_lab.training.losses import (
     semantic_loss,
 )
 
-Motion = Literal["paper", "entropy-margin", "other-frames"]
+Objective = Literal["paper", "entropy-margin", "other-frames", "consensus"]
 
 _SHARE = 0.5  # of what an anchor's row tells beyond a uniform one: the margin of "entropy-margin"
 _NEAR = 0.15  # of the frame's longer side: patches that belong to the place where an anchor went
 _FAR = 0.3  # and patches that do not
+_SHARPNESS = 0.05  # of the shares in a consensus, in Bhattacharyya coefficients
+_POWER = 1.5  # that a consensus is raised to, so that rows do not blur
 
 
 class OwnBlock(TemporalCorrelator):
@@ -89,11 +91,17 @@ def losses(
     projected: Projected,
     anchors: Tensor,
     grid: tuple[int, int],
-    motion: Motion,
+    objective: Objective,
     *,
     both: bool = False,
 ) -> Losses:
-    """Return both losses of a sample; grid (h, w) of its crop; both: weigh both by entropy."""
+    """Return both losses of a sample; grid (h, w) of its crop; both: weigh both by entropy.
+
+    objective: how the motion loss is made; "consensus" is another loss, in place of both.
+    """
+    if objective == "consensus":
+        loss = consensus_loss((block.scale * projected.queries @ projected.keys.mT).softmax(-1))
+        return Losses(loss, loss.new_zeros(()))
     patches = grid[0] * grid[1]
     frames = len(projected.tokens) // patches
     sizes = SetSizes.of_grid(patches)
@@ -104,11 +112,11 @@ def losses(
     even = torch.full_like(weights, 1 / len(weights))
     semantic = semantic_loss(outputs, own, pairs, weights if both else even)
     mined = mine_motion(rows, frames, sizes)
-    if motion == "other-frames":
+    if objective == "other-frames":
         mined, sure = followed(projected, places, rows, grid, sizes)
         weights = weights * sure / (weights * sure).sum().clamp_min(1e-6)
     around, mined = rows_of(block, projected, mined)
-    by_margin = motion_loss if motion == "paper" else informed_loss
+    by_margin = motion_loss if objective == "paper" else informed_loss
     return Losses(semantic, by_margin(around, rows, mined, weights))
 
 
@@ -158,3 +166,17 @@ def informed_loss(rows: Tensor, anchors: Tensor, pairs: Pairs, weights: Tensor) 
     margin = _SHARE * told.clamp_min(0)[:, None, None]
     hinges = (negative[:, None, :] - positive[:, :, None] + margin).relu()  # (A, P, Q)
     return (weights * hinges.mean((1, 2))).sum()
+
+
+def consensus_loss(rows: Tensor) -> Tensor:
+    """Return how far rows (H, L, L) are from the mean of the rows that are like them, in nats.
+
+    Each row's target is the mean of all rows, weighted by how alike both are (Bhattacharyya), and
+    sharpened: the first step of the paper's clustering, learned.
+    """
+    own = rows.mean(0)
+    with torch.no_grad():
+        roots = own.sqrt()
+        alike = (roots @ roots.T / _SHARPNESS).softmax(1)
+        target = F.normalize((alike @ own) ** _POWER, p=1, dim=1)
+    return (target * ((target + 1e-10).log() - (own + 1e-10).log())).sum(1).mean()
