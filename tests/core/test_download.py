@@ -16,6 +16,7 @@ from safetensors.torch import save
 from bavos_core import InputError, Settings, analyse, backbones, cli
 from bavos_core.backbones.timm_vit import create
 from bavos_core.correlator import TrainedCorrelator, read_correlator, untrained
+from bavos_io import download
 from bavos_io.download import direct_address, file_or_url, local_file
 from bavos_lab.training.files import write_correlator
 
@@ -74,7 +75,8 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder, and no proxy on the way to this machine."""
+    """An empty cache folder, no failures before, and no proxy on the way to this machine."""
+    monkeypatch.setattr(download, "_failures", {})
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return tmp_path / "cache"
@@ -185,6 +187,17 @@ def test_other_addresses_stay() -> None:
 
 def test_an_absent_file_is_refused(server, cache) -> None:
     check_refused(server.url("/x.pth"), cache, server.url("/x.pth"), "404 Not Found", "address")
+
+
+def test_an_address_that_failed_is_asked_again_after_a_minute(server, cache, monkeypatch) -> None:
+    url = server.url("/late.safetensors")
+    for _ in range(3):
+        with pytest.raises(InputError, match="answered 404"):
+            local_file(url)
+    assert server.seen == ["/late.safetensors"]
+    server.answers["/late.safetensors"] = Answer(WEIGHTS)
+    monkeypatch.setattr(download, "_KEEP_SECONDS", 0.0)
+    assert local_file(url).read_bytes() == WEIGHTS
 
 
 def test_a_body_that_ends_too_early_is_refused(server, cache) -> None:
