@@ -18,6 +18,7 @@ from torch import Tensor
 from bavos_core import backbones, render
 from bavos_core.attention import AttentionRows
 from bavos_core.refinement import nearest_pixels
+from bavos_core.render.palette import usual_colours
 from bavos_io.opening import open_clip
 
 from .cached import encoded, load
@@ -35,7 +36,7 @@ from .learning import (
 EXAMPLE, OBJECT = "reef", 1  # the clownfish
 EVERY = 3  # frames of the example that are used
 SHOWN = (1, 6, 11)  # of those
-AT = (0, 5, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200)  # steps
+AT = (0, 10, 20, 30, 50, 75, 100, 200, 300, 500, 750, 1000)  # steps
 WIDTH, LINE, GAP = 288, 26, 4  # pixels
 MILLISECONDS = 900  # a picture
 
@@ -58,7 +59,7 @@ def middle_of(mask: np.ndarray) -> tuple[int, int]:
 def picture(frames: np.ndarray, heat: np.ndarray, labels: np.ndarray, query: tuple[int, int],
             title: str) -> Image.Image:  # fmt: skip
     """Draw attention above, clusters below; frames (T, H, W, 3), heat and labels (T, h, w)."""
-    colours = render.usual_colours()
+    colours = usual_colours()
     lines = [[], []]
     for t in SHOWN:
         above = render.heat_overlay(frames[t], heat[t])

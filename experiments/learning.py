@@ -75,6 +75,7 @@ RECIPES = {
     "own heads, other frames": Recipe("own", "other-frames"),
     "own heads, consensus": Recipe("own", "consensus", SHORT),
     "keys": Recipe("keys"),
+    "keys, consensus": Recipe("keys", "consensus", replace(SHORT, heads=1, standardise="common")),
     "keys, other frames": Recipe("keys", "other-frames"),
     "random": Recipe("random", settings=WHOLE),
     "random, slower": Recipe("random", settings=replace(WHOLE, lr=1e-4, steps=4000)),
