@@ -7,10 +7,10 @@
 
 `loop`: short clips by a shell loop of `bavos segment`, by two workers and by one. `scale`: the pace
 of one and of two workers that have begun, on clips of the usual size with bundled-vits14 (tuned on
-saliency labels), and how many cores they keep busy. `tiny`: clips of one frame; overhead is the time of the
-workers beside the work, from the first result to the last. `ray`: three nodes on one machine, of
-which one is killed, and the driver too, which is then started again; every clip is compared with a
-run without Ray.
+saliency labels), and how many cores they keep busy. `tiny`: clips of one frame; overhead is the
+time of the workers beside the work, from the first result to the last. `ray`: three nodes on one
+machine, of which one is killed, and the driver too, which is then started again; every clip is
+compared with a run without Ray.
 """
 
 from __future__ import annotations
