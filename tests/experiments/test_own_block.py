@@ -7,7 +7,7 @@ from bavos_core.correlator import untrained
 from bavos_lab.training.forward import Projected, block_losses
 from bavos_lab.training.losses import SetSizes
 from experiments.learning import CrossFrame
-from experiments.own_block import OwnBlock, followed, losses
+from experiments.own_block import OwnBlock, consensus_loss, followed, losses
 
 HEADS, CHANNELS, GRID = 2, 16, (6, 8)
 PATCHES = GRID[0] * GRID[1]
@@ -50,3 +50,21 @@ def test_an_anchor_is_followed_to_where_its_features_went() -> None:
             assert ((inside >= 0) & (inside < PATCHES)).all()
             apart = torch.maximum((inside // 8 - went // 8).abs(), (inside % 8 - went % 8).abs())
             assert (apart <= 1.2 if near else apart >= 2.4).all()
+
+
+def test_the_consensus_is_that_of_a_plain_version() -> None:
+    rows = torch.rand(HEADS, 10, 10, generator=torch.Generator().manual_seed(4))
+    rows = rows / rows.sum(2, keepdim=True)
+    own = rows.mean(0)
+    expected = 0.0
+    for row in own:
+        shares = [((row * other).sqrt().sum() / 0.05).exp() for other in own]
+        target = sum(share * other for share, other in zip(shares, own, strict=True)) / sum(shares)
+        target = target**1.5 / (target**1.5).sum()
+        expected += float((target * (target / row).log()).sum()) / len(own)
+    assert float(consensus_loss(rows)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_rows_of_two_things_that_tell_them_apart_are_at_their_consensus() -> None:
+    things = torch.block_diag(torch.full((4, 4), 0.25), torch.full((6, 6), 1 / 6))[None]
+    assert float(consensus_loss(things)) == pytest.approx(0, abs=1e-5)
