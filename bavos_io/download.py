@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -25,7 +24,6 @@ from .weights_format import weights_format
 FileOrUrl = Path | str  # a Path would collapse the two slashes of a URL
 
 _SECONDS = 30.0  # for which a server may stay silent
-_KEEP_SECONDS = 60.0  # after a failure, for which an address is not asked again
 _DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
 
 
@@ -38,8 +36,7 @@ def local_file(source: FileOrUrl, *, progress: Share | None = None) -> Path:
     """Return a path as it is, and for a URL the path of its copy in the cache.
 
     progress: called with the share done, 0 … 1, if the server tells the size of the file.
-    Raise InputError for a URL from which no weights file can be downloaded; nothing is kept then,
-    and for a minute the address is not asked again, since others may be waiting.
+    Raise InputError for a URL from which no weights file can be downloaded; nothing is kept then.
     """
     if isinstance(source, Path) or not is_url(source):
         return Path(source)
@@ -47,16 +44,23 @@ def local_file(source: FileOrUrl, *, progress: Share | None = None) -> Path:
     address, url = shown(source), direct_address(source)
     folder = Path(torch.hub.get_dir()) / "bavos"
     path = folder / hashlib.sha256(url.encode()).hexdigest()[:32] / _file_name(url)
-    if not path.is_file():
-        ended, sentence = _failures.get(url, (0.0, ""))
-        if sentence and time.monotonic() < ended + _KEEP_SECONDS:
-            raise InputError(sentence)
-        try:
-            _fetch_in_words(url, folder, path, address, progress)
-        except InputError as error:
-            if not isinstance(error.__cause__, OSError):  # a full disk may have room at once
-                _failures[url] = time.monotonic(), str(error)
-            raise
+    try:
+        if not path.is_file():
+            _fetch(url, folder, path, address, progress)
+    except httpx.HTTPStatusError as error:
+        answer = f"{error.response.status_code} {error.response.reason_phrase}".strip()
+        raise InputError(f"{address} answered {answer}; check the address.") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise InputError(
+            f"{address} could not be downloaded ({_reason(error)}); check the address and the "
+            "network, or give a local file."
+        ) from error
+    except OSError as error:
+        reason = error.strerror or "no reason given"
+        raise InputError(
+            f"{path.name} could not be saved in the folder of downloads ({reason}); "
+            "make room there or set TORCH_HOME to another folder."
+        ) from error
     return path
 
 
@@ -132,31 +136,6 @@ def _file_name(url: str) -> str:
     """Return the last part of the address as a safe file name that keeps its suffix."""
     name = _drive_id(url) or urlsplit(url).path.rpartition("/")[2]
     return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[-100:].strip(".") or "weights"
-
-
-_failures: dict[str, tuple[float, str]] = {}  # address → when, on the monotonic clock, and why
-
-
-def _fetch_in_words(
-    url: str, folder: Path, path: Path, address: str, progress: Share | None
-) -> None:
-    """Download a file. Raise InputError for whatever goes wrong."""
-    try:
-        _fetch(url, folder, path, address, progress)
-    except httpx.HTTPStatusError as error:
-        answer = f"{error.response.status_code} {error.response.reason_phrase}".strip()
-        raise InputError(f"{address} answered {answer}; check the address.") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise InputError(
-            f"{address} could not be downloaded ({_reason(error)}); check the address and the "
-            "network, or give a local file."
-        ) from error
-    except OSError as error:
-        reason = error.strerror or "no reason given"
-        raise InputError(
-            f"{path.name} could not be saved in the folder of downloads ({reason}); "
-            "make room there or set TORCH_HOME to another folder."
-        ) from error
 
 
 def _fetch(url: str, folder: Path, path: Path, address: str, progress: Share | None) -> None:

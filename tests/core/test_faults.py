@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +36,11 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 def children() -> set[int]:
     """The processes that this one has started and that run."""
-    lists = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    numbers = {int(number) for each in lists for number in each.read_text().split()}
-    return {number for number in numbers if Path(f"/proc/{number}/cmdline").read_bytes()}
+    while True:  # again if a thread or a process ends between being listed and being read
+        with suppress(FileNotFoundError, ProcessLookupError):
+            lists = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+            numbers = {int(number) for each in lists for number in each.read_text().split()}
+            return {number for number in numbers if Path(f"/proc/{number}/cmdline").read_bytes()}
 
 
 def vanish(before: set[int]) -> bool:
