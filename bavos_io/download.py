@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ from .weights_format import weights_format
 
 FileOrUrl = Path | str  # a Path would collapse the two slashes of a URL
 
+KEEP_SECONDS = 60.0  # after a failure, for which the same server or address is not asked again
 _SECONDS = 30.0  # for which a server may stay silent
 _DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
 
@@ -36,7 +38,8 @@ def local_file(source: FileOrUrl, *, progress: Share | None = None) -> Path:
     """Return a path as it is, and for a URL the path of its copy in the cache.
 
     progress: called with the share done, 0 … 1, if the server tells the size of the file.
-    Raise InputError for a URL from which no weights file can be downloaded; nothing is kept then.
+    Raise InputError for a URL from which no weights file can be downloaded; nothing is kept then,
+    and for a minute the address is not asked again, since others may be waiting.
     """
     if isinstance(source, Path) or not is_url(source):
         return Path(source)
@@ -138,19 +141,33 @@ def _file_name(url: str) -> str:
     return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[-100:].strip(".") or "weights"
 
 
+_failures: dict[
+    str, tuple[float, Exception]
+] = {}  # address → when, on the monotonic clock, and why
+
+
 def _fetch(url: str, folder: Path, path: Path, address: str, progress: Share | None) -> None:
-    """Download a file to `path`. A second caller waits for the first instead of downloading too."""
+    """Download a file to `path`. A second caller waits for the first instead of downloading too.
+
+    What failed within the last minute fails again at once. That of a full disk is not remembered.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"), TemporaryDirectory(dir=folder) as temporary:
         if path.is_file():
             return
+        if url in _failures and time.monotonic() < _failures[url][0] + KEEP_SECONDS:
+            raise _failures[url][1].with_traceback(None)
         part = Path(temporary) / path.name
-        _download(url, part, progress)
-        if weights_format(part) is None:
-            raise InputError(
-                f"{address} sends no weights file but what looks like a web page; "
-                "give the address of the file itself."
-            )
+        try:
+            _download(url, part, progress)
+            if weights_format(part) is None:
+                raise InputError(
+                    f"{address} sends no weights file but what looks like a web page; "
+                    "give the address of the file itself."
+                )
+        except (httpx.HTTPError, httpx.InvalidURL, InputError) as error:
+            _failures[url] = time.monotonic(), error
+            raise
         path.parent.mkdir(exist_ok=True)
         part.replace(path)
 

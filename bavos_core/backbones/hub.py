@@ -16,8 +16,9 @@ from huggingface_hub import (
     try_to_load_from_cache,
 )  # fmt: skip
 
+from bavos_io.download import KEEP_SECONDS
+
 ANSWER_SECONDS = 3.0  # within which the hub must answer, name resolution included
-KEEP_SECONDS = 60.0  # after a failure, for which the hub is not asked again
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -31,8 +32,7 @@ def cached_weights(timm_name: str) -> Path | None:
 def fetch(timm_name: str, *, wait: bool = True) -> Path | None:
     """Return the weights of a timm model from the cache or else the hub, or None.
 
-    A hub that does not answer within three seconds is not waited for, and after a failure it is not
-    asked again for a minute.
+    A silent hub is waited for at most three seconds; one that failed is not asked for a minute.
     wait: whether to wait for the download; if not, it goes on in the background.
     """
     path, repo = cached_weights(timm_name), _repository(timm_name)

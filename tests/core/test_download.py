@@ -196,8 +196,26 @@ def test_an_address_that_failed_is_asked_again_after_a_minute(server, cache, mon
             local_file(url)
     assert server.seen == ["/late.safetensors"]
     server.answers["/late.safetensors"] = Answer(WEIGHTS)
-    monkeypatch.setattr(download, "_KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(download, "KEEP_SECONDS", 0.0)
     assert local_file(url).read_bytes() == WEIGHTS
+
+
+def test_callers_who_waited_for_a_failure_do_not_repeat_it(server, cache) -> None:
+    said: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(InputError) as caught:
+            local_file(server.url("/absent.pth"))
+        said.append(str(caught.value))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(said) == 4
+    assert len(set(said)) == 1
+    assert server.seen == ["/absent.pth"]
 
 
 def test_a_body_that_ends_too_early_is_refused(server, cache) -> None:
