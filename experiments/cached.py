@@ -18,10 +18,19 @@ from bavos_core.settings import Compute
 from bavos_io.opening import open_clip
 from bavos_lab.training.data import CachedClip
 
-from .common import GRID, SINGLE, STEP, davis_frames
+from .common import GRID, SINGLE, STAND_IN, STEP, davis_frames, parser_of
 
 TRAIN_GRID = (12, 24)
 HELD_OUT = 7  # every 7th training clip
+
+
+def learner_parser(doc: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that `load` needs, and --out."""
+    parser = parser_of(doc, davis=True)
+    parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="to learn from")
+    parser.add_argument("--cache", type=Path, required=True, metavar="DIR", help="of features")
+    parser.add_argument("--backbone", default="bundled-vits14", help=f"or {STAND_IN}")
+    return parser
 
 
 @dataclass(frozen=True)

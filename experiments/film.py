@@ -9,8 +9,6 @@ the label-free τ (see `experiments.learning`), and so are the clusters.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -21,8 +19,8 @@ from bavos_core.refinement import nearest_pixels
 from bavos_core.render.palette import usual_colours
 from bavos_io.opening import open_clip
 
-from .cached import encoded, load
-from .common import GRID, ROOT, mean, parser_of
+from .cached import encoded, learner_parser, load
+from .common import GRID, ROOT, mean
 from .learning import (
     RECIPES,
     Source,
@@ -30,7 +28,6 @@ from .learning import (
     hierarchy,
     scored,
     train,
-    without_labels,
 )
 
 EXAMPLE, OBJECT = "reef", 1  # the clownfish
@@ -81,10 +78,7 @@ def picture(frames: np.ndarray, heat: np.ndarray, labels: np.ndarray, query: tup
 
 def main() -> None:
     """Train, draw, write."""
-    parser = parser_of(str(__doc__), davis=True)
-    parser.add_argument("--clips", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--cache", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--backbone", default="bundled-vits14")
+    parser = learner_parser(str(__doc__))
     options = parser.parse_args()
     data = load(options)
     folder = ROOT / "assets" / "examples"
@@ -97,11 +91,12 @@ def main() -> None:
     drawn = []
     for trained in train(RECIPES["random"], data, 0, AT):
         rows = [row for row in scored(trained.source, data, [0]) if row["tau"] == 0]
-        tau, _ = without_labels(trained.source, data.held_out)
         title = f"step {trained.step}: J {mean(rows, 'best_cluster_j'):.2f}"
         print(title, flush=True)
         heat = attention(trained.source, features, SHOWN[1], place)
-        labels = clusters(hierarchy(trained.source, features), tau).reshape(-1, *GRID)
+        labels = clusters(hierarchy(trained.source, features), rows[0]["label_free_tau"]).reshape(
+            -1, *GRID
+        )
         drawn.append(picture(frames, heat, labels, (y, x), title))
     drawn[0].save(options.out, save_all=True, append_images=drawn[1:], loop=0, quality=72, method=6,
                   duration=[MILLISECONDS] * (len(drawn) - 1) + [4 * MILLISECONDS])  # fmt: skip

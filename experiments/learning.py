@@ -15,7 +15,6 @@ import argparse
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -37,17 +36,15 @@ from bavos_lab.training.samples import draw_sample, sample_generator
 from bavos_lab.training.settings import TrainSettings
 from bavos_lab.training.trainer import new_learner
 
-from .cached import TRAIN_GRID, Data, load
+from .cached import TRAIN_GRID, Data, learner_parser, load
 from .common import (
     GRID,
     HAS_SEEN,
     SINGLE,
-    STAND_IN,
     Row,
     groups,
     markdown,
     mean,
-    parser_of,
     write_rows,
 )  # fmt: skip
 from .own_block import Objective, OwnBlock, losses
@@ -281,10 +278,7 @@ def table(rows: list[Row]) -> str:
 
 def main() -> None:
     """Train, measure, write every figure."""
-    parser = parser_of(str(__doc__), davis=True)
-    parser.add_argument("--clips", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--cache", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--backbone", default="bundled-vits14", help=f"or {STAND_IN}")
+    parser = learner_parser(str(__doc__))
     names = ("cross-frame", "key similarity", *RECIPES)
     parser.add_argument("--recipes", nargs="+", default=names[:-1], choices=names)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])

@@ -9,6 +9,7 @@ T frames, N patches, C channels, H heads of d channels, L = T·N, A = T·n ancho
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -18,13 +19,16 @@ from torch.nn import functional as F
 from bavos_core.correlator import TemporalCorrelator
 from bavos_lab.training.forward import Losses, Projected, anchor_rows, outputs_of, rows_of
 from bavos_lab.training.losses import (
+    MARGIN,
     Pairs,
     SetSizes,
     anchor_places,
     entropy_weights,
+    even_weights,
     mine_motion,
     mine_semantic,
     motion_loss,
+    normalised,
     semantic_loss,
 )
 
@@ -109,15 +113,14 @@ def losses(
     rows, _ = anchor_rows(block, projected, places)
     outputs, own, pairs = outputs_of(block, projected, places, mine_semantic(rows, frames, sizes))
     weights = entropy_weights(rows, frames)
-    even = torch.full_like(weights, 1 / len(weights))
-    semantic = semantic_loss(outputs, own, pairs, weights if both else even)
+    semantic = semantic_loss(outputs, own, pairs, weights if both else even_weights(rows))
     mined = mine_motion(rows, frames, sizes)
     if objective == "other-frames":
         mined, sure = followed(projected, places, rows, grid, sizes)
         weights = weights * sure / (weights * sure).sum().clamp_min(1e-6)
     around, mined = rows_of(block, projected, mined)
-    by_margin = motion_loss if objective == "paper" else informed_loss
-    return Losses(semantic, by_margin(around, rows, mined, weights))
+    margin = MARGIN if objective == "paper" else informed_margin(rows)
+    return Losses(semantic, motion_loss(around, rows, mined, weights, margin))
 
 
 def followed(
@@ -125,10 +128,10 @@ def followed(
 ) -> tuple[Pairs, Tensor]:
     """Find pairs in the next frame, by where an anchor went; and whether that is sure, (A,) 0 or 1.
 
-    An anchor went to the patch with the likest features. It is sure if the likest patch to that
-    one, back in the anchor's frame, is at most a patch away from the anchor. Positives lie around
-    the place in the next frame and have the highest attention there; negatives lie far from it and
-    have the highest attention, too: they look alike and are something else.
+    An anchor went to the patch with the most similar features. It is sure if the patch most similar
+    to that one, back in the anchor's frame, is at most a patch away from the anchor. Positives lie
+    around the place in the next frame and have the highest attention there; negatives lie far from
+    it and have the highest attention, too: they look alike and are something else.
     """
     patches = grid[0] * grid[1]
     frames = len(projected.tokens) // patches
@@ -156,27 +159,22 @@ def _apart(first: Tensor, second: Tensor, width: int) -> Tensor:
     return torch.maximum(rows.abs(), columns.abs())
 
 
-def informed_loss(rows: Tensor, anchors: Tensor, pairs: Pairs, weights: Tensor) -> Tensor:
-    """Like `motion_loss`, with a margin of half of what the anchor's row tells, in nats."""
-    given = F.normalize(anchors, p=1, dim=-1).detach()
-    told = (given * (given + 1e-10).log()).sum(1) + torch.tensor(float(given.shape[1])).log()
-    evidence = given @ (F.normalize(rows, p=1, dim=-1) + 1e-10).log().T  # (A, U)
-    positive = evidence.gather(1, pairs.positives)
-    negative = evidence.gather(1, pairs.negatives)
-    margin = _SHARE * told.clamp_min(0)[:, None, None]
-    hinges = (negative[:, None, :] - positive[:, :, None] + margin).relu()  # (A, P, Q)
-    return (weights * hinges.mean((1, 2))).sum()
+def informed_margin(anchors: Tensor) -> Tensor:
+    """Return half of what each anchor's row (A, L) tells beyond a uniform one: (A, 1, 1) nats."""
+    given = normalised(anchors)
+    told = (given * (given + 1e-10).log()).sum(1) + math.log(given.shape[1])
+    return _SHARE * told.clamp_min(0)[:, None, None]
 
 
 def consensus_loss(rows: Tensor) -> Tensor:
-    """Return how far rows (H, L, L) are from the mean of the rows that are like them, in nats.
+    """Return the divergence of rows (H, L, L) from the mean of similar rows, in nats.
 
-    Each row's target is the mean of all rows, weighted by how alike both are (Bhattacharyya), and
+    Each row's target is the mean of all rows, weighted by their similarity (Bhattacharyya), and
     sharpened: the first step of the paper's clustering, learned.
     """
     own = rows.mean(0)
     with torch.no_grad():
         roots = own.sqrt()
         alike = (roots @ roots.T / _SHARPNESS).softmax(1)
-        target = F.normalize((alike @ own) ** _POWER, p=1, dim=1)
+        target = normalised((alike @ own) ** _POWER)
     return (target * ((target + 1e-10).log() - (own + 1e-10).log())).sum(1).mean()

@@ -49,12 +49,12 @@ class Dataset:
     split: str | None
     subset: tuple[int, int] | None
     read: Callable[[Path, Selection], list[VideoSequence]]
-    met: bool = True  # whether the reader has been tried on files of the dataset itself
+    tested: bool = True  # the reader, on files of the dataset itself
 
     @property
     def note(self) -> str:
         """A sentence to show beside scores, or ""."""
-        if self.met:
+        if self.tested:
             return ""
         return (
             f"The reader of {self.title} has been tested on made-up files only; compare the ground "
@@ -295,24 +295,24 @@ DATASETS = {
         Dataset(
             "segtrack-v2", "SegTrack v2",
             "https://web.engr.oregonstate.edu/~lif/SegTrack2/dataset.html", None, None,
-            _read_segtrack, met=False,
+            _read_segtrack, tested=False,
         ),
         Dataset(
             "fbms-59", "FBMS-59", "https://lmb.informatik.uni-freiburg.de/resources/datasets",
-            "Testset", None, _read_fbms, met=False,
+            "Testset", None, _read_fbms, tested=False,
         ),
         Dataset(
             "ytvis-2019", "YouTube-VIS 2019", _YTVIS_ORIGIN, "train", (600, 900),
-            lambda root, selection: read_ytvis(root, selection.split), met=False,
+            lambda root, selection: read_ytvis(root, selection.split), tested=False,
         ),
         Dataset(
             "ytvis-2021", "YouTube-VIS 2021", _YTVIS_ORIGIN, "train", None,
-            lambda root, selection: read_ytvis(root, selection.split), met=False,
+            lambda root, selection: read_ytvis(root, selection.split), tested=False,
         ),
         Dataset(
             "movi-e", "MOVi-E",
             "https://github.com/google-research/kubric/tree/main/challenges/movi", None, None,
-            _read_movi, met=False,
+            _read_movi, tested=False,
         ),
         Dataset(
             "folder", "a folder", "wherever your frames and masks are: frames/NAME, masks/NAME",

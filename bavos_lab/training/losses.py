@@ -18,7 +18,7 @@ Weighting = Literal["motion", "both"]
 
 _LIKE = 0.9  # cosine that positives are pulled up to
 _UNLIKE = 0.1  # cosine that negatives are pushed down to
-_MARGIN = 1.0  # nats by which positives should beat negatives
+MARGIN = 1.0  # nats by which positives should beat negatives
 _EPS = 1e-10  # keeps the log of a dropped probability finite
 
 
@@ -124,17 +124,19 @@ def semantic_loss(tokens: Tensor, anchors: Tensor, pairs: Pairs, weights: Tensor
     return (weights * (pull + push)).sum()
 
 
-def motion_loss(rows: Tensor, anchors: Tensor, pairs: Pairs, weights: Tensor) -> Tensor:
-    """Make positives' attention explain the anchor's better than negatives' by a margin.
+def motion_loss(
+    rows: Tensor, anchors: Tensor, pairs: Pairs, weights: Tensor, margin: Tensor | float = MARGIN
+) -> Tensor:
+    """Make positives' attention explain the anchor's better than negatives' by a margin in nats.
 
     rows (U, L) of the mined patches, into which pairs are indices; anchors (A, L) rows of the
-    anchors, which get no gradient; weights (A,) → scalar ≥ 0. Rows need not sum to 1, since
-    attention dropout may have set entries to 0.
+    anchors, which get no gradient; weights (A,); margin (A, 1, 1) or the same for all → scalar ≥ 0.
+    Rows need not sum to 1, since attention dropout may have set entries to 0.
     """
     evidence = normalised(anchors).detach() @ (normalised(rows) + _EPS).log().T  # (A, U)
     positive = evidence.gather(1, pairs.positives)
     negative = evidence.gather(1, pairs.negatives)
-    hinges = (negative[:, None, :] - positive[:, :, None] + _MARGIN).relu()  # (A, P, Q)
+    hinges = (negative[:, None, :] - positive[:, :, None] + margin).relu()  # (A, P, Q)
     return (weights * hinges.mean((1, 2))).sum()
 
 

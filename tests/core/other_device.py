@@ -95,15 +95,20 @@ def _run(func, args, kwargs):
     ]
     if away and values and func not in _COPIES:
         raise RuntimeError(f"{func} got tensors of two devices")
-    asked = next((leaf for leaf in leaves if isinstance(leaf, torch.device)), None)
-    goes_away = asked == OTHER if asked else any(leaf is args[0] for leaf in away) or (
-        bool(away) and func is not _COPIES[0]
-    )  # fmt: skip
     known = {id(leaf.inner): leaf for leaf in away}  # results of operations in place
+    goes_away = _goes_away(func, args, leaves, bool(away))
     args, kwargs = tree_map(_inside, (args, kwargs))
     with torch.inference_mode(False), torch.no_grad():
         results = func(*args, **kwargs)
         return tree_map(lambda leaf: _outside(leaf, known), results) if goes_away else results
+
+
+def _goes_away(func, args, leaves: list[Any], any_away: bool) -> bool:
+    """Return whether results lie on the second device."""
+    asked = next((leaf for leaf in leaves if isinstance(leaf, torch.device)), None)
+    if asked:
+        return asked == OTHER
+    return isinstance(args[0], _Away) if func is torch.ops.aten.copy_.default else any_away
 
 
 def _inside(leaf: Any) -> Any:
