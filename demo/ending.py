@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -26,6 +27,7 @@ class Ending:
     def __init__(self) -> None:
         self._steps: list[Step] = []
         self._lock = threading.Lock()
+        self._heard = threading.Event()
 
     def listen(self) -> None:
         """Hear signals from now on; for the main thread."""
@@ -35,6 +37,7 @@ class Ending:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
+        atexit.register(self._let_it_end)
 
     @contextlib.contextmanager
     def begun(self) -> Iterator[list[Step]]:
@@ -48,6 +51,8 @@ class Ending:
 
     def _wait(self, heard: int) -> None:
         os.read(heard, 1)
+        self._heard.set()
+        _be_quiet()
         threading.Thread(target=self._at_once, args=(heard,), daemon=True).start()
         status = 1
         try:
@@ -60,13 +65,18 @@ class Ending:
         finally:
             _leave(status)
 
+    def _let_it_end(self) -> None:
+        """Keep the main thread, which fails or returns meanwhile, from ending the process first."""
+        if self._heard.is_set():
+            threading.Event().wait()
+
     def _at_once(self, heard: int) -> None:
         number = os.read(heard, 1)
         _leave(128 + number[0])
 
 
-def quiet() -> None:
-    """Say nothing any more: what still fails does so because its files have gone."""
+def _be_quiet() -> None:
+    """Say nothing any more: what fails from now on does so because it is being ended."""
     logging.disable(logging.CRITICAL)
     sys.excepthook = lambda *_: None
     threading.excepthook = lambda _: None

@@ -18,7 +18,7 @@ from bavos_core import InputError
 from bavos_io.decoder import end_all
 
 from . import strings
-from .ending import ENDING, quiet
+from .ending import ENDING
 from .examples import EXAMPLES
 from .gateway import HANDLERS, Gate, Keeper, Names, Rules, Uploads, limit
 from .gpu import ZERO_GPU
@@ -52,7 +52,7 @@ def launch() -> None:
         sys.exit(str(error))
     with ENDING.begun() as steps:
         service = Service(settings, examples=sorted(EXAMPLES.glob("*.mp4")))
-        steps += [service.store.close, end_all, service.stop, quiet]
+        steps += [service.store.close, end_all, service.stop]
     os.environ["GRADIO_TEMP_DIR"] = str(service.store.cache)
     prepare_gradio()
     warm_up = threading.Thread(target=service.warm_up, args=(settings.backbone,), daemon=True)
