@@ -71,31 +71,34 @@ class AttentionRows:
         """Length of a row M = K·N."""
         return self.keys.shape[0] * self.keys.shape[2]
 
-    def rows(self, start: int, stop: int) -> Tensor:
-        """Return the rows of the frames start … stop-1: ((stop-start)·N, M) float32, sums 1."""
-        return _mean_attention(self.queries[start:stop], self.keys, self.scale)
+    def rows(self, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return rows of frames start … stop-1, by products in dtype: (·N, M) float32, sums 1."""
+        return _mean_attention(self.scale * self.queries[start:stop], self.keys, dtype)
 
     def sampled_rows(self) -> Tensor:
         """Return about 512 rows, picked evenly over space and time: (n, M) float32."""
         step = max(1, self.frames * self.patches // _SAMPLED_ROWS)
         queries = self.queries.transpose(1, 2).flatten(0, 1)[::step]  # (n, H, d)
-        return _mean_attention(queries.unsqueeze(2), self.keys, self.scale)
+        return _mean_attention(self.scale * queries.unsqueeze(2), self.keys, torch.float32)
 
 
-def _mean_attention(queries: Tensor, keys: Tensor, scale: float) -> Tensor:
+def _mean_attention(queries: Tensor, keys: Tensor, dtype: torch.dtype) -> Tensor:
     """Return queries (t, H, N, d) against keys (K, H, N, d): (t·N, M) float32, mean over heads.
 
     A few rows at a time go through all heads, so that their logits stay in the processor's cache.
     """
-    q = (scale * queries.transpose(0, 1).flatten(1, 2)).float()  # (H, t·N, d)
-    k = keys.transpose(0, 1).flatten(1, 2).mT.contiguous().float()  # (H, d, M)
+    q = queries.transpose(0, 1).flatten(1, 2).to(dtype)  # (H, t·N, d)
+    k = keys.transpose(0, 1).flatten(1, 2).mT.contiguous().to(dtype)  # (H, d, M)
     rows = torch.empty(q.shape[1], k.shape[2], device=q.device)
     at_once = max(1, _LOGITS_AT_ONCE[q.device.type] // k[:, 0].numel())
     for start in range(0, len(rows), at_once):
         checkpoint()
         block = slice(start, start + at_once)
-        attention = torch.bmm(q[:, block], k).softmax(-1)
-        torch.mean(attention, 0, out=rows[block])
+        logits = torch.bmm(q[:, block], k)
+        if len(q) == 1:
+            torch.softmax(logits[0], -1, torch.float32, out=rows[block])
+        else:
+            torch.mean(logits.softmax(-1, torch.float32), 0, out=rows[block])
     return rows
 
 

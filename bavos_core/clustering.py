@@ -5,7 +5,7 @@ Every row is a probability distribution over the patches of the key frames. The 
 greedily in raster order: first inside windows of three frames, then all windows' centroids until
 their number stops falling. `find_clusters` does exactly that with less work than the reference
 code; see *Clustering* in ARCHITECTURE.md. In float32 the result is the reference's. With bfloat16,
-the averages of step 1a are formed in bfloat16, and the distances before it and the final assignment
+logits and the averages of step 1a are bfloat16, and the distances before it and in the assignment
 are those of a sketch; whatever decides which smoothed rows and centroids merge stays in float32.
 """
 

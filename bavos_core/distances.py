@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .attention import AttentionRows
 from .progress import checkpoint
@@ -22,7 +24,7 @@ _ROWS_AT_ONCE = 256  # rows whose temporaries stay in the cache
 _RARE = 1e-3  # times an even share: a column counts at least so much in a sketch
 _DIRECTIONS = 128  # of a sketch
 
-Inner = tuple[Tensor, Tensor, Tensor]  # queries (n, d), mean keys (n, d) and own (n,) of rows
+Inner = tuple[Tensor, Tensor]  # queries (n, d) and mean keys (n, d) of rows
 
 
 @dataclass(frozen=True)
@@ -62,18 +64,18 @@ class OneHead:
 
     attention: AttentionRows
     keys: Tensor  # (M, d) float32
+    dtype: torch.dtype  # of products
 
     @classmethod
-    def of(cls, attention: AttentionRows) -> OneHead:
+    def of(cls, attention: AttentionRows, dtype: torch.dtype) -> OneHead:
         """Take the keys without their mean: it changes no row, and would cost precision."""
         keys = attention.keys[:, 0].flatten(0, 1).float()
-        return cls(attention, keys - keys.mean(0))
+        return cls(attention, keys - keys.mean(0), dtype)
 
     def inner(self, rows: Tensor, frames: slice) -> Inner:
         """Return what distances need of the rows (n, M) of these frames."""
         queries = self.attention.scale * self.attention.queries[frames, 0].flatten(0, 1).float()
-        mean_keys = rows @ self.keys
-        return queries, mean_keys, torch.linalg.vecdot(queries, mean_keys)
+        return queries, _product(rows, self.keys, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,13 @@ class Sketch:
     count by their mean probability, as they do in a distance.
     """
 
-    mean: Tensor  # (M,) mean row
     mean_log: Tensor  # (M,) mean log row
     axes: Tensor  # (M, d): logs, shifted by their mean, to the numbers of a row
     keys: Tensor  # (M, d+1): those numbers to logs; the last is the mean log, that counts once
+    dtype: torch.dtype  # of products
 
     @classmethod
-    def of(cls, attention: AttentionRows) -> Sketch:
+    def of(cls, attention: AttentionRows, dtype: torch.dtype) -> Sketch:
         """Take the principal directions of a sample."""
         rows = attention.sampled_rows()
         log = safe_log(rows)
@@ -103,18 +105,13 @@ class Sketch:
         axes = (spread.T @ (directions[:, kept] / power[kept].sqrt())).float()  # orthonormal
         keys = torch.cat([axes / weight[:, None], mean_log[:, None]], 1)
         keys -= mean @ keys  # a common part changes no row
-        return cls(mean, mean_log, axes * weight[:, None], keys)
+        return cls(mean_log, axes * weight[:, None], keys, dtype)
 
     def inner(self, rows: Tensor, _frames: slice | None = None) -> Inner:
         """Return what distances need of rows (n, M)."""
-        queries = rows.new_ones(len(rows), self.keys.shape[1])
-        mean_keys, own = torch.empty_like(queries), rows.new_empty(len(rows))
-        for block in _blocks(len(rows)):
-            log = safe_log(rows[block])
-            own[block] = (log * rows[block]).sum(1) - log @ self.mean
-            queries[block, :-1] = log.sub_(self.mean_log) @ self.axes
-            torch.mm(rows[block], self.keys, out=mean_keys[block])
-        return queries, mean_keys, own
+        logs = (safe_log(rows[block]).sub_(self.mean_log) for block in _blocks(len(rows)))
+        queries = torch.cat([_product(log, self.axes, self.dtype) for log in logs])
+        return F.pad(queries, (0, 1), value=1.0), _product(rows, self.keys, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,11 @@ class HeadRows:
     keys: Tensor  # (M, d)
     queries: Tensor  # (n, d) times the scale
     mean_keys: Tensor  # (n, d) Σ p·key of each row
-    own: Tensor  # (n,) Σ log p·p of each row, but for the constant
+
+    @cached_property
+    def own(self) -> Tensor:
+        """Σ log p·p of each row (n,), but for the constant."""
+        return torch.linalg.vecdot(self.queries, self.mean_keys)
 
     def log_dot(self, p: Tensor) -> Tensor:
         """Return Σ log·p of every own row with every given one, but for a constant a row."""
@@ -166,9 +167,9 @@ class Windows:
         self._inner: dict[int, Inner] = {}
         self._basis: OneHead | Sketch | None = None
         if attention.heads == 1:
-            self._basis = OneHead.of(attention)
+            self._basis = OneHead.of(attention, dtype)
         elif dtype != torch.float32:
-            self._basis = Sketch.of(attention)
+            self._basis = Sketch.of(attention, dtype)
 
     def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield frames and rows (n, M) of three consecutive frames; the last may be fewer.
@@ -179,7 +180,7 @@ class Windows:
             frames = slice(start, min(start + WINDOW, self.attention.frames))
             rows = self._rows.get(start)
             if rows is None:
-                rows = self.attention.rows(frames.start, frames.stop)
+                rows = self.attention.rows(frames.start, frames.stop, self.dtype)
                 if rows.nbytes <= self._room:
                     self._rows[start] = rows
                     self._room -= rows.nbytes
@@ -214,6 +215,12 @@ def self_distances(rows: LogRows | HeadRows) -> Tensor:
 def near_pairs(rows: LogRows | HeadRows, tau: float) -> Tensor:
     """Return which pairs of one set lie within τ of each other: (n, n) bool."""
     return rows.near(tau) if isinstance(rows, HeadRows) else self_distances(rows) <= tau
+
+
+def _product(rows: Tensor, columns: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return rows (n, M) times columns (M, d), multiplied in a dtype: (n, d) float32."""
+    columns = columns.to(dtype)
+    return torch.cat([(rows[b].to(dtype) @ columns).float() for b in _blocks(len(rows))])
 
 
 def _blocks(count: int) -> Iterator[slice]:

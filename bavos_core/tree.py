@@ -70,17 +70,11 @@ class ClusterTree:
         return self._highest(np.append(np.zeros(self.leaves), self.heights) <= tau)
 
     def whole(self, values: np.ndarray) -> np.ndarray:
-        """Return the highest node above every leaf whose leaves have the same value: (L,) int64.
-
-        values (L,) int from 0.
-        """
+        """Return the highest node above every leaf whose leaves share a value (L,): (L,) int64."""
         return self._highest(self.node_clusters(values) >= 0)
 
     def _highest(self, inside: np.ndarray) -> np.ndarray:
-        """Return the highest node above every leaf, (L,) int64, to which all nodes are inside.
-
-        inside (2L-1,) bool.
-        """
+        """Return the highest node above every leaf, (L,), to which all are inside (2L-1,) bool."""
         parents = self.parents()
         top = np.where((parents >= 0) & inside[parents], parents, np.arange(len(parents)))
         while (top[top] != top).any():
@@ -128,14 +122,11 @@ class ClusterTree:
         """Return the leaves below a node (k,) int64. Raise IndexError for an unknown node."""
         if not 0 <= node < 2 * self.leaves - 1:
             raise IndexError(f"there is no node {node}; the tree has {2 * self.leaves - 1}")
-        found, open_nodes = [], [node]
-        while open_nodes:
-            node = open_nodes.pop()
-            if node < self.leaves:
-                found.append(node)
-            else:
-                open_nodes += self.children(node)
-        return np.sort(found)
+        below = np.arange(2 * self.leaves - 1) == node
+        for merge in range(node, self.leaves - 1, -1):
+            if below[merge]:
+                below[self.children(merge)] = True
+        return np.flatnonzero(below[: self.leaves])
 
     def first_parts(self, leaves: np.ndarray) -> np.ndarray:
         """Return the first division of some leaves in the tree: the part of each, (L,) int64.
@@ -155,8 +146,7 @@ class ClusterTree:
 
     def children(self, node: int) -> list[int]:
         """Return the two children of a node that is no leaf."""
-        children: list[int] = self.merges[node - self.leaves, :2].astype(int).tolist()
-        return children
+        return [int(child) for child in self.merges[node - self.leaves, :2]]
 
     def parents(self) -> np.ndarray:
         """Return the parent of every node (2L-1,) int64; -1 for the root."""

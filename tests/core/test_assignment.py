@@ -17,6 +17,9 @@ from .oracle import check_against_the_oracle, decided
 # ---- assignment ---------------------------------------------------------------------------------
 
 
+ROUNDING = {torch.float32: 1e-6, torch.bfloat16: 0.02}  # of mean rows, relative
+
+
 @pytest.mark.parametrize("nearest", [1, 3, 50])
 @pytest.mark.parametrize("heads", [1, 2])
 def test_assignment_lists_the_nearest_centroids_first(nearest: int, heads: int) -> None:
@@ -44,7 +47,8 @@ def test_the_mean_row_of_a_cluster_is_that_of_the_original_rows_nearest_to_it(se
     for cluster in range(4):
         mine = rows[labels == cluster]
         expected = mine.mean(0) if len(mine) else centroids[cluster]
-        np.testing.assert_allclose(found.mean_rows[cluster].numpy(), expected, atol=1e-6)
+        loss = ROUNDING[dtype]
+        np.testing.assert_allclose(found.mean_rows[cluster].numpy(), expected, loss, atol=1e-6)
 
 
 def test_a_cluster_that_no_row_is_nearest_to_keeps_its_centroid_as_mean_row() -> None:
@@ -93,7 +97,7 @@ def test_the_result_does_not_depend_on_how_much_is_kept(keep: int) -> None:
 @pytest.mark.parametrize("heads", [1, 3])
 def test_clustering_and_assigning_leave_the_rows_as_they_were(heads, dtype) -> None:
     attention = random_rows(np.random.default_rng(0), frames=5, heads=heads, keys=2, patches=9)
-    before = attention.rows(0, 5)
+    before = attention.rows(0, 5, dtype)
     windows = Windows(attention, dtype, keep=2**20)
     assign(windows, find_clusters(windows, 0.5).centroids)
     after = torch.cat([rows for _, rows in windows])
@@ -130,7 +134,8 @@ def test_bfloat16_finds_the_same_clusters_where_they_are_clear(seed: int, heads:
     )
     assert torch.equal(found.labels, expected.labels)
     torch.testing.assert_close(found.distance, expected.distance, rtol=0.05, atol=0.05)
-    torch.testing.assert_close(found.mean_rows, expected.mean_rows)
+    loss = ROUNDING[torch.bfloat16]
+    torch.testing.assert_close(found.mean_rows, expected.mean_rows, rtol=loss, atol=1e-6)
 
 
 # ---- progress and refusals ----------------------------------------------------------------------

@@ -53,6 +53,17 @@ def test_rows_are_the_mean_over_heads_of_a_plain_softmax(seed, frames, keys, hea
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("heads", [1, 3])
+def test_rows_by_bfloat16_are_distributions_close_to_the_exact_ones(heads: int) -> None:
+    for seed in range(20):
+        rows = random_rows(np.random.default_rng(seed), frames=3, keys=2, heads=heads, patches=40)
+        exact, rough = rows.rows(0, 3), rows.rows(0, 3, torch.bfloat16)
+        assert rough.dtype == torch.float32
+        torch.testing.assert_close(rough.sum(1), torch.ones(120), rtol=1e-6, atol=0)
+        assert ((rough - exact) * (rough / exact).log()).sum(1).max() < 2e-3  # symmetric KL
+        assert not torch.equal(rough, exact)
+
+
 @pytest.mark.parametrize("block", [1, 500, 2**40])
 def test_rows_do_not_depend_on_how_many_are_made_together(block: int, monkeypatch) -> None:
     rows = random_rows(np.random.default_rng(0), frames=4, keys=2, heads=3, patches=11)

@@ -125,7 +125,7 @@ def head_rows(basis: OneHead | Sketch, rows: torch.Tensor) -> HeadRows:
 
 def head_and_log_rows(attention: AttentionRows) -> tuple[HeadRows, LogRows]:
     rows = attention.rows(0, attention.frames)
-    return head_rows(OneHead.of(attention), rows), LogRows.of(rows)
+    return head_rows(OneHead.of(attention, torch.float32), rows), LogRows.of(rows)
 
 
 @pytest.mark.parametrize("kind", FEATURES)
@@ -164,12 +164,24 @@ def test_what_all_queries_or_keys_have_in_common_costs_no_more_than_its_length_d
         np.testing.assert_allclose(found.numpy(), true, rtol=close, atol=close)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_bfloat16_hardly_changes_which_rows_of_one_head_are_near(seed: int) -> None:
+    attention = smooth_rows(1, seed)
+    rows = attention.rows(0, attention.frames)
+    rough = head_rows(OneHead.of(attention, torch.bfloat16), rows).near(0.25)
+    exact = self_distances(LogRows.of(rows)) <= 0.25
+    assert (rough != exact).float().mean() < 0.005
+    assert rough.diagonal().all()
+
+
 # ---- distances by a sketch ----------------------------------------------------------------------
 
 
-def sketched(attention: AttentionRows) -> tuple[HeadRows, torch.Tensor]:
+def sketched(
+    attention: AttentionRows, dtype: torch.dtype = torch.float32
+) -> tuple[HeadRows, torch.Tensor]:
     rows = attention.rows(0, attention.frames)
-    return head_rows(Sketch.of(attention), rows), rows
+    return head_rows(Sketch.of(attention, dtype), rows), rows
 
 
 def smooth_rows(heads: int, seed: int) -> AttentionRows:
@@ -197,10 +209,11 @@ def test_a_sketch_with_all_directions_gives_the_distances_of_the_rows(heads: int
         )
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("heads", [1, 3])
-def test_a_sketch_of_fewer_directions_is_close_where_logs_have_few(heads: int) -> None:
+def test_a_sketch_of_fewer_directions_is_close_where_logs_have_few(heads: int, dtype) -> None:
     for seed in range(3):
-        form, rows = sketched(smooth_rows(heads, seed))
+        form, rows = sketched(smooth_rows(heads, seed), dtype)
         assert form.queries.shape[1] <= 129 < min(rows.shape)
         exact = self_distances(LogRows.of(rows))
         torch.testing.assert_close(self_distances(form), exact, rtol=0.03, atol=0.03)
