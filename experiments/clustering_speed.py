@@ -1,10 +1,10 @@
 """Seconds for leaves and tree, in this checkout and in others, in turn.
 
-    python -m experiments.clustering_speed --davis DIR --before CHECKOUT … --out clustering_speed.csv
+    python -m experiments.clustering_speed --davis DIR --before CHECKOUT … --out speed.csv
 
-24 evenly spaced frames of two DAVIS sequences, 24×48 patches, the bundled ViT, bfloat16. Queries and
-keys are computed once, by this checkout. Then each round starts a process in every checkout, which
-clusters them once to warm up and twice for the figures.
+24 evenly spaced frames of two DAVIS sequences, 24×48 patches, the bundled ViT, bfloat16. Queries
+and keys are computed once, by this checkout. Then each round starts a process in every checkout,
+which clusters them once to warm up and twice for the figures.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from bavos_core import Settings, backbones, open_clip
@@ -29,7 +30,7 @@ BACKBONE = "bundled-vits14"
 SEQUENCES = ("camel", "horsejump-high")
 SOURCES = ("cross-frame", "key-similarity")
 FRAMES = 24
-ROUNDS = 3
+ROUNDS = 2
 PROGRAM = """
 import sys, time
 import torch
@@ -52,9 +53,10 @@ def write_attention(davis: Path, folder: Path) -> list[tuple[str, str, int, Path
     for name in SEQUENCES:
         clip = open_clip(davis / "JPEGImages" / "480p" / name)
         last = len(clip.times) - 1
-        frames = list(clip.read([round(i * last / (FRAMES - 1)) for i in range(FRAMES)]))
+        chosen = [round(i * last / (FRAMES - 1)) for i in range(FRAMES)]
+        frames = np.stack(list(clip.read(chosen)))
         settings = Settings(backbone=BACKBONE)
-        grid = grid_size(frames[0].shape[:2], backbone.patch, settings)
+        grid = grid_size(frames.shape[1:3], backbone.patch, settings)
         images = backbones.to_images(frames, grid, backbone.patch)
         features = backbone.encode(images, Compute(torch.device("cpu"), "bf16"))
         for source in SOURCES:
