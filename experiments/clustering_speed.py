@@ -10,6 +10,7 @@ which clusters them once to warm up and twice for the figures.
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import subprocess
 import sys
@@ -39,8 +40,9 @@ from bavos_core.attention import AttentionRows
 
 torch.set_grad_enabled(False)
 build = getattr(hierarchy, "build_hierarchy", None) or hierarchy.grow  # its name until 2026-11-26
-rows = AttentionRows(*torch.load(sys.argv[1]))
+tensors = torch.load(sys.argv[1])
 for _ in range(3):
+    rows = AttentionRows(*tensors)  # anew, since some checkouts remember what they did with it
     start = time.perf_counter()
     build(rows, Settings(), dtype=torch.bfloat16)
     print(time.perf_counter() - start)
@@ -72,19 +74,12 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
     checkouts = {commit_of(folder): folder for folder in (*options.before, ROOT)}
     with tempfile.TemporaryDirectory() as folder:
         written = write_attention(options.davis, Path(folder))
-        for turn in range(ROUNDS):
-            for commit, checkout in checkouts.items():
-                for clip, source, heads, file in written:
-                    for seconds in seconds_in(checkout, file):
-                        yield {
-                            "backbone": BACKBONE,
-                            "clip": clip,
-                            "source": source,
-                            "heads": heads,
-                            "round": turn,
-                            "commit": commit,
-                            "seconds": round(seconds, 3),
-                        }
+        for turn, (commit, checkout), (clip, source, heads, file) in itertools.product(
+            range(ROUNDS), checkouts.items(), written
+        ):
+            about = {"backbone": BACKBONE, "clip": clip, "source": source, "heads": heads,
+                     "round": turn, "commit": commit}  # fmt: skip
+            yield from ({**about, "seconds": s} for s in seconds_in(checkout, file))
 
 
 def commit_of(checkout: Path) -> str:
@@ -97,7 +92,7 @@ def seconds_in(checkout: Path, file: Path) -> list[float]:
     """Return the seconds of the runs in a checkout after the first."""
     asked = [sys.executable, "-c", PROGRAM, str(file)]
     said = subprocess.run(asked, cwd=checkout, check=True, capture_output=True, text=True).stdout
-    return [float(line) for line in said.split()][1:]
+    return [round(float(line), 3) for line in said.split()][1:]
 
 
 def table(rows: list[Row]) -> str:
