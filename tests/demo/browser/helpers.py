@@ -51,13 +51,19 @@ def open_panel(page: Page, panel: str) -> None:
     page.locator(f"{panel} > button.label-wrap").click()
 
 
+def settle(page: Page) -> None:
+    """Wait until the browser has nothing to do: Gradio gives new parts their first values late."""
+    page.evaluate("() => new Promise(done => requestIdleCallback(() => done()))")
+
+
 def set_number(page: Page, slider: str, value: float) -> None:
     """Type a value into the box beside a slider; again if its panel was only just being opened."""
     box, track = (page.locator(f"{slider} input[type={kind}]") for kind in ("number", "range"))
-    for _ in range(3):
+    for _ in range(5):
         box.fill(str(value))
         box.press("Enter")
         box.blur()
+        settle(page)
         if track.input_value() == f"{value:g}":
             break
     expect(track).to_have_value(f"{value:g}")
