@@ -72,7 +72,7 @@ class AttentionRows:
         return self.keys.shape[0] * self.keys.shape[2]
 
     def rows(self, start: int, stop: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return rows of frames start … stop-1, by products in dtype: (·N, M) float32, sums 1."""
+        """Return rows of frames start … stop-1, multiplied in dtype: (n, M) float32, sums 1."""
         return _mean_attention(self.scale * self.queries[start:stop], self.keys, dtype)
 
     def sampled_rows(self) -> Tensor:

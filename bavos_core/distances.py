@@ -75,7 +75,7 @@ class OneHead:
     def inner(self, rows: Tensor, frames: slice) -> Inner:
         """Return what distances need of the rows (n, M) of these frames."""
         queries = self.attention.scale * self.attention.queries[frames, 0].flatten(0, 1).float()
-        return queries, _product(rows, self.keys, self.dtype)
+        return queries, _product((rows[b] for b in _blocks(len(rows))), self.keys, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ class Sketch:
 
     def inner(self, rows: Tensor, _frames: slice | None = None) -> Inner:
         """Return what distances need of rows (n, M)."""
-        logs = (safe_log(rows[block]).sub_(self.mean_log) for block in _blocks(len(rows)))
-        queries = torch.cat([_product(log, self.axes, self.dtype) for log in logs])
-        return F.pad(queries, (0, 1), value=1.0), _product(rows, self.keys, self.dtype)
+        logs = (safe_log(rows[b]).sub_(self.mean_log) for b in _blocks(len(rows)))
+        mean_keys = _product((rows[b] for b in _blocks(len(rows))), self.keys, self.dtype)
+        return F.pad(_product(logs, self.axes, self.dtype), (0, 1), value=1.0), mean_keys
 
 
 @dataclass(frozen=True)
@@ -217,10 +217,10 @@ def near_pairs(rows: LogRows | HeadRows, tau: float) -> Tensor:
     return rows.near(tau) if isinstance(rows, HeadRows) else self_distances(rows) <= tau
 
 
-def _product(rows: Tensor, columns: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return rows (n, M) times columns (M, d), multiplied in a dtype: (n, d) float32."""
+def _product(blocks: Iterator[Tensor], columns: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return rows, in blocks (·, M), times columns (M, d), multiplied in dtype: (n, d) float32."""
     columns = columns.to(dtype)
-    return torch.cat([(rows[b].to(dtype) @ columns).float() for b in _blocks(len(rows))])
+    return torch.cat([(block.to(dtype) @ columns).float() for block in blocks])
 
 
 def _blocks(count: int) -> Iterator[slice]:

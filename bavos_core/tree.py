@@ -122,11 +122,10 @@ class ClusterTree:
         """Return the leaves below a node (k,) int64. Raise IndexError for an unknown node."""
         if not 0 <= node < 2 * self.leaves - 1:
             raise IndexError(f"there is no node {node}; the tree has {2 * self.leaves - 1}")
-        below = np.arange(2 * self.leaves - 1) == node
-        for merge in range(node, self.leaves - 1, -1):
-            if below[merge]:
-                below[self.children(merge)] = True
-        return np.flatnonzero(below[: self.leaves])
+        nodes = [node]
+        for below in nodes:  # which grow meanwhile
+            nodes += self.children(below) if below >= self.leaves else []
+        return np.sort([each for each in nodes if each < self.leaves])
 
     def first_parts(self, leaves: np.ndarray) -> np.ndarray:
         """Return the first division of some leaves in the tree: the part of each, (L,) int64.

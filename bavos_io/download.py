@@ -141,9 +141,7 @@ def _file_name(url: str) -> str:
     return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)[-100:].strip(".") or "weights"
 
 
-_failures: dict[
-    str, tuple[float, Exception]
-] = {}  # address → when, on the monotonic clock, and why
+_failures: dict[str, tuple[float, Exception]] = {}  # address → monotonic time, reason
 
 
 def _fetch(url: str, folder: Path, path: Path, address: str, progress: Share | None) -> None:

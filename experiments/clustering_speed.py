@@ -2,7 +2,7 @@
 
     python -m experiments.clustering_speed --davis DIR --before CHECKOUT … --out speed.csv
 
-24 evenly spaced frames of two DAVIS sequences, 24×48 patches, the bundled ViT, bfloat16. Queries
+24 evenly spaced frames of two DAVIS sequences, 25×46 patches, the bundled ViT, bfloat16. Queries
 and keys are computed once, by this checkout. Then each round starts a process in every checkout,
 which clusters them once to warm up and twice for the figures.
 """
@@ -18,7 +18,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from bavos_core import Settings, backbones, open_clip
@@ -53,10 +52,7 @@ def write_attention(davis: Path, folder: Path) -> list[tuple[str, str, int, Path
     """Write queries, keys and scale of every clip and source: (clip, source, heads, file)."""
     backbone, written = backbones.load(BACKBONE), []
     for name in SEQUENCES:
-        clip = open_clip(davis / "JPEGImages" / "480p" / name)
-        last = len(clip.times) - 1
-        chosen = [round(i * last / (FRAMES - 1)) for i in range(FRAMES)]
-        frames = np.stack(list(clip.read(chosen)))
+        _, frames = open_clip(davis / "JPEGImages" / "480p" / name).sample(FRAMES)
         settings = Settings(backbone=BACKBONE)
         grid = grid_size(frames.shape[1:3], backbone.patch, settings)
         images = backbones.to_images(frames, grid, backbone.patch)

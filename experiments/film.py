@@ -94,9 +94,8 @@ def main() -> None:
         title = f"step {trained.step}: J {mean(rows, 'best_cluster_j'):.2f}"
         print(title, flush=True)
         heat = attention(trained.source, features, SHOWN[1], place)
-        labels = clusters(hierarchy(trained.source, features), rows[0]["label_free_tau"]).reshape(
-            -1, *GRID
-        )
+        found = clusters(hierarchy(trained.source, features), rows[0]["label_free_tau"])
+        labels = found.reshape(-1, *GRID)
         drawn.append(picture(frames, heat, labels, (y, x), title))
     drawn[0].save(options.out, save_all=True, append_images=drawn[1:], loop=0, quality=72, method=6,
                   duration=[MILLISECONDS] * (len(drawn) - 1) + [4 * MILLISECONDS])  # fmt: skip
