@@ -87,42 +87,55 @@ def cluster_share(workers: int | None, items: int, *, on_cuda: bool) -> Share:
 def over_cluster(task: Task, items: Iterable[Numbered], share: Share) -> Results:
     """Yield (number, result) of every item as results come; None where a worker was lost.
 
-    As `over_processes`, on the cluster that was joined. Ray starts lost workers anew and gives
-    their items to others; what it gives up comes as None.
+    As `over_processes`, on the cluster that was joined. A lost worker takes all items down that
+    wait for it, so those go once more, each alone: None where a worker was lost with it again.
     """
+    left = iter(items)
+    while window := dict(islice(left, _WINDOW)):
+        rows = max(1, min(_LARGEST, len(window) // (share.workers * _BLOCKS)))
+        yield from _arrived(task, window, share, rows, retries=0)
+        yield from _arrived(task, window, share, 1, retries=1)
+        yield from ((number, None) for number in sorted(window))
+
+
+def _arrived(
+    task: Task, missing: dict[int, Any], share: Share, rows: int, *, retries: int
+) -> Results:
+    """Yield what comes of the missing items and take it out of them."""
     from ray.exceptions import RayError
 
-    left = iter(items)
-    while window := list(islice(left, _WINDOW)):
-        missing = {number for number, _ in window}
-        try:
-            for number, result in _over_window(task, window, share):
-                if number in missing:  # else Ray has repeated a block
-                    missing.remove(number)
-                    yield number, result
-        except RayError as error:
-            raise InputError(
-                f"The Ray cluster failed ({str(error).strip().splitlines()[-1]:.300}); see that "
-                "Bavos is installed on all of its nodes."
-            ) from error
-        for number in sorted(missing):
-            yield number, None
-
-
-def _over_window(task: Task, window: list[Numbered], share: Share) -> Iterator[Numbered]:
-    import ray
-
-    results = _spread(ray.data, task, window, share)
-    for batch in results.iter_batches(batch_size=None, batch_format="pyarrow"):
-        for number, result in _unpacked(batch):
+    try:
+        for number, result in _over_window(task, list(missing.items()), share, rows, retries):
             if isinstance(result, Unfit):
                 raise InputError(result.sentence)
-            yield number, result
+            if number in missing:  # else Ray has repeated a block
+                del missing[number]
+                yield number, result
+    except RayError as error:
+        raise InputError(
+            f"The Ray cluster failed ({str(error).strip().splitlines()[-1]:.300}); see that "
+            "Bavos is installed on all of its nodes."
+        ) from error
 
 
-def _spread(data: ModuleType, task: Task, window: list[Numbered], share: Share) -> Dataset:
-    """Return the results of a window as a data set that is yet to be computed."""
-    rows = max(1, min(_LARGEST, len(window) // (share.workers * _BLOCKS)))
+def _over_window(
+    task: Task, window: list[Numbered], share: Share, rows: int, retries: int
+) -> Iterator[Numbered]:
+    import ray
+
+    if window:
+        results = _spread(ray.data, task, window, share, rows, retries)
+        for batch in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield from _unpacked(batch)
+
+
+def _spread(
+    data: ModuleType, task: Task, window: list[Numbered], share: Share, rows: int, retries: int
+) -> Dataset:
+    """Return the results of a window as a data set that is yet to be computed.
+
+    rows: items of a block. retries: of a block that was lost; with any, no other waits behind it.
+    """
     blocks = [_table(window[begin : begin + rows]) for begin in range(0, len(window), rows)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's advice on its own settings
@@ -130,18 +143,22 @@ def _spread(data: ModuleType, task: Task, window: list[Numbered], share: Share) 
         return data.from_arrow(blocks).map_batches(
             _Actor,
             fn_constructor_args=(pickle.dumps(task),),
-            compute=data.ActorPoolStrategy(min_size=1, max_size=share.workers),
+            compute=data.ActorPoolStrategy(
+                min_size=1,
+                max_size=share.workers,
+                max_tasks_in_flight_per_actor=1 if retries else None,
+            ),
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=share.threads,
             num_gpus=1 if share.devices else None,
-            max_task_retries=1,  # without end by default, also for what kills each worker
+            max_task_retries=retries,  # without end by default, also for what kills each worker
             runtime_env={"env_vars": Share(1, share.threads).environment(0)},
         )
 
 
 def _configure(context: Any) -> None:
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # a lost block is no fault
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # what is lost with them is found by its number
 

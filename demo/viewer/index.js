@@ -31,6 +31,7 @@ export function mount(element, host, options = {}) {
   const places = layout();
   root.replaceChildren(h('style', {}, options.css ?? ''), places.all);
   const closing = [themed(element, options.dark)];
+  places.all.addEventListener('keydown', store.flush, { capture: true }); // a field steps from what it shows
   let scene = null;
   const open = async () => {
     places.all.setAttribute('aria-busy', 'true');

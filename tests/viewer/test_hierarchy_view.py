@@ -70,6 +70,18 @@ def test_buttons_and_slider_set_the_number_of_clusters(tree: Page) -> None:
     expect(tree.get_by_role("button", name="More clusters")).to_be_disabled()
 
 
+def test_a_key_finds_the_slider_where_the_state_is(tree: Page) -> None:
+    found = tree.evaluate(
+        """() => {
+          const slider = viewer_root().querySelector('.hierarchy input');
+          viewer.store.set({ n: 4 });  // shown with the next frame of the screen
+          slider.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowLeft', bubbles: true }));
+          return slider.value;
+        }"""
+    )
+    assert found == "4"
+
+
 def test_a_branch_is_selected_cut_and_joined_by_keyboard(tree: Page) -> None:
     tree.evaluate("viewer.store.set({ n: 3 })")
     tree.locator(".hierarchy canvas").focus()

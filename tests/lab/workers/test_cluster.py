@@ -42,10 +42,12 @@ def test_items_are_spread_and_come_back_once(address: str) -> None:
     assert {threads for *_, threads in results.values()} == {"1"}
 
 
-def test_a_worker_that_is_killed_is_replaced(address: str, tmp_path: Path) -> None:
-    task = Deadly(always=(3,), once=(5,), room=tmp_path)
-    results = dict(over_cluster(task, enumerate(range(8)), TWO))
-    assert results == {n: None if n == 3 else n * n for n in range(8)}
+def test_a_worker_that_is_killed_costs_only_the_item_that_kills(
+    address: str, tmp_path: Path
+) -> None:
+    task = Deadly(always=(3,), once=(50,), room=tmp_path)
+    results = dict(over_cluster(task, enumerate(range(300)), TWO))  # three items to a block
+    assert results == {n: None if n == 3 else n * n for n in range(300)}
 
 
 def test_a_task_that_cannot_begin_ends_the_run(address: str) -> None:
