@@ -5,10 +5,10 @@
 foreground_j: intersection over union of everything painted with the truth, mean over frames and
 sequences: saved masks, in pixels, of the 24 frames that are analysed by default (six sequences of
 DAVIS 2016). one_to_one: painted objects matched with true ones over the whole video (Hungarian),
-mean IoU over true objects, labels of patches, 16 frames spread evenly: the four examples, dogs-jump
-and bmx-trees, and the rendered scenes in assets/scenes. `any` is the same if every cluster counts
-as painted. The rules: a cut at τ = 1, or at the largest gap of the tree's heights between 0.7 and
-2. A patch has the truth of its middle.
+mean IoU over true objects, labels of patches, 16 frames spread evenly (--frames): the four
+examples, dogs-jump and bmx-trees, and the rendered scenes in assets/scenes. `any` is the same if
+every cluster counts as painted. The rules: a cut at τ = 1, or at the largest gap of the tree's
+heights between 0.7 and 2. A patch has the truth of its middle.
 """
 
 from __future__ import annotations
@@ -129,12 +129,12 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
         backbone = backbones.load(name, weights=weights)
         for title, sample in samples(options.davis).items():
             if sample.kind in options.sets and title in (options.clips or [title]):
-                # At a huge τ everything is one cluster, which holds one instance.
-                settings = Settings(backbone=name, weights=weights, tau=1e6,
-                    frames=None if sample.kind == "davis-2016" else FRAMES)  # fmt: skip
                 about = {"backbone": name, "has_seen": HAS_SEEN[name], "set": sample.kind,
                          "clip": title}  # fmt: skip
-                yield from ({**about, **row} for row in rows_of(sample, settings, backbone))
+                for frames in [None] if sample.kind == "davis-2016" else options.frames:
+                    # At a huge τ everything is one cluster, which holds one instance.
+                    settings = Settings(backbone=name, weights=weights, tau=1e6, frames=frames)
+                    yield from ({**about, **row} for row in rows_of(sample, settings, backbone))
 
 
 def rows_of(sample: Sample, settings: Settings, backbone: Backbone) -> Iterator[Row]:
@@ -145,6 +145,7 @@ def rows_of(sample: Sample, settings: Settings, backbone: Backbone) -> Iterator[
         analysis = cut_at(undivided, tau)
         cut = analysis.segment()
         yield {
+            "frames": len(true),
             "rule": rule,
             "tau": round(tau, 3),
             "clusters": cut.clusters,
@@ -160,19 +161,20 @@ def table(rows: list[Row]) -> str:
     scores = ("foreground_j", "one_to_one", "any")
     lines = [
         [*key, *(f"{mean(own, name):.3f}" for name in scores), f"{mean(own, 'objects'):.1f}"]
-        for key, own in groups(rows, "backbone", "has_seen", "set", "rule")
+        for key, own in groups(rows, "backbone", "has_seen", "set", "frames", "rule")
     ]
     heads = [
         "backbone",
         "trained on",
         "set",
+        "frames",
         "rule",
         "foreground J",
         "one to one",
         "any",
         "objects",
     ]
-    return markdown(heads, lines, words=4)
+    return markdown(heads, lines, words=5)
 
 
 def main() -> None:
@@ -180,6 +182,7 @@ def main() -> None:
     parser = parser_of(__doc__, davis=True)
     parser.add_argument("--backbones", nargs="+", default=["bundled-vits14"], choices=HAS_SEEN)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
+    parser.add_argument("--frames", nargs="+", type=int, default=[FRAMES], metavar="N")
     parser.add_argument("--clips", nargs="+", metavar="NAME", help="only these")
     options = parser.parse_args()
     print(table(write_rows(options.out, measure(options))))
