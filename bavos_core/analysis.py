@@ -106,18 +106,9 @@ class Analysis:
 
     @cached_property
     def seams(self) -> np.ndarray:
-        """Leaves of seams (see roles), (L,) bool: they get no pixels unless an object has them.
-
-        They are the seams at the settings' τ and, of the objects there, those at 0.7 times it.
-        Where they would be most of the clip, there are none.
-        """
-        found = np.zeros(self.tree.leaves, bool)
-        inside = ~found  # where seams are looked for
-        for height in (self.settings.tau, 0.7 * self.settings.tau):
-            cut = self._unedited(height, self.tree.cut(height))
-            found |= inside & seams(cut.labels, cut.background)[cut.leaf_cluster]
-            inside = ~cut.background[cut.leaf_cluster]
-        return found & (found[self.nearest[..., 0]].mean() < 0.5)
+        """Leaves of seams at the settings' τ, (L,) bool: no pixels unless an object has them."""
+        cut = self._unedited(self.settings.tau, self.tree.cut(self.settings.tau))
+        return seams(cut.labels, cut.background)[cut.leaf_cluster]
 
     @cached_property
     def colours(self) -> np.ndarray:

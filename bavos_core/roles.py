@@ -13,6 +13,7 @@ THRESHOLD = 0.2  # of the score: what lies above is an object
 BALLOT = 2.5 ** np.linspace(-1, 1, 7)  # times the height of a cut: the cuts that vote on its roles
 _HALF = 0.5  # what saliency and solidity count beside nearness to the middle
 _SEAM = 0.1  # of a cluster's patches: so few have it on all four sides, in a seam
+_ALONG = 0.4  # of a cluster's patches: so many have an object on a side, in a seam
 _SIGMA = 0.25  # of the picture's sides: how wide the middle is
 _LITTLE = 0.01  # added to shares, so that no log is infinite
 
@@ -75,15 +76,18 @@ def _votes(labels: np.ndarray, saliency: np.ndarray | None) -> np.ndarray:
 
 
 def seams(labels: np.ndarray, scenery: np.ndarray) -> np.ndarray:
-    """Return which clusters are seams, (C,) bool: background nearly without an inside.
+    """Return which clusters are seams, (C,) bool: background without an inside, along objects.
 
     labels (T, h, w) int in 0 … C-1, scenery (C,) bool: which clusters are background. Patches that
     hold the edge of an object attend half as it does and half as the background, and so make a thin
-    cluster of their own.
+    cluster: less than a tenth of it has it on all four sides, and two fifths have an object on one.
     """
-    count = np.bincount(labels.ravel(), minlength=len(scenery))
-    inside = np.bincount(labels.ravel(), _inner(labels).ravel(), len(scenery))
-    return scenery & (count > 0) & (inside < _SEAM * count)
+    edge = _sides(~scenery[labels]).any(0)
+    count, inside, along = (
+        np.bincount(labels.ravel(), where.ravel(), len(scenery))
+        for where in (np.ones_like(labels), _inner(labels), edge)
+    )
+    return scenery & (inside < _SEAM * count) & (along >= _ALONG * count)
 
 
 def _middle(grid: tuple[int, ...]) -> np.ndarray:
@@ -94,10 +98,15 @@ def _middle(grid: tuple[int, ...]) -> np.ndarray:
 
 
 def _inner(labels: np.ndarray) -> np.ndarray:
-    """Return which patches have their own cluster on all four sides: (T, h, w) bool.
+    """Return which patches have their own cluster on all four sides: (T, h, w) bool."""
+    return np.asarray((_sides(labels) == labels).all(0))
+
+
+def _sides(values: np.ndarray) -> np.ndarray:
+    """Return the values on the four sides of every patch: (T, h, w) → (4, T, h, w).
 
     Beyond the border of the picture, everything goes on as it is there.
     """
-    around = np.pad(labels, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    sides = (around[:, :-2, 1:-1], around[:, 2:, 1:-1], around[:, 1:-1, :-2], around[:, 1:-1, 2:])
-    return np.asarray(np.logical_and.reduce([side == labels for side in sides]))
+    around = np.pad(values, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows, columns = around[:, :, 1:-1], around[:, 1:-1]
+    return np.stack([rows[:, :-2], rows[:, 2:], columns[..., :-2], columns[..., 2:]])

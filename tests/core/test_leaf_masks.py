@@ -210,8 +210,3 @@ def test_without_refinement_leaf_maps_are_the_nearest_leaves_of_the_patches(clip
         for found in leaf_maps(analysis, clip.frames[number], number):
             expected = np.kron(analysis.nearest[nearest, ..., 0], np.ones((8, 8)))
             np.testing.assert_array_equal(found, expected)
-
-
-def test_where_outlines_would_be_most_of_the_clip_there_are_none(square_analysis) -> None:
-    assert not square_analysis.seams.any()  # noise: clusters of a patch or two
-    assert square_analysis.seams.shape == (square_analysis.tree.leaves,)

@@ -314,18 +314,32 @@ def test_a_thin_thing_that_cls_attends_to_is_no_seam() -> None:
     assert not seams(labels, background(labels, 3, seen)).any()
 
 
+def test_only_thin_scenery_along_a_thing_is_a_seam() -> None:
+    scenery = np.array([True, True, False])
+    assert seams(scene(np.s_[3:4, 5:11], CENTRE), scenery).tolist() == [False, True, False]
+    assert not seams(scene(np.s_[2:3, 2:14], CENTRE), scenery).any()  # away from it
+
+
+def test_scenery_between_a_thing_and_the_border_is_no_seam() -> None:
+    assert not seams(scene(np.s_[2:, :]), np.array([True, False])).any()
+
+
 @settings(max_examples=60)
 @given(seeds)
-def test_seams_are_background_with_less_than_a_tenth_inside(seed: int) -> None:
+def test_seams_are_background_that_is_a_tenth_inside_at_most_and_two_fifths_along_objects(
+    seed: int,
+) -> None:
     labels, clusters, saliency = random_labels(seed)
-    found = seams(labels, background(labels, clusters, saliency))
+    scenery = background(labels, clusters, saliency)
+    found = seams(labels, scenery)
     around = np.pad(labels, ((0, 0), (1, 1), (1, 1)), mode="edge")
     for cluster in range(clusters):
         own = np.argwhere(labels == cluster)
-        inner = [
-            (around[t, y : y + 3, x + 1] == cluster).all()
-            and (around[t, y + 1, x : x + 3] == cluster).all()
+        sides = [
+            [around[t, y + 1 + dy, x + 1 + dx] for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1))]
             for t, y, x in own
         ]
-        thin = len(own) > 0 and sum(inner) < 0.1 * len(own)
-        assert found[cluster] == (thin and background(labels, clusters, saliency)[cluster])
+        inner = sum(all(side == cluster for side in four) for four in sides)
+        along = sum(any(not scenery[side] for side in four) for four in sides)
+        thin = inner < 0.1 * len(own) and along >= 0.4 * len(own)
+        assert found[cluster] == (thin and scenery[cluster])
