@@ -80,7 +80,7 @@ def seams(labels: np.ndarray, scenery: np.ndarray) -> np.ndarray:
 
     labels (T, h, w) int in 0 … C-1, scenery (C,) bool: which clusters are background. Patches that
     hold the edge of an object attend half as it does and half as the background, and so make a thin
-    cluster: less than a tenth of it has it on all four sides, and two fifths have an object on one.
+    cluster: less than a tenth of them have it on all four sides, two fifths an object on one.
     """
     edge = _sides(~scenery[labels]).any(0)
     count, inside, along = (

@@ -87,25 +87,22 @@ def cluster_share(workers: int | None, items: int, *, on_cuda: bool) -> Share:
 def over_cluster(task: Task, items: Iterable[Numbered], share: Share) -> Results:
     """Yield (number, result) of every item as results come; None where a worker was lost.
 
-    As `over_processes`, on the cluster that was joined. A lost worker takes all items down that
-    wait for it, so those go once more, each alone: None where a worker was lost with it again.
+    As `over_processes`, on the cluster that was joined. With a worker, every item that waits for it
+    is lost; so lost items run once more, one at a time, and only those lost again give None.
     """
     left = iter(items)
     while window := dict(islice(left, _WINDOW)):
-        rows = max(1, min(_LARGEST, len(window) // (share.workers * _BLOCKS)))
-        yield from _arrived(task, window, share, rows, retries=0)
-        yield from _arrived(task, window, share, 1, retries=1)
+        yield from _arrived(task, window, share, alone=False)
+        yield from _arrived(task, window, share, alone=True)
         yield from ((number, None) for number in sorted(window))
 
 
-def _arrived(
-    task: Task, missing: dict[int, Any], share: Share, rows: int, *, retries: int
-) -> Results:
+def _arrived(task: Task, missing: dict[int, Any], share: Share, *, alone: bool) -> Results:
     """Yield what comes of the missing items and take it out of them."""
     from ray.exceptions import RayError
 
     try:
-        for number, result in _over_window(task, list(missing.items()), share, rows, retries):
+        for number, result in _over_window(task, list(missing.items()), share, alone):
             if isinstance(result, Unfit):
                 raise InputError(result.sentence)
             if number in missing:  # else Ray has repeated a block
@@ -119,23 +116,24 @@ def _arrived(
 
 
 def _over_window(
-    task: Task, window: list[Numbered], share: Share, rows: int, retries: int
+    task: Task, window: list[Numbered], share: Share, alone: bool
 ) -> Iterator[Numbered]:
     import ray
 
     if window:
-        results = _spread(ray.data, task, window, share, rows, retries)
+        results = _spread(ray.data, task, window, share, alone)
         for batch in results.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from _unpacked(batch)
 
 
 def _spread(
-    data: ModuleType, task: Task, window: list[Numbered], share: Share, rows: int, retries: int
+    data: ModuleType, task: Task, window: list[Numbered], share: Share, alone: bool
 ) -> Dataset:
     """Return the results of a window as a data set that is yet to be computed.
 
-    rows: items of a block. retries: of a block that was lost; with any, no other waits behind it.
+    alone: each item is a block, no item waits for a busy worker, and each may be lost once.
     """
+    rows = 1 if alone else max(1, min(_LARGEST, len(window) // (share.workers * _BLOCKS)))
     blocks = [_table(window[begin : begin + rows]) for begin in range(0, len(window), rows)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's advice on its own settings
@@ -146,13 +144,13 @@ def _spread(
             compute=data.ActorPoolStrategy(
                 min_size=1,
                 max_size=share.workers,
-                max_tasks_in_flight_per_actor=1 if retries else None,
+                max_tasks_in_flight_per_actor=1 if alone else None,
             ),
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=share.threads,
             num_gpus=1 if share.devices else None,
-            max_task_retries=retries,  # without end by default, also for what kills each worker
+            max_task_retries=int(alone),  # without end by default, also for what kills each worker
             runtime_env={"env_vars": Share(1, share.threads).environment(0)},
         )
 
